@@ -1,0 +1,1 @@
+"""autoonco: honest, automated classification of oncology images."""

@@ -1,0 +1,1 @@
+"""Cases in: manifest, readers, checks, fingerprint, folds, preprocessing, cache, phantoms."""

@@ -1,0 +1,108 @@
+"""Label-free per-case artefacts (crops, features, embeddings), shared by trials, folds, runs and processes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from platformdirs import user_cache_dir
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from autoonco.data.case import Case
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def default_cache_dir() -> Path:
+    """Return the cache folder: ``AUTOONCO_CACHE_DIR`` if set, else the user's cache folder."""
+    return Path(os.environ.get("AUTOONCO_CACHE_DIR") or user_cache_dir("autoonco"))
+
+
+def digest(*parts: Any) -> str:
+    """Return a short hexadecimal sha256 of JSON-able parts, independent of the order of mappings."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:24]
+
+
+@lru_cache(maxsize=100_000)
+def _file_hash(path: str, size: int, mtime_ns: int) -> str:  # noqa: ARG001 - the stat is part of the key
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def content_hash(case: Case) -> str:
+    """Return the hash of a case's image and mask bytes; equal files give equal hashes, whatever their names."""
+    files = {f"{kind}:{name}": path for kind, paths in (("i", case.images), ("m", case.masks)) for name, path in paths.items()}
+    stats = {name: path.stat() for name, path in files.items()}
+    return digest({name: _file_hash(str(path), stats[name].st_size, stats[name].st_mtime_ns) for name, path in files.items()})
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Have `write` fill a temporary neighbour of `path`, flush it to disk, then rename it to `path`.
+
+    A reader sees the old file or the whole new one, also when several processes write at once.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        write(temporary)
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class ArtefactCache:
+    """Arrays on disk under a key; a damaged file counts as absent.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> cache = ArtefactCache(Path(tempfile.mkdtemp()))
+    >>> cache.get_or_make("crop", "a-key", lambda: {"x": np.ones(2)})["x"]
+    array([1., 1.])
+    >>> cache.get("crop", "a-key")["x"]
+    array([1., 1.])
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or default_cache_dir()
+
+    def _path(self, kind: str, key: str) -> Path:
+        return self.folder / kind / key[:2] / f"{key}.safetensors"
+
+    def get(self, kind: str, key: str) -> Arrays | None:
+        """Return the arrays stored under (`kind`, `key`), or None where there are none or they are damaged."""
+        path = self._path(kind, key)
+        try:
+            return load_file(path)
+        except FileNotFoundError:
+            return None
+        except (SafetensorError, OSError):
+            path.unlink(missing_ok=True)
+            return None
+
+    def put(self, kind: str, key: str, arrays: Arrays) -> None:
+        """Store `arrays` under (`kind`, `key`), atomically."""
+        plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+        write_atomically(self._path(kind, key), lambda temporary: save_file(plain, temporary))
+
+    def get_or_make(self, kind: str, key: str, make: Callable[[], Arrays]) -> Arrays:
+        """Return the stored arrays, making and storing them first where absent."""
+        found = self.get(kind, key)
+        if found is None:
+            found = make()
+            self.put(kind, key, found)
+        return found

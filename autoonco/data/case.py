@@ -1,0 +1,42 @@
+"""One row to classify. A case carries no label: what predicts never sees one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One row to classify: image(s), optional mask(s), optional clinical values, patient.
+
+    Parameters
+    ----------
+    case
+        The user's identifier of the row. It is shown to the user and never written to a run folder.
+    patient
+        Identifier of the patient; a patient is never on both sides of a split.
+    images
+        Channel name → file, in a fixed order. A single-image task has the one channel ``"image"``.
+    masks
+        Channel name → file. A lone mask has the key ``"mask"`` and belongs to every channel.
+    clinical
+        The values of the columns that the user named as clinical.
+    site
+        Hospital, scanner or collection, where the manifest says so.
+    row
+        Line of the manifest, header not counted, from 1: how logs and files name a case.
+    """
+
+    case: str
+    patient: str
+    images: Mapping[str, Path]
+    masks: Mapping[str, Path] = field(default_factory=dict)
+    clinical: Mapping[str, float | str | None] = field(default_factory=dict)
+    site: str | None = None
+    row: int = 0
+
+    def mask_of(self, channel: str) -> Path | None:
+        """Return the mask file that belongs to `channel`, or None."""
+        return self.masks.get(channel, self.masks.get("mask"))

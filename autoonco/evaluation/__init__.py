@@ -1,0 +1,1 @@
+"""Judging: outer folds, ensembles, comparison of families."""

@@ -1,0 +1,123 @@
+"""What a family of models has to offer to take part in the search."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from numpy.typing import NDArray
+
+from autoonco.data.cache import ArtefactCache
+from autoonco.data.case import Case
+from autoonco.data.fingerprint import Fingerprint
+
+if TYPE_CHECKING:
+    from ConfigSpace import ConfigurationSpace
+
+Config = Mapping[str, str | int | float | bool]
+"""One point of a family's space: plain values of the active hyperparameters only."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fidelity:
+    """What a family makes of a budget.
+
+    `folds` is how many of the inner folds are scored; `epochs` how far each fold's network is trained (None
+    where a family doesn't train by epochs). Equal fidelities of a config are the same trial.
+    """
+
+    folds: int
+    epochs: int | None = None
+
+    @property
+    def fold_key(self) -> str:
+        """What one fold's result depends on: results of a fold are shared by fidelities of equal key."""
+        return "full" if self.epochs is None else f"e{self.epochs}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runtime:
+    """Where a model works: the artefact cache, the device and the threads it may use."""
+
+    artefacts: ArtefactCache
+    device: str = "cpu"
+    n_threads: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitContext:
+    """What a fit may use besides cases and labels.
+
+    `checkpoint` is a folder of this (config, fold, seed): a family that trains by epochs continues from what
+    it finds there and leaves its latest state; None where nothing is kept.
+    """
+
+    runtime: Runtime
+    fingerprint: Fingerprint
+    seed: int
+    checkpoint: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelState:
+    """A fitted model as data that is safe to store: JSON, tensors and skops parts."""
+
+    meta: Mapping[str, Any]
+    tensors: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    parts: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class FittedModel(Protocol):
+    """A fitted pipeline of a family."""
+
+    def predict_proba(self, cases: Sequence[Case]) -> NDArray[Any]:
+        """Return probabilities ``(n_cases, n_classes)``, columns in the order of `Fingerprint.classes`."""
+        ...
+
+    def state(self) -> ModelState:
+        """Return everything `Family.restore` needs to predict the same numbers."""
+        ...
+
+
+class Family(Protocol):
+    """A kind of model with a space of its own. A module in `autoonco/families` has one, named `family`.
+
+    Deep families import torch inside their functions, so that asking for a space needs no torch.
+    """
+
+    name: str
+
+    def why_not(self, fingerprint: Fingerprint) -> str | None:
+        """Return a sentence that says why the family does not apply here, or None where it does."""
+        ...
+
+    def space(self, fingerprint: Fingerprint) -> ConfigurationSpace:
+        """Return the family's conditional space, without a prefix."""
+        ...
+
+    def defaults(self, fingerprint: Fingerprint) -> Sequence[Config]:
+        """Return configs that always compete, the most trusted first; each is valid in `space`."""
+        ...
+
+    def plan(self, config: Config, budget: float, inner_folds: int) -> Fidelity:
+        """Return what `budget`, a fraction in (0, 1] of the config's full training, buys; 1 buys all folds."""
+        ...
+
+    def prior_seconds(self, config: Config, fidelity: Fidelity, fingerprint: Fingerprint) -> float:
+        """Return a rough guess of a trial's seconds on one core; the search corrects it by what it measures."""
+        ...
+
+    def fit(
+        self, config: Config, cases: Sequence[Case], y: NDArray[Any], *, fidelity: Fidelity, context: FitContext
+    ) -> FittedModel:
+        """Fit on `cases` with integer labels `y` ``(n_cases,)`` in 0..n_classes-1.
+
+        Everything learned from more than one case is learned here, from these cases alone.
+        """
+        ...
+
+    def restore(self, state: ModelState, runtime: Runtime) -> FittedModel:
+        """Return the model that `FittedModel.state` described."""
+        ...

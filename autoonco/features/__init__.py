@@ -1,0 +1,1 @@
+"""Radiomic features out of an image and its mask."""

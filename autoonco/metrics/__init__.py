@@ -1,0 +1,1 @@
+"""Scores, intervals and comparison tests: pure functions of labels and probabilities."""

@@ -1,0 +1,169 @@
+"""The scores a search may maximise: functions of labels and probabilities, higher is always better."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    f1_score,
+    log_loss,
+    matthews_corrcoef,
+    recall_score,
+    roc_auc_score,
+)
+
+from autoonco.errors import DataError, UnknownNameError
+
+Labels = NDArray[np.int64]
+Probabilities = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A score by name. Call it with labels and probabilities; higher is better.
+
+    Attributes
+    ----------
+    name
+        What the user types.
+    title
+        What a table prints.
+    scorer
+        Checked labels ``(n_cases,)`` and probabilities ``(n_cases, n_classes)`` to a float.
+    best, worst
+        The ends of its range; `worst` may be ``-inf``.
+    """
+
+    name: str
+    title: str
+    scorer: Callable[[Labels, Probabilities], float]
+    best: float = 1.0
+    worst: float = 0.0
+
+    def __call__(self, y: ArrayLike, proba: ArrayLike) -> float:
+        """Return the score of `proba` ``(n_cases, n_classes)`` for class indices `y` ``(n_cases,)``.
+
+        Raises
+        ------
+        DataError
+            If the shapes don't agree, a probability isn't one, or the score is undefined for these labels.
+        """
+        return float(self.scorer(*checked(y, proba)))
+
+    def loss(self, score: float) -> float:
+        """Return what a search minimises: the distance to the best score, in ``[0, inf)``.
+
+        Examples
+        --------
+        >>> get_metric("roc_auc").loss(0.75)
+        0.25
+        >>> get_metric("log_loss").loss(-0.5)
+        0.5
+        """
+        return max(0.0, self.best - score)
+
+
+def checked(y: ArrayLike, proba: ArrayLike) -> tuple[Labels, Probabilities]:
+    """Return `y` as integers and `proba` as float64 rows that sum to exactly one, or say what is wrong."""
+    labels, values = np.asarray(y), np.asarray(proba, dtype=np.float64)
+    if values.ndim != 2 or labels.shape != values.shape[:1] or not labels.size or values.shape[1] < 2:
+        raise DataError(
+            "Labels of shape (n_cases,) and probabilities of shape (n_cases, n_classes), at least one case and "
+            f"two classes, are needed to score; got {labels.shape} and {values.shape}."
+        )
+    if not np.isin(labels, np.arange(values.shape[1])).all():
+        raise DataError(f"Labels must be class indices 0 to {values.shape[1] - 1}; got {np.unique(labels)}.")
+    sums = values.sum(axis=1)
+    bad = ~(np.isfinite(values).all(axis=1) & (values >= 0).all(axis=1) & (np.abs(sums - 1) < 1e-3))
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        raise DataError(
+            f"Probabilities must be finite, not negative and sum to 1; {int(bad.sum())} of {len(values)} cases "
+            f"are not, the first at position {first}: {values[first]}."
+        )
+    return labels.astype(np.int64), values / sums[:, None]
+
+
+def one_vs_rest_classes(y: Labels, n_classes: int) -> list[int]:
+    """Return the classes to average a one-against-rest score over: the last of two, or all that have a rest.
+
+    Raises
+    ------
+    DataError
+        If `y` holds only one class: nothing can be ranked.
+    """
+    present = np.unique(y)
+    if present.size < 2:
+        raise DataError(
+            f"Ranking scores need cases of two classes; all {y.size} cases are of class {present[0]}. "
+            "Add cases of another class, or choose accuracy or log_loss."
+        )
+    return [1] if n_classes == 2 else [int(k) for k in present]
+
+
+def _one_vs_rest(score: Callable[[Any, Any], float]) -> Callable[[Labels, Probabilities], float]:
+    def macro(y: Labels, proba: Probabilities) -> float:
+        classes = one_vs_rest_classes(y, proba.shape[1])
+        return float(np.mean([score(y == k, proba[:, k]) for k in classes]))
+
+    return macro
+
+
+def _balanced_accuracy(y: Labels, proba: Probabilities) -> float:
+    # recall over the classes that occur: balanced_accuracy_score warns when a prediction is of another class
+    return float(recall_score(y, proba.argmax(1), labels=np.unique(y), average="macro", zero_division=0))
+
+
+def _brier(y: Labels, proba: Probabilities) -> float:
+    # Brier (1950) sums over classes, 0..2; for two classes the usual half of it is (p - y)^2
+    total = float(((proba - np.eye(proba.shape[1])[y]) ** 2).sum(axis=1).mean())
+    return -total / 2 if proba.shape[1] == 2 else -total
+
+
+def _f1_macro(y: Labels, proba: Probabilities) -> float:
+    return float(f1_score(y, proba.argmax(1), average="macro", zero_division=0))
+
+
+def _log_loss(y: Labels, proba: Probabilities) -> float:
+    return -float(log_loss(y, proba, labels=range(proba.shape[1])))
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(name="roc_auc", title="ROC AUC", scorer=_one_vs_rest(roc_auc_score)),
+        Metric(name="balanced_accuracy", title="Balanced accuracy", scorer=_balanced_accuracy),
+        Metric(name="average_precision", title="Average precision", scorer=_one_vs_rest(average_precision_score)),
+        Metric(name="accuracy", title="Accuracy", scorer=lambda y, p: accuracy_score(y, p.argmax(1))),
+        Metric(name="log_loss", title="Log loss (negative)", scorer=_log_loss, best=0.0, worst=-np.inf),
+        Metric(name="brier", title="Brier score (negative)", scorer=_brier, best=0.0, worst=-2.0),
+        Metric(name="f1_macro", title="F1 (macro)", scorer=_f1_macro),
+        Metric(name="mcc", title="MCC", scorer=lambda y, p: matthews_corrcoef(y, p.argmax(1)), worst=-1.0),
+    )
+}
+"""Every metric by name. With two classes the positive one is the last; more are macro one-against-rest."""
+
+
+def get_metric(name: str) -> Metric:
+    """Return the metric called `name`.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is none; the message lists the valid names.
+
+    Examples
+    --------
+    >>> get_metric("roc_auc")([0, 0, 1], [[0.9, 0.1], [0.4, 0.6], [0.5, 0.5]])
+    0.5
+    """
+    try:
+        return METRICS[name]
+    except KeyError:
+        raise UnknownNameError("metric", name, METRICS) from None

@@ -1,0 +1,127 @@
+"""The scores of many reweighted samples at once: what a bootstrap needs to take milliseconds.
+
+A resample with replacement is the same sample with integer weights. Each function takes labels ``(n_cases,)``,
+probabilities ``(n_cases, n_classes)`` and weights ``(n_samples, n_cases)`` and returns ``(n_samples,)`` values,
+``nan`` where a class of the full sample is missing from a resample. The values are those of
+`autoonco.metrics.scores` with ``sample_weight``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoonco.metrics.scores import Labels, Probabilities, one_vs_rest_classes
+
+Weights = NDArray[np.float64]
+Statistic = Callable[[Labels, Probabilities, Weights], NDArray[np.float64]]
+
+
+def _divide(over: NDArray[np.float64], under: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.divide(over, under, out=np.full(np.broadcast(over, under).shape, np.nan), where=under > 0)
+
+
+def _by_score(
+    positive: NDArray[np.bool_], scores: NDArray[np.float64], weights: Weights
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the weight of positives and of negatives at each distinct score, ascending: ``(n_samples, n_ties)``."""
+    order = np.argsort(scores, kind="stable")
+    ordered = scores[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    w = weights[:, order]
+    all_, pos = (np.add.reduceat(part, starts, axis=1) for part in (w, w * positive[order]))
+    return pos, all_ - pos
+
+
+def _auc_of(positive: NDArray[np.bool_], scores: NDArray[np.float64], weights: Weights) -> NDArray[np.float64]:
+    pos, neg = _by_score(positive, scores, weights)
+    below = np.cumsum(neg, axis=1) - neg / 2
+    return _divide((pos * below).sum(axis=1), pos.sum(axis=1) * neg.sum(axis=1))
+
+
+def _precision_of(
+    positive: NDArray[np.bool_], scores: NDArray[np.float64], weights: Weights
+) -> NDArray[np.float64]:
+    pos, neg = (part[:, ::-1] for part in _by_score(positive, scores, weights))
+    found = np.cumsum(pos, axis=1)
+    precision = np.nan_to_num(_divide(found, found + np.cumsum(neg, axis=1)))
+    return _divide((pos * precision).sum(axis=1), found[:, -1])
+
+
+def _one_vs_rest(score: Callable[..., NDArray[np.float64]]) -> Statistic:
+    def macro(y: Labels, proba: Probabilities, weights: Weights) -> NDArray[np.float64]:
+        classes = one_vs_rest_classes(y, proba.shape[1])
+        return np.mean([score(y == k, proba[:, k], weights) for k in classes], axis=0)
+
+    return macro
+
+
+def confusion(y: Labels, proba: Probabilities, weights: Weights) -> NDArray[np.float64]:
+    """Return the weighted confusion matrices ``(n_samples, n_classes, n_classes)``: truth by most likely class."""
+    k = proba.shape[1]
+    cell = np.eye(k * k)[y * k + proba.argmax(axis=1)]
+    return (weights @ cell).reshape(-1, k, k)
+
+
+def _recall(k: int) -> Statistic:
+    def recall(y: Labels, proba: Probabilities, weights: Weights) -> NDArray[np.float64]:
+        table = confusion(y, proba, weights)
+        return _divide(table[:, k, k], table[:, k].sum(axis=1))
+
+    return recall
+
+
+def _balanced_accuracy(y: Labels, proba: Probabilities, weights: Weights) -> NDArray[np.float64]:
+    table = confusion(y, proba, weights)[:, np.unique(y)]
+    hits = np.stack([table[:, i, k] for i, k in enumerate(np.unique(y))], axis=1)
+    return _divide(hits, table.sum(axis=2)).mean(axis=1)
+
+
+def _f1_macro(y: Labels, proba: Probabilities, weights: Weights) -> NDArray[np.float64]:
+    table = confusion(y, proba, weights)
+    hits = np.diagonal(table, axis1=1, axis2=2)
+    f1 = _divide(2 * hits, table.sum(axis=1) + table.sum(axis=2))
+    return f1[:, np.union1d(y, proba.argmax(axis=1))].mean(axis=1)
+
+
+def _mcc(y: Labels, proba: Probabilities, weights: Weights) -> NDArray[np.float64]:
+    # Gorodkin (2004): the correlation of the indicator matrices of truth and prediction
+    table = confusion(y, proba, weights)
+    truth, called, total = table.sum(axis=2), table.sum(axis=1), table.sum(axis=(1, 2))
+    cov = np.trace(table, axis1=1, axis2=2) * total - (truth * called).sum(axis=1)
+    spread = [total**2 - (part**2).sum(axis=1) for part in (truth, called)]
+    return np.nan_to_num(_divide(cov, np.sqrt(np.maximum(spread[0] * spread[1], 0))))
+
+
+def _mean_of(case_values: Callable[[Labels, Probabilities], NDArray[np.float64]]) -> Statistic:
+    def mean(y: Labels, proba: Probabilities, weights: Weights) -> NDArray[np.float64]:
+        return _divide(weights @ case_values(y, proba), weights.sum(axis=1))
+
+    return mean
+
+
+def _log_likelihood(y: Labels, proba: Probabilities) -> NDArray[np.float64]:
+    eps = np.finfo(np.float64).eps
+    return np.log(np.clip(proba[np.arange(len(y)), y], eps, 1 - eps))
+
+
+def _negative_brier(y: Labels, proba: Probabilities) -> NDArray[np.float64]:
+    total = ((proba - np.eye(proba.shape[1])[y]) ** 2).sum(axis=1)
+    return -total / (2 if proba.shape[1] == 2 else 1)
+
+
+STATISTICS: dict[str, Statistic] = {
+    "roc_auc": _one_vs_rest(_auc_of),
+    "balanced_accuracy": _balanced_accuracy,
+    "average_precision": _one_vs_rest(_precision_of),
+    "accuracy": _mean_of(lambda y, proba: (proba.argmax(axis=1) == y).astype(float)),
+    "log_loss": _mean_of(_log_likelihood),
+    "brier": _mean_of(_negative_brier),
+    "f1_macro": _f1_macro,
+    "mcc": _mcc,
+    "sensitivity": _recall(1),
+    "specificity": _recall(0),
+}
+"""Every metric of `scores.METRICS`, and the two of binary tasks at the most likely class (positive: the last)."""

@@ -1,0 +1,1 @@
+"""Networks: builders, weights, views, training, embeddings, checkpoints."""

@@ -1,0 +1,31 @@
+"""The data that travels with the package: spaces/*.yaml, zoo/*.yaml, reports/*."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+if TYPE_CHECKING:
+    from ConfigSpace import ConfigurationSpace
+
+
+def load_space(component: str) -> ConfigurationSpace:
+    """Return the space in ``spaces/<component>.yaml``; a fresh object on each call, for spaces are mutable."""
+    from ConfigSpace import ConfigurationSpace
+
+    with (files("autoonco.spaces") / f"{component}.yaml").open(encoding="utf-8") as stream:
+        return ConfigurationSpace.from_yaml(stream)
+
+
+@cache
+def load_zoo() -> dict[str, dict[str, Any]]:
+    """Return every zoo entry by the name of its file."""
+    found = sorted(files("autoonco.zoo").iterdir(), key=lambda item: item.name)
+    return {
+        item.name.removesuffix(".yaml"): yaml.safe_load(item.read_text(encoding="utf-8"))
+        for item in found
+        if item.name.endswith(".yaml")
+    }

@@ -1,0 +1,1 @@
+"""One budget shared by all families: space, optimiser, workers, store."""

@@ -1,0 +1,310 @@
+"""The search: defaults first, then SMAC's proposals, until the time or the trials are used up."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoonco.data.fingerprint import Fingerprint
+from autoonco.families import get_family
+from autoonco.families.contract import Config, Fidelity
+from autoonco.metrics.scores import Metric
+from autoonco.search.checkpoints import CheckpointFolder
+from autoonco.search.clock import Clock
+from autoonco.search.costs import SecondsModel
+from autoonco.search.optimizer import Optimizer, Proposal
+from autoonco.search.space import build_space, config_key, join
+from autoonco.search.store import FoldKey, Store
+from autoonco.search.trial import FoldTask, Origin, Status, Task, Trial
+from autoonco.search.worker import FoldDone
+from autoonco.search.workers import Ended, WorkerPool
+from autoonco.settings import Settings
+
+# So many proposals in a row that don't fit into the time left mean that nothing will.
+_GIVE_UP_AFTER = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What a search is about: the inner folds of the cases it may use, and how a config is judged.
+
+    `y` is of the whole dataset, for `folds` hold positions in it; only those in the folds are ever looked at.
+    """
+
+    scope: str
+    y: NDArray[np.int64]
+    folds: tuple[FoldTask, ...]
+    fingerprint: Fingerprint
+    metric: Metric
+    families: tuple[str, ...]
+
+    def fold_loss(self, fold: FoldTask, proba: NDArray[Any]) -> float:
+        """Return the loss of one inner fold."""
+        return self.metric.loss(self.y[list(fold.test)], proba)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What an observer is shown during a search."""
+
+    scope: str
+    elapsed_s: float
+    limit_s: float
+    trials: Sequence[Trial]
+    running: Sequence[str]
+
+
+Observer = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Candidate:
+    family: str
+    config: Config
+    budget: float
+    fidelity: Fidelity
+    origin: Origin
+    proposal: Proposal | None = None
+
+    @property
+    def key(self) -> str:
+        return config_key(self.family, self.config)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Running:
+    candidate: _Candidate
+    prior_s: float
+    started_s: float
+
+
+class Search:
+    """One search over one problem; its results are in the store, its state can be lost at any time.
+
+    A resumed search asks the optimiser anew from the same seed and answers from the store what was already
+    tried, at no cost: the store alone is the truth, and nothing of the optimiser has to be kept.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        pool: WorkerPool,
+        store: Store,
+        settings: Settings,
+        seed: int,
+        clock: Clock,
+        observer: Observer | None = None,
+    ) -> None:
+        self._problem, self._pool, self._store = problem, pool, store
+        self._settings, self._seed, self._clock, self._observer = settings, seed, clock, observer
+        self._checkpoints = CheckpointFolder(store.folder / "checkpoints")
+        self._seconds = SecondsModel()
+        self._running: dict[int, _Running] = {}
+        self._known = {
+            (config_key(trial.family, trial.config), trial.budget): trial
+            for trial in store.scope_trials(problem.scope)
+            if trial.status is not Status.SKIPPED
+        }
+        self._skipped_in_a_row = 0
+        self._space = build_space(problem.families, problem.fingerprint, seed=seed)
+        self._optimizer: Optimizer | None = None
+        self._exhausted = False
+
+    def run(self) -> list[Trial]:
+        """Search until the clock, the trials or the space are used up; return the scope's trials."""
+        queue = deque(self._defaults())
+        while True:
+            while self._pool.n_idle and (candidate := self._next(queue)) is not None:
+                self._start(candidate)
+            self._report()
+            if not self._running:
+                break
+            for event in self._pool.poll():
+                self._handle(event)
+        if self._optimizer is not None:
+            self._optimizer.save()
+        return self._store.scope_trials(self._problem.scope)
+
+    def _defaults(self) -> list[_Candidate]:
+        """Every family's defaults at full budget: each family's first before anyone's second, cheapest first."""
+        ranked = []
+        for name in self._problem.families:
+            family = get_family(name)
+            for rank, config in enumerate(family.defaults(self._problem.fingerprint)):
+                join(self._space, name, config)  # a default outside its own space is a defect: say so at once
+                candidate = self._candidate(name, config, 1.0, Origin.DEFAULT)
+                ranked.append((rank, self._prior(candidate), len(ranked), candidate))
+        return [candidate for *_, candidate in sorted(ranked, key=lambda item: item[:3])]
+
+    def _next(self, queue: deque[_Candidate]) -> _Candidate | None:
+        limit = self._settings.max_trials
+        n_trials = len(self._store.scope_trials(self._problem.scope)) + len(self._running)
+        if self._clock.remaining() <= 0 or self._exhausted or (limit is not None and n_trials >= limit):
+            return None
+        if queue:
+            return queue.popleft()
+        if self._skipped_in_a_row >= _GIVE_UP_AFTER:
+            return None
+        proposal = self._ask()
+        if proposal is None:
+            self._exhausted = True
+            return None
+        return self._candidate(
+            proposal.family, proposal.config, proposal.budget, Origin.SEARCH, proposal=proposal
+        )
+
+    def _ask(self) -> Proposal | None:
+        if self._optimizer is None:
+            starts = [
+                join(self._space, name, config)
+                for name in self._problem.families
+                for config in get_family(name).defaults(self._problem.fingerprint)
+            ]
+            self._optimizer = Optimizer(
+                self._space,
+                starts,
+                folder=self._store.folder / "smac" / self._problem.scope,
+                seed=self._seed,
+                min_budget=self._settings.min_budget,
+                eta=self._settings.eta,
+            )
+        return self._optimizer.ask()
+
+    def _candidate(
+        self, family: str, config: Config, budget: float, origin: Origin, *, proposal: Proposal | None = None
+    ) -> _Candidate:
+        fidelity = get_family(family).plan(config, budget, len(self._problem.folds))
+        return _Candidate(
+            family=family, config=config, budget=budget, fidelity=fidelity, origin=origin, proposal=proposal
+        )
+
+    def _prior(self, candidate: _Candidate) -> float:
+        family = get_family(candidate.family)
+        return family.prior_seconds(candidate.config, candidate.fidelity, self._problem.fingerprint)
+
+    def _start(self, candidate: _Candidate) -> None:
+        known = self._known.get((candidate.key, candidate.budget))
+        if known is not None:
+            self._tell(candidate, known)
+            return
+        wanted = self._problem.folds[: candidate.fidelity.folds]
+        missing = tuple(fold for fold in wanted if not self._store.has_fold(self._fold_key(candidate, fold)))
+        if not missing:
+            self._finish(candidate, Status.SUCCESS, seconds=0.0)
+            return
+        prior_s = self._prior(candidate) * len(missing) / len(wanted)
+        predicted_s, left_s = self._seconds.predict(candidate.family, prior_s=prior_s), self._clock.remaining()
+        if predicted_s > left_s:
+            reason = f"Predicted to take {predicted_s:.0f} s with {left_s:.0f} s left."
+            self._finish(candidate, Status.SKIPPED, seconds=0.0, reason=reason)
+            return
+        task = self._task(candidate, missing)
+        cap_s = min(self._settings.trial_share * self._clock.limit_s, left_s)
+        self._running[task.id] = _Running(candidate=candidate, prior_s=prior_s, started_s=self._clock.elapsed())
+        self._pool.submit(task, timeout_s=cap_s)
+
+    def _task(self, candidate: _Candidate, folds: tuple[FoldTask, ...]) -> Task:
+        # Only a lone fold is trained in parts (see `Family.plan`), so only it has a state worth keeping.
+        partial = candidate.fidelity.folds == 1 and candidate.fidelity.epochs is not None
+        checkpoint = self._checkpoints.slot(f"{self._problem.scope}-{candidate.key}") if partial else None
+        return Task(
+            id=max([trial.id for trial in self._store.trials] + list(self._running), default=-1) + 1,
+            family=candidate.family,
+            config=candidate.config,
+            fidelity=candidate.fidelity,
+            folds=folds,
+            fingerprint=self._problem.fingerprint.to_json(),
+            seed=self._seed,
+            checkpoint=None if checkpoint is None else str(checkpoint),
+        )
+
+    def _handle(self, event: FoldDone | Ended) -> None:
+        running = self._running[event.task_id]
+        if isinstance(event, FoldDone):
+            key = self._fold_key(running.candidate, self._problem.folds[event.index])
+            self._store.add_fold(key, event.proba, seconds=event.seconds, elapsed_s=self._clock.elapsed())
+            return
+        del self._running[event.task_id]
+        seconds = self._clock.elapsed() - running.started_s
+        if event.status is Status.SUCCESS:
+            family = running.candidate.family
+            self._seconds.add(family, prior_s=running.prior_s, measured_s=seconds)
+        self._finish(running.candidate, event.status, seconds=seconds, reason=event.reason, id_=event.task_id)
+
+    def _finish(
+        self,
+        candidate: _Candidate,
+        status: Status,
+        *,
+        seconds: float,
+        reason: str | None = None,
+        id_: int | None = None,
+    ) -> None:
+        loss = self._loss(candidate) if status is Status.SUCCESS else None
+        if loss is not None and not np.isfinite(loss):
+            status, loss, reason = Status.FAILED, None, "The loss is not a finite number."
+        if id_ is None:
+            id_ = max([trial.id for trial in self._store.trials] + list(self._running), default=-1) + 1
+        trial = Trial(
+            id=id_,
+            scope=self._problem.scope,
+            family=candidate.family,
+            config=candidate.config,
+            budget=candidate.budget,
+            fidelity=candidate.fidelity,
+            status=status,
+            seconds=seconds,
+            elapsed_s=self._clock.elapsed(),
+            origin=candidate.origin,
+            seed=self._seed,
+            loss=loss,
+            score=None if loss is None else self._problem.metric.score_of(loss),
+            reason=reason,
+        )
+        self._store.add_trial(trial)
+        self._known[(candidate.key, candidate.budget)] = trial
+        self._skipped_in_a_row = self._skipped_in_a_row + 1 if status is Status.SKIPPED else 0
+        self._tell(candidate, trial)
+
+    def _loss(self, candidate: _Candidate) -> float:
+        """Mean over folds, not pooled: probabilities of models from different folds are on different scales."""
+        folds = self._problem.folds[: candidate.fidelity.folds]
+        return float(
+            np.mean(
+                [self._problem.fold_loss(fold, self._store.fold_proba(self._fold_key(candidate, fold))) for fold in folds]
+            )
+        )
+
+    def _tell(self, candidate: _Candidate, trial: Trial) -> None:
+        if candidate.proposal is not None and self._optimizer is not None:
+            worst = max([1.0, *(t.loss for t in self._known.values() if t.loss is not None)])
+            self._optimizer.tell(
+                candidate.proposal, loss=worst if trial.loss is None else trial.loss, seconds=trial.seconds
+            )
+
+    def _fold_key(self, candidate: _Candidate, fold: FoldTask) -> FoldKey:
+        return FoldKey(
+            scope=self._problem.scope,
+            config_key=candidate.key,
+            fold_key=candidate.fidelity.fold_key,
+            fold=str(fold.index),
+        )
+
+    def _report(self) -> None:
+        if self._observer is not None:
+            self._observer(
+                Progress(
+                    scope=self._problem.scope,
+                    elapsed_s=self._clock.elapsed(),
+                    limit_s=self._clock.limit_s,
+                    trials=self._store.scope_trials(self._problem.scope),
+                    running=[running.candidate.family for running in self._running.values()],
+                )
+            )

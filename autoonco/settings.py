@@ -1,0 +1,89 @@
+"""What a run may be told beyond the arguments of `autoonco.fit`, with plain-named presets."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from autoonco.errors import AutoOncoError, UnknownNameError
+
+
+class Settings(BaseModel):
+    """Settings of a run; immutable, validated, printable. `preset` gives a ready set by name.
+
+    Attributes
+    ----------
+    inner_folds
+        Folds that choose; their out-of-fold probabilities feed the ensemble.
+    outer_folds
+        Folds that judge, with ``evaluation="nested"``.
+    holdout_share
+        Share of patients kept for the test, with ``evaluation="holdout"``.
+    min_budget
+        Smallest budget of the search, a fraction of a config's full training.
+    eta
+        Each rung keeps the best 1/eta of its trials and gives them eta times the budget.
+    max_trials
+        Stop after so many trials, also when time is left.
+    trial_share
+        A trial may take at most this share of the search's time, then it is stopped and recorded.
+    memory_limit_gb
+        Resident memory a trial's process group may take; None for no limit.
+    final_share
+        Share of the time limit kept for refitting the winners and predicting the test cases.
+    ensemble_rounds
+        Rounds of greedy selection with replacement; 1 means the single best model.
+    on_bad_case
+        ``"exclude"`` leaves unusable cases out and says so, ``"raise"`` stops the run.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    inner_folds: int = Field(5, ge=2, le=20)
+    outer_folds: int = Field(5, ge=2, le=20)
+    holdout_share: float = Field(0.25, gt=0, lt=0.6)
+    min_budget: float = Field(1 / 27, gt=0, le=1)
+    eta: int = Field(3, ge=2, le=10)
+    max_trials: int | None = Field(None, ge=1)
+    trial_share: float = Field(0.5, gt=0, le=1)
+    memory_limit_gb: float | None = Field(None, gt=0)
+    final_share: float = Field(0.25, gt=0, lt=0.9)
+    ensemble_rounds: int = Field(30, ge=1, le=1000)
+    on_bad_case: Literal["exclude", "raise"] = "exclude"
+
+    @classmethod
+    def preset(cls, name: str, **changes: Any) -> Self:
+        """Return the preset `name` (quick, standard or thorough), with `changes` on top.
+
+        Examples
+        --------
+        >>> Settings.preset("quick").inner_folds
+        3
+        """
+        try:
+            values = PRESETS[name]
+        except KeyError:
+            raise UnknownNameError("preset", name, PRESETS) from None
+        return cls.checked(values | changes)
+
+    @classmethod
+    def checked(cls, values: dict[str, Any]) -> Self:
+        """Return settings from a mapping; unknown names and wrong values are told in one sentence."""
+        for name in values:
+            if name not in cls.model_fields:
+                raise UnknownNameError("setting", name, cls.model_fields)
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise AutoOncoError(
+                f"Setting {'.'.join(map(str, first['loc']))!r}: {first['msg']}, got {first['input']!r}."
+            ) from None
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {"inner_folds": 3, "min_budget": 1 / 9, "ensemble_rounds": 10},
+    "standard": {},
+    "thorough": {"inner_folds": 10, "outer_folds": 10, "ensemble_rounds": 100},
+}

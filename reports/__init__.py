@@ -1,0 +1,1 @@
+"""How results look: templates and style sheet."""

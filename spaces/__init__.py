@@ -1,0 +1,1 @@
+"""What may vary: ConfigSpace YAML, one file a component."""

@@ -1,0 +1,1 @@
+"""Which networks exist: one YAML a network."""
