@@ -54,7 +54,7 @@ test: $(STAMP) ## Run the fast tests
 	$(BIN)/python -m pytest $(ARGS)
 
 test-slow: $(STAMP) ## Run the long rest of the tests
-	$(BIN)/python -m pytest -m "slow and not gpu" $(ARGS)
+	$(BIN)/python -m pytest -m "slow and not gpu" $(ARGS) || test $$? -eq 5 # 5: there are none
 
 lint: $(STAMP) ## Check style and formatting
 	$(BIN)/ruff check .

@@ -1,1 +1,40 @@
-"""autoonco: honest, automated classification of oncology images."""
+"""autoonco: automated, honest classification of oncology images.
+
+>>> import autoonco
+>>> clf = autoonco.fit("data.csv", time_limit="30min")  # doctest: +SKIP
+>>> clf.report("out/")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autoonco.classifier import AutoOncoClassifier, fit, load
+    from autoonco.data.manifest import Dataset
+    from autoonco.errors import AutoOncoError
+    from autoonco.settings import Settings
+
+# Imported on first use (PEP 562): `import autoonco` alone must not cost the seconds of scikit-learn and pandas.
+_HOMES = {
+    "AutoOncoClassifier": "autoonco.classifier",
+    "AutoOncoError": "autoonco.errors",
+    "Dataset": "autoonco.data.manifest",
+    "Settings": "autoonco.settings",
+    "fit": "autoonco.classifier",
+    "load": "autoonco.classifier",
+}
+
+__all__ = ["AutoOncoClassifier", "AutoOncoError", "Dataset", "Settings", "fit", "load"]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'autoonco' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

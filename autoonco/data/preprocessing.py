@@ -132,7 +132,9 @@ def scale_intensity(values: NDArray[Any], unit: Intensity) -> NDArray[np.float32
     elif unit is Intensity.HOUNSFIELD:
         low, high = HU_WINDOW
     else:
-        low, high = (float(edge) for edge in np.percentile(inside, PERCENTILES)) if inside.size else (0.0, 1.0)
+        low, high = (
+            (float(edge) for edge in np.percentile(inside, PERCENTILES)) if inside.size else (0.0, 1.0)
+        )
     scaled = (values - low) / max(high - low, 1e-6)
     return np.clip(np.nan_to_num(scaled, nan=0.0), 0.0, 1.0).astype(np.float32)
 
@@ -152,9 +154,11 @@ def slice_2d(scans: Sequence[Scan], units: Sequence[Intensity], view: SliceView)
     side_mm = _at_least(frame.side_mm[:2].max(), frame.pixel_mm[:2], view)
     grid = _grid(frame, side_mm=side_mm, size=view.size, flat=True)
     if len(scans) == 1 and scans[0].image.GetNumberOfComponentsPerPixel() >= 3:
-        sampled = [_sample(part, grid) for part in _components(scans[0].image)]
-        return _stack_slices([scale_intensity(layer, units[0]) for layer in sampled])
-    layers = [scale_intensity(_sample(s.image, grid), unit) for s, unit in zip(scans[:3], units[:3], strict=True)]
+        roi = _roi(scans[0].image, grid)  # never None: the grid lies on this very image
+        return _stack_slices([scale_intensity(_resample(part, grid), units[0]) for part in _components(roi)])
+    layers = [
+        scale_intensity(_sample(s.image, grid), unit) for s, unit in zip(scans[:3], units[:3], strict=True)
+    ]
     return _stack_slices([layers[index % len(layers)] for index in range(3)])
 
 
@@ -176,7 +180,9 @@ def volume_3d(scans: Sequence[Scan], units: Sequence[Intensity], view: VolumeVie
     if side_mm is None:
         side_mm = _at_least(frame.side_mm.max(), frame.pixel_mm, view)
     grid = _grid(frame, side_mm=side_mm, size=view.size)
-    channels = [scale_intensity(_sample(scan.image, grid), unit) for scan, unit in zip(scans, units, strict=True)]
+    channels = [
+        scale_intensity(_sample(scan.image, grid), unit) for scan, unit in zip(scans, units, strict=True)
+    ]
     if view.with_mask:
         channels.append(scale_intensity(_sample(reference.mask, grid), Intensity.UNIT))
     return np.stack(channels)
@@ -226,7 +232,9 @@ def _frame(scan: Scan, *, of_lesion: bool) -> _Frame:
     low, high = np.zeros_like(size), size
     if of_lesion:
         box = lesion_box(sitk.GetArrayViewFromImage(image))
-        low, high = (np.array([getattr(s, end) for s in reversed(box or ())], float) for end in ("start", "stop"))
+        low, high = (
+            np.array([getattr(s, end) for s in reversed(box or ())], float) for end in ("start", "stop")
+        )
     axes = _canonical_axes(image)
     turn, spacing = _turn(image, axes), np.asarray(image.GetSpacing())
     centre = image.TransformContinuousIndexToPhysicalPoint(((low + high - 1) / 2).tolist())
@@ -250,8 +258,8 @@ def _slice_frame(scans: Sequence[Scan], view: SliceView) -> _Frame:
         position = int(np.argmax(areas))
     start, size = [0] * 3, list(image.GetSize())
     start[axial], size[axial] = position, 1
-    parts = (part and sitk.RegionOfInterest(part, size, start) for part in (image, reference.mask))
-    return _frame(Scan(*parts), of_lesion=of_lesion)
+    layer = sitk.RegionOfInterest(reference.mask if of_lesion else image, size, start)
+    return _frame(Scan(image=layer, mask=layer), of_lesion=of_lesion)
 
 
 def _others(axis: int, ndim: int = 3) -> tuple[int, ...]:
@@ -278,7 +286,9 @@ def _roi(image: sitk.Image, grid: sitk.Image) -> sitk.Image | None:
     corners = [np.where(choice, last, 0) for choice in np.ndindex(*(2,) * len(last))]
     index = np.array(
         [
-            image.TransformPhysicalPointToContinuousIndex(grid.TransformIndexToPhysicalPoint([int(c) for c in corner]))
+            image.TransformPhysicalPointToContinuousIndex(
+                grid.TransformIndexToPhysicalPoint([int(c) for c in corner])
+            )
             for corner in corners
         ]
     )
@@ -300,7 +310,18 @@ def _sample(image: sitk.Image, grid: sitk.Image) -> NDArray[np.float32]:
     roi = _roi(image, grid)
     if roi is None:
         return np.full(tuple(reversed(grid.GetSize())), np.nan, np.float32)
-    return _resample(luminance(roi), grid)
+    return _resample(_finite(luminance(roi)), grid)
+
+
+def _finite(image: sitk.Image) -> sitk.Image:
+    """Return `image` with its lowest value where it holds NaN or infinity, which smoothing would spread."""
+    values = sitk.GetArrayViewFromImage(image)
+    good = np.isfinite(values)
+    if good.all():
+        return image
+    healed = sitk.GetImageFromArray(np.where(good, values, values[good].min() if good.any() else 0))
+    healed.CopyInformation(image)
+    return healed
 
 
 def _resample(roi: sitk.Image, grid: sitk.Image) -> NDArray[np.float32]:

@@ -21,7 +21,8 @@ from sklearn.metrics import (
 from autoonco.errors import DataError, UnknownNameError
 
 Labels = NDArray[np.int64]
-Probabilities = NDArray[np.float64]
+Values = NDArray[np.float64]
+Probabilities = Values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,12 +71,12 @@ class Metric:
 
 
 def checked(y: ArrayLike, proba: ArrayLike) -> tuple[Labels, Probabilities]:
-    """Return `y` as integers and `proba` as float64 rows that sum to exactly one, or say what is wrong."""
+    """Return `y` as integers and `proba` as float64, or say what is wrong with them."""
     labels, values = np.asarray(y), np.asarray(proba, dtype=np.float64)
     if values.ndim != 2 or labels.shape != values.shape[:1] or not labels.size or values.shape[1] < 2:
         raise DataError(
-            "Labels of shape (n_cases,) and probabilities of shape (n_cases, n_classes), at least one case and "
-            f"two classes, are needed to score; got {labels.shape} and {values.shape}."
+            "Scoring needs labels (n_cases,) and probabilities (n_cases, n_classes) of at least one case and "
+            f"two classes; got shapes {labels.shape} and {values.shape}."
         )
     if not np.isin(labels, np.arange(values.shape[1])).all():
         raise DataError(f"Labels must be class indices 0 to {values.shape[1] - 1}; got {np.unique(labels)}.")
@@ -84,10 +85,10 @@ def checked(y: ArrayLike, proba: ArrayLike) -> tuple[Labels, Probabilities]:
     if bad.any():
         first = int(np.flatnonzero(bad)[0])
         raise DataError(
-            f"Probabilities must be finite, not negative and sum to 1; {int(bad.sum())} of {len(values)} cases "
-            f"are not, the first at position {first}: {values[first]}."
+            f"Probabilities must be finite, not negative and sum to 1; got {int(bad.sum())} of {len(values)} "
+            f"cases that are not, the first at position {first}: {values[first]}."
         )
-    return labels.astype(np.int64), values / sums[:, None]
+    return labels.astype(np.int64), values
 
 
 def one_vs_rest_classes(y: Labels, n_classes: int) -> list[int]:
@@ -131,7 +132,9 @@ def _f1_macro(y: Labels, proba: Probabilities) -> float:
 
 
 def _log_loss(y: Labels, proba: Probabilities) -> float:
-    return -float(log_loss(y, proba, labels=range(proba.shape[1])))
+    # float32 rows sum to one within 1e-6 only, which scikit-learn warns of
+    exact = proba / proba.sum(axis=1, keepdims=True)
+    return -float(log_loss(y, exact, labels=range(proba.shape[1])))
 
 
 METRICS: dict[str, Metric] = {
@@ -139,7 +142,9 @@ METRICS: dict[str, Metric] = {
     for metric in (
         Metric(name="roc_auc", title="ROC AUC", scorer=_one_vs_rest(roc_auc_score)),
         Metric(name="balanced_accuracy", title="Balanced accuracy", scorer=_balanced_accuracy),
-        Metric(name="average_precision", title="Average precision", scorer=_one_vs_rest(average_precision_score)),
+        Metric(
+            name="average_precision", title="Average precision", scorer=_one_vs_rest(average_precision_score)
+        ),
         Metric(name="accuracy", title="Accuracy", scorer=lambda y, p: accuracy_score(y, p.argmax(1))),
         Metric(name="log_loss", title="Log loss (negative)", scorer=_log_loss, best=0.0, worst=-np.inf),
         Metric(name="brier", title="Brier score (negative)", scorer=_brier, best=0.0, worst=-2.0),

@@ -1,9 +1,9 @@
 """The scores of many reweighted samples at once: what a bootstrap needs to take milliseconds.
 
-A resample with replacement is the same sample with integer weights. Each function takes labels ``(n_cases,)``,
-probabilities ``(n_cases, n_classes)`` and weights ``(n_samples, n_cases)`` and returns ``(n_samples,)`` values,
-``nan`` where a class of the full sample is missing from a resample. The values are those of
-`autoonco.metrics.scores` with ``sample_weight``.
+A resample with replacement is the same sample with integer weights. Each function takes labels
+``(n_cases,)``, probabilities ``(n_cases, n_classes)`` and weights ``(n_samples, n_cases)`` and returns
+``(n_samples,)`` values, ``nan`` where a class of the full sample is missing from a resample. The values are
+those of `autoonco.metrics.scores` with ``sample_weight``.
 """
 
 from __future__ import annotations
@@ -13,80 +13,84 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from autoonco.metrics.scores import Labels, Probabilities, one_vs_rest_classes
+from autoonco.metrics.scores import Labels, Probabilities, Values, one_vs_rest_classes
 
-Weights = NDArray[np.float64]
-Statistic = Callable[[Labels, Probabilities, Weights], NDArray[np.float64]]
-
-
-def _divide(over: NDArray[np.float64], under: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.divide(over, under, out=np.full(np.broadcast(over, under).shape, np.nan), where=under > 0)
+Weights = Values
+Statistic = Callable[[Labels, Probabilities, Weights], Values]
 
 
-def _by_score(
-    positive: NDArray[np.bool_], scores: NDArray[np.float64], weights: Weights
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the weight of positives and of negatives at each distinct score, ascending: ``(n_samples, n_ties)``."""
+def _divide(over: Values, under: Values) -> Values:
+    missing = np.full(np.broadcast(over, under).shape, np.nan)
+    quotient: Values = np.divide(over, under, out=missing, where=under > 0)
+    return quotient
+
+
+def _by_score(positive: NDArray[np.bool_], scores: Values, weights: Weights) -> tuple[Values, Values]:
+    """Return the weights of positives and negatives at each distinct score ``(n_distinct, n_samples)``."""
     order = np.argsort(scores, kind="stable")
     ordered = scores[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-    w = weights[:, order]
-    all_, pos = (np.add.reduceat(part, starts, axis=1) for part in (w, w * positive[order]))
+    all_ = np.ascontiguousarray(weights.T)[order]
+    pos = all_ * positive[order, None]
+    if starts.size < len(ordered):
+        all_, pos = (np.add.reduceat(part, starts, axis=0) for part in (all_, pos))
     return pos, all_ - pos
 
 
-def _auc_of(positive: NDArray[np.bool_], scores: NDArray[np.float64], weights: Weights) -> NDArray[np.float64]:
+def _auc_of(positive: NDArray[np.bool_], scores: Values, weights: Weights) -> Values:
     pos, neg = _by_score(positive, scores, weights)
-    below = np.cumsum(neg, axis=1) - neg / 2
-    return _divide((pos * below).sum(axis=1), pos.sum(axis=1) * neg.sum(axis=1))
+    below = np.cumsum(neg, axis=0) - neg / 2
+    return _divide((pos * below).sum(axis=0), pos.sum(axis=0) * neg.sum(axis=0))
 
 
-def _precision_of(
-    positive: NDArray[np.bool_], scores: NDArray[np.float64], weights: Weights
-) -> NDArray[np.float64]:
-    pos, neg = (part[:, ::-1] for part in _by_score(positive, scores, weights))
-    found = np.cumsum(pos, axis=1)
-    precision = np.nan_to_num(_divide(found, found + np.cumsum(neg, axis=1)))
-    return _divide((pos * precision).sum(axis=1), found[:, -1])
+def _precision_of(positive: NDArray[np.bool_], scores: Values, weights: Weights) -> Values:
+    pos, neg = (part[::-1] for part in _by_score(positive, scores, weights))
+    found = np.cumsum(pos, axis=0)
+    precision = np.nan_to_num(_divide(found, found + np.cumsum(neg, axis=0)))
+    return _divide((pos * precision).sum(axis=0), found[-1])
 
 
-def _one_vs_rest(score: Callable[..., NDArray[np.float64]]) -> Statistic:
-    def macro(y: Labels, proba: Probabilities, weights: Weights) -> NDArray[np.float64]:
+def _one_vs_rest(score: Callable[..., Values]) -> Statistic:
+    def macro(y: Labels, proba: Probabilities, weights: Weights) -> Values:
         classes = one_vs_rest_classes(y, proba.shape[1])
-        return np.mean([score(y == k, proba[:, k], weights) for k in classes], axis=0)
+        values: Values = np.mean([score(y == k, proba[:, k], weights) for k in classes], axis=0)
+        return values
 
     return macro
 
 
-def confusion(y: Labels, proba: Probabilities, weights: Weights) -> NDArray[np.float64]:
-    """Return the weighted confusion matrices ``(n_samples, n_classes, n_classes)``: truth by most likely class."""
+def confusion(y: Labels, proba: Probabilities, weights: Weights) -> Values:
+    """Return confusion matrices ``(n_samples, n_classes, n_classes)``: truth by most likely class."""
     k = proba.shape[1]
     cell = np.eye(k * k)[y * k + proba.argmax(axis=1)]
-    return (weights @ cell).reshape(-1, k, k)
+    tables: Values = (weights @ cell).reshape(-1, k, k)
+    return tables
 
 
 def _recall(k: int) -> Statistic:
-    def recall(y: Labels, proba: Probabilities, weights: Weights) -> NDArray[np.float64]:
+    def recall(y: Labels, proba: Probabilities, weights: Weights) -> Values:
         table = confusion(y, proba, weights)
         return _divide(table[:, k, k], table[:, k].sum(axis=1))
 
     return recall
 
 
-def _balanced_accuracy(y: Labels, proba: Probabilities, weights: Weights) -> NDArray[np.float64]:
+def _balanced_accuracy(y: Labels, proba: Probabilities, weights: Weights) -> Values:
     table = confusion(y, proba, weights)[:, np.unique(y)]
     hits = np.stack([table[:, i, k] for i, k in enumerate(np.unique(y))], axis=1)
-    return _divide(hits, table.sum(axis=2)).mean(axis=1)
+    values: Values = _divide(hits, table.sum(axis=2)).mean(axis=1)
+    return values
 
 
-def _f1_macro(y: Labels, proba: Probabilities, weights: Weights) -> NDArray[np.float64]:
+def _f1_macro(y: Labels, proba: Probabilities, weights: Weights) -> Values:
     table = confusion(y, proba, weights)
     hits = np.diagonal(table, axis1=1, axis2=2)
     f1 = _divide(2 * hits, table.sum(axis=1) + table.sum(axis=2))
-    return f1[:, np.union1d(y, proba.argmax(axis=1))].mean(axis=1)
+    values: Values = f1[:, np.union1d(y, proba.argmax(axis=1))].mean(axis=1)
+    return values
 
 
-def _mcc(y: Labels, proba: Probabilities, weights: Weights) -> NDArray[np.float64]:
+def _mcc(y: Labels, proba: Probabilities, weights: Weights) -> Values:
     # Gorodkin (2004): the correlation of the indicator matrices of truth and prediction
     table = confusion(y, proba, weights)
     truth, called, total = table.sum(axis=2), table.sum(axis=1), table.sum(axis=(1, 2))
@@ -95,21 +99,23 @@ def _mcc(y: Labels, proba: Probabilities, weights: Weights) -> NDArray[np.float6
     return np.nan_to_num(_divide(cov, np.sqrt(np.maximum(spread[0] * spread[1], 0))))
 
 
-def _mean_of(case_values: Callable[[Labels, Probabilities], NDArray[np.float64]]) -> Statistic:
-    def mean(y: Labels, proba: Probabilities, weights: Weights) -> NDArray[np.float64]:
+def _mean_of(case_values: Callable[[Labels, Probabilities], Values]) -> Statistic:
+    def mean(y: Labels, proba: Probabilities, weights: Weights) -> Values:
         return _divide(weights @ case_values(y, proba), weights.sum(axis=1))
 
     return mean
 
 
-def _log_likelihood(y: Labels, proba: Probabilities) -> NDArray[np.float64]:
+def _log_likelihood(y: Labels, proba: Probabilities) -> Values:
     eps = np.finfo(np.float64).eps
-    return np.log(np.clip(proba[np.arange(len(y)), y], eps, 1 - eps))
+    values: Values = np.log(np.clip(proba[np.arange(len(y)), y] / proba.sum(axis=1), eps, 1 - eps))
+    return values
 
 
-def _negative_brier(y: Labels, proba: Probabilities) -> NDArray[np.float64]:
+def _negative_brier(y: Labels, proba: Probabilities) -> Values:
     total = ((proba - np.eye(proba.shape[1])[y]) ** 2).sum(axis=1)
-    return -total / (2 if proba.shape[1] == 2 else 1)
+    values: Values = -total / (2 if proba.shape[1] == 2 else 1)
+    return values
 
 
 STATISTICS: dict[str, Statistic] = {
@@ -124,4 +130,4 @@ STATISTICS: dict[str, Statistic] = {
     "sensitivity": _recall(1),
     "specificity": _recall(0),
 }
-"""Every metric of `scores.METRICS`, and the two of binary tasks at the most likely class (positive: the last)."""
+"""Every metric of `scores.METRICS`, and the two of binary tasks (positive: the last, at its p > 0.5)."""

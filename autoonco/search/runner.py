@@ -44,9 +44,12 @@ class Problem:
     metric: Metric
     families: tuple[str, ...]
 
-    def fold_loss(self, fold: FoldTask, proba: NDArray[Any]) -> float:
-        """Return the loss of one inner fold."""
-        return self.metric.loss(self.y[list(fold.test)], proba)
+    def score(self, probas: Sequence[NDArray[Any]]) -> float:
+        """Return the mean score of the first folds, given the probabilities of each.
+
+        The mean, not the score of the pooled cases: models of different folds speak on different scales.
+        """
+        return float(np.mean([self.metric(self.y[list(f.test)], p) for f, p in zip(self.folds, probas, strict=False)]))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,7 +218,7 @@ class Search:
         partial = candidate.fidelity.folds == 1 and candidate.fidelity.epochs is not None
         checkpoint = self._checkpoints.slot(f"{self._problem.scope}-{candidate.key}") if partial else None
         return Task(
-            id=max([trial.id for trial in self._store.trials] + list(self._running), default=-1) + 1,
+            id=self._store.next_id(),
             family=candidate.family,
             config=candidate.config,
             fidelity=candidate.fidelity,
@@ -247,13 +250,9 @@ class Search:
         reason: str | None = None,
         id_: int | None = None,
     ) -> None:
-        loss = self._loss(candidate) if status is Status.SUCCESS else None
-        if loss is not None and not np.isfinite(loss):
-            status, loss, reason = Status.FAILED, None, "The loss is not a finite number."
-        if id_ is None:
-            id_ = max([trial.id for trial in self._store.trials] + list(self._running), default=-1) + 1
+        score = self._score(candidate) if status is Status.SUCCESS else None
         trial = Trial(
-            id=id_,
+            id=self._store.next_id() if id_ is None else id_,
             scope=self._problem.scope,
             family=candidate.family,
             config=candidate.config,
@@ -264,8 +263,8 @@ class Search:
             elapsed_s=self._clock.elapsed(),
             origin=candidate.origin,
             seed=self._seed,
-            loss=loss,
-            score=None if loss is None else self._problem.metric.score_of(loss),
+            score=score,
+            loss=None if score is None else self._problem.metric.loss(score),
             reason=reason,
         )
         self._store.add_trial(trial)
@@ -273,14 +272,9 @@ class Search:
         self._skipped_in_a_row = self._skipped_in_a_row + 1 if status is Status.SKIPPED else 0
         self._tell(candidate, trial)
 
-    def _loss(self, candidate: _Candidate) -> float:
-        """Mean over folds, not pooled: probabilities of models from different folds are on different scales."""
+    def _score(self, candidate: _Candidate) -> float:
         folds = self._problem.folds[: candidate.fidelity.folds]
-        return float(
-            np.mean(
-                [self._problem.fold_loss(fold, self._store.fold_proba(self._fold_key(candidate, fold))) for fold in folds]
-            )
-        )
+        return self._problem.score([self._store.fold_proba(self._fold_key(candidate, fold)) for fold in folds])
 
     def _tell(self, candidate: _Candidate, trial: Trial) -> None:
         if candidate.proposal is not None and self._optimizer is not None:

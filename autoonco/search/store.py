@@ -6,6 +6,7 @@ damage that a kill can do and is recognised, it works on network folders, and an
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Mapping
@@ -47,6 +48,11 @@ class Store:
         self._path = folder / "journal.jsonl"
         self._path.touch()
         self._load()
+        self._ids = itertools.count(max((trial.id for trial in self.trials), default=-1) + 1)
+
+    def next_id(self) -> int:
+        """Return a number that no trial of this run has."""
+        return next(self._ids)
 
     def _load(self) -> None:
         whole = 0

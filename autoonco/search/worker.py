@@ -1,4 +1,4 @@
-"""What runs in a worker process: `python -m autoonco.search.worker FD`.
+"""What runs in a worker process.
 
 A worker lives long, for importing the networks' stack takes seconds. It gets the dataset once, then tasks,
 and answers with one message a fold, so that a kill loses one fit at most. It leads a process group of its
@@ -138,7 +138,3 @@ def main() -> None:
     threading.Thread(target=_die_with_parent, args=(parent,), daemon=True).start()
     with Connection(descriptor) as connection:
         serve(connection)
-
-
-if __name__ == "__main__":
-    main()

@@ -22,6 +22,8 @@ from autoonco.search.trial import Status, Task
 from autoonco.search.worker import FoldDone, Message, Setup, TaskEnded
 
 _POLL_S = 0.5
+# Not `-m`: as `__main__` the module's classes would be others than those that come back over the wire.
+_ENTRY = "from autoonco.search.worker import main; main()"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +126,7 @@ class WorkerPool:
         threads = {name: str(self._setup.n_threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
         stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
         process = subprocess.Popen(
-            [sys.executable, "-m", "autoonco.search.worker", str(theirs.fileno()), str(os.getpid())],
+            [sys.executable, "-c", _ENTRY, str(theirs.fileno()), str(os.getpid())],
             pass_fds=[theirs.fileno()],
             start_new_session=True,
             stdin=subprocess.DEVNULL,

@@ -1,0 +1,116 @@
+"""What users hand in, made ours: times, datasets, cases."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from autoonco.data.case import Case
+from autoonco.data.manifest import Dataset
+from autoonco.errors import AutoOncoError, DataError
+
+if TYPE_CHECKING:
+    from autoonco.data.checks import CaseFacts, Finding
+    from autoonco.settings import Settings
+
+Labelled = Dataset | pd.DataFrame | str | Path
+Unlabelled = Labelled | Sequence[Case] | Sequence[str | Path]
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def seconds(time_limit: str | float) -> float:
+    """Return a time limit in seconds.
+
+    Raises
+    ------
+    AutoOncoError
+        If it is no positive time.
+
+    Examples
+    --------
+    >>> seconds("1h30min"), seconds("90s"), seconds(60)
+    (5400.0, 90.0, 60.0)
+    """
+    try:
+        value = float(time_limit)
+    except ValueError:
+        try:
+            value = float(pd.Timedelta(str(time_limit)).total_seconds())
+        except ValueError:
+            value = float("nan")
+    if not 0 < value < float("inf"):
+        raise AutoOncoError(f"Time limit {time_limit!r} is no time: write seconds, or text like 90s, 10min or 2h.")
+    return value
+
+
+def as_labelled(data: Labelled, *, clinical: Sequence[str] = ()) -> Dataset:
+    """Return a `Dataset` with labels.
+
+    Raises
+    ------
+    DataError
+        If there are none.
+    """
+    if isinstance(data, str | Path):
+        return Dataset.from_csv(data, clinical=tuple(clinical))
+    if isinstance(data, pd.DataFrame):
+        return Dataset.from_frame(data, clinical=tuple(clinical))
+    if not isinstance(data, Dataset):
+        raise DataError(f"A Dataset, a manifest file or a table is needed, got {type(data).__name__}.")
+    if data.y is None:
+        raise DataError("This dataset has no labels: read its manifest with the label column.")
+    return data
+
+
+def as_cases(data: Unlabelled, *, clinical: Sequence[str] = ()) -> tuple[Case, ...]:
+    """Return the cases to predict, in the order given: of a dataset, a manifest, a table, or image files."""
+    if isinstance(data, Dataset):
+        return data.cases
+    if isinstance(data, pd.DataFrame):
+        return Dataset.from_frame(data, clinical=tuple(clinical), labelled=False).cases
+    if isinstance(data, str | Path):
+        if Path(data).suffix.lower() in {".csv", ".tsv"}:
+            return Dataset.from_csv(data, clinical=tuple(clinical), labelled=False).cases
+        return Dataset.from_scans([data]).cases
+    items = list(data)
+    if all(isinstance(item, Case) for item in items):
+        return tuple(item for item in items if isinstance(item, Case))
+    if all(isinstance(item, str | Path) for item in items):
+        return Dataset.from_scans([item for item in items if isinstance(item, str | Path)]).cases
+    raise DataError("To predict, give a Dataset, a manifest (.csv), a table, or image files; got a mixed list.")
+
+
+def usable(
+    dataset: Dataset, facts: Sequence[CaseFacts], bad: Sequence[Finding], settings: Settings
+) -> tuple[Dataset, list[CaseFacts]]:
+    """Return the cases, with their facts, that no finding in `bad` rules out.
+
+    Raises
+    ------
+    DataError
+        With ``on_bad_case="raise"``, or if a finding is about the whole dataset: the finding's own words.
+    """
+    for finding in bad:
+        if finding.row is None or settings.on_bad_case == "raise":
+            raise DataError(f"{finding.message} {finding.remedy}")
+    rows = {finding.row for finding in bad}
+    keep = [i for i, case in enumerate(dataset.cases) if case.row not in rows]
+    left = dataset.subset(keep)
+    assert left.y is not None
+    if len(set(left.y.tolist())) < len(dataset.classes):
+        first = bad[0]
+        raise DataError(f"No usable case of some class is left, {len(rows)} were excluded: {first.message} {first.remedy}")
+    return left, [facts[i] for i in keep]
+
+
+def run_path(run_dir: str | Path | None, name: str) -> Path:
+    """Return the run folder: the one given, or one under ``runs/`` named by what identifies the run."""
+    return Path(run_dir) if run_dir is not None else Path("runs") / name

@@ -1,0 +1,286 @@
+"""`AutoOncoClassifier`, `fit` and `load`: the public face, with scikit-learn's manners."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import accuracy_score
+
+from autoonco.arguments import Labelled, Unlabelled, as_cases, as_labelled, cores, run_path, seconds, usable
+from autoonco.bundle import Bundle, Content, read_bundle, write_bundle
+from autoonco.data.cache import ArtefactCache, digest
+from autoonco.data.checks import Severity, findings, inspect
+from autoonco.data.manifest import Dataset
+from autoonco.errors import AutoOncoError
+from autoonco.evaluation.experiment import Request, run_experiment
+from autoonco.evaluation.run_folder import Resume, RunFolder, versions
+from autoonco.evaluation.splits import resolve
+from autoonco.families import all_families, get_family
+from autoonco.families.contract import Runtime
+from autoonco.metrics.scores import get_metric
+from autoonco.reporting.page import write_report
+from autoonco.reporting.result import Result
+from autoonco.settings import Settings
+
+if TYPE_CHECKING:
+    from autoonco.search.runner import Observer
+
+MODEL_FILE = "model.onco"
+
+
+class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    """The best ensemble that a search over radiomics, 2D and 3D networks finds in a time limit.
+
+    Parameters
+    ----------
+    time_limit
+        Seconds, or text such as ``"30min"`` or ``"2h"``; it covers everything, the evaluation included.
+    families
+        Names of the families to search, or None for all that apply.
+    evaluation
+        ``"external"`` (the manifest's test split), ``"holdout"``, ``"nested"``, ``"none"``, or ``"auto"``.
+    clinical
+        Columns of a manifest to take as inputs, where `fit` gets a file or a table.
+    metric
+        Name of the score that the search maximises.
+    n_jobs
+        Trials at the same time, each in its own process, with an even share of the cores.
+    device
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, or ``"auto"`` for a GPU if there is one.
+    seed
+        Seed of folds, search and training.
+    run_dir
+        Folder of the run; by default one under ``runs/`` that is named by data and arguments.
+    resume
+        ``"auto"`` continues a run found in the folder, ``"never"`` refuses to.
+    settings
+        `Settings`, or the name of a preset.
+    progress
+        Called with a `Progress` about twice a second.
+
+    Attributes
+    ----------
+    classes_
+        Names of the classes, in the order of `predict_proba`'s columns.
+    result_
+        Tables, figures and the folder of the run; None for a model that was loaded from a file.
+    """
+
+    def __init__(
+        self,
+        *,
+        time_limit: str | float = "30min",
+        families: Sequence[str] | None = None,
+        evaluation: str = "auto",
+        clinical: Sequence[str] = (),
+        metric: str = "roc_auc",
+        n_jobs: int = 1,
+        device: str = "auto",
+        seed: int = 0,
+        run_dir: str | Path | None = None,
+        resume: Resume = "auto",
+        settings: Settings | str | None = None,
+        progress: Observer | None = None,
+    ) -> None:
+        self.time_limit = time_limit
+        self.families = families
+        self.evaluation = evaluation
+        self.clinical = clinical
+        self.metric = metric
+        self.n_jobs = n_jobs
+        self.device = device
+        self.seed = seed
+        self.run_dir = run_dir
+        self.resume = resume
+        self.settings = settings
+        self.progress = progress
+
+    def fit(self, X: Labelled, y: None = None) -> Self:  # noqa: ARG002
+        """Search, judge, refit; `X` is a `Dataset`, a manifest file or a table with labels. `y` is not used.
+
+        Raises
+        ------
+        AutoOncoError
+            One of its kinds, with what is wrong and what to do.
+        """
+        started = time.monotonic()
+        dataset = as_labelled(X, clinical=self.clinical)
+        request = self._request(dataset)
+        facts = inspect(dataset, n_jobs=cores())
+        found = findings(dataset, facts)
+        errors = [finding for finding in found if finding.severity is Severity.ERROR]
+        kept, kept_facts = usable(dataset, facts, errors, request.settings)
+        identity = _identity(kept, request)
+        folder = RunFolder(run_path(self.run_dir, digest(identity)[:12]), identity=identity, resume=self.resume)
+        result = run_experiment(
+            kept,
+            kept_facts,
+            found,
+            request,
+            folder,
+            n_excluded=len(dataset) - len(kept),
+            started=started,
+            observer=self.progress,
+        )
+        content = Content(
+            members=[(member.family, member.weight, member.folder) for member in result.delivered],
+            classes=kept.classes,
+            fingerprint=result.fingerprint,
+            facts={
+                "metric": request.metric.name,
+                "inner_score": result.inner_score,
+                "evaluation": request.evaluation,
+                "versions": versions(),
+            },
+        )
+        write_bundle(folder.path / MODEL_FILE, content)
+        folder.update(session_s=time.monotonic() - started, status="finished")
+        self.result_: Result | None = Result(folder.path)
+        self._take(folder.path / MODEL_FILE)
+        return self
+
+    def _request(self, dataset: Dataset) -> Request:
+        limit_s = seconds(self.time_limit)
+        settings = Settings.preset(self.settings) if isinstance(self.settings, str) else self.settings or Settings()
+        names = tuple(all_families()) if self.families is None else tuple(self.families)
+        for name in names:
+            get_family(name)
+        if self.n_jobs < 1:
+            raise AutoOncoError(f"n_jobs must be 1 or more, got {self.n_jobs}.")
+        return Request(
+            time_limit_s=limit_s,
+            families=names,
+            evaluation=resolve(self.evaluation, dataset, time_limit_s=limit_s, settings=settings),
+            metric=get_metric(self.metric),
+            n_jobs=self.n_jobs,
+            n_threads=max(1, cores() // self.n_jobs),
+            device=self.device,
+            seed=self.seed,
+            settings=settings,
+        )
+
+    def _take(self, path: Path) -> None:
+        runtime = Runtime(artefacts=ArtefactCache(), device=self.device, n_threads=cores())
+        self._bundle: Bundle = read_bundle(path, runtime)
+        self._path = path
+        self.classes_ = np.array(self._bundle.classes)
+
+    def _fitted(self) -> Bundle:
+        if not hasattr(self, "_bundle"):
+            raise NotFittedError("This AutoOncoClassifier is not fitted yet: call fit, or autoonco.load a model file.")
+        return self._bundle
+
+    def predict_proba(self, X: Unlabelled) -> NDArray[Any]:
+        """Return probabilities ``(n_cases, n_classes)``, one row a case in the order given.
+
+        `X` is a `Dataset`, a manifest file (.csv), a table, a list of cases, an image file or a list of them.
+
+        Raises
+        ------
+        DataError
+            If a case can't be read or lacks what the model needs, such as a mask.
+        """
+        return self._fitted().predict_proba(as_cases(X))
+
+    def predict(self, X: Unlabelled) -> NDArray[Any]:
+        """Return the most probable class of each case ``(n_cases,)``."""
+        proba = self.predict_proba(X)
+        return np.asarray(self.classes_[proba.argmax(axis=1)])
+
+    def score(self, X: Unlabelled, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> float:
+        """Return the accuracy on `X`, as scikit-learn's classifiers do; `y` may come with a labelled `X`."""
+        if y is None:
+            data = as_labelled(X, clinical=self.clinical)  # type: ignore[arg-type]
+            assert data.y is not None
+            X, y = data, np.array(data.classes)[data.y]
+        return float(accuracy_score(y, self.predict(X), sample_weight=sample_weight))
+
+    def leaderboard(self) -> pd.DataFrame:
+        """Return every trial of the search, best first."""
+        return self._result().leaderboard()
+
+    def report(self, path: str | Path) -> Path:
+        """Write the report of the run into the folder `path`; return its HTML page."""
+        return write_report(self._result().folder, Path(path))
+
+    def _result(self) -> Result:
+        self._fitted()
+        if self.result_ is None:
+            raise AutoOncoError("This model came from a file; tables and reports are made from its run folder.")
+        return self.result_
+
+    def save(self, path: str | Path) -> Path:
+        """Write the model to a file that `autoonco.load` reads; no pickle is in it."""
+        self._fitted()
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(self._path.read_bytes())
+        return target
+
+
+def fit(
+    dataset: Labelled,
+    *,
+    time_limit: str | float = "30min",
+    families: Sequence[str] | None = None,
+    evaluation: str = "auto",
+    clinical: Sequence[str] = (),
+    metric: str = "roc_auc",
+    n_jobs: int = 1,
+    device: str = "auto",
+    seed: int = 0,
+    run_dir: str | Path | None = None,
+    resume: Resume = "auto",
+    settings: Settings | str | None = None,
+    progress: Observer | None = None,
+) -> AutoOncoClassifier:
+    """Return an `AutoOncoClassifier` fitted to `dataset`; see there for the arguments and errors."""
+    return AutoOncoClassifier(
+        time_limit=time_limit,
+        families=families,
+        evaluation=evaluation,
+        clinical=clinical,
+        metric=metric,
+        n_jobs=n_jobs,
+        device=device,
+        seed=seed,
+        run_dir=run_dir,
+        resume=resume,
+        settings=settings,
+        progress=progress,
+    ).fit(dataset)
+
+
+def load(path: str | Path, *, device: str = "auto") -> AutoOncoClassifier:
+    """Return the classifier stored in a model file.
+
+    Raises
+    ------
+    AutoOncoError
+        If the file is missing, damaged, unsafe or of a newer version.
+    """
+    classifier = AutoOncoClassifier(device=device)
+    classifier.result_ = None
+    classifier._take(Path(path))
+    return classifier
+
+
+def _identity(dataset: Dataset, request: Request) -> dict[str, Any]:
+    """What must stay the same for a run to be continued, by the name a message uses for it."""
+    return {
+        "data": dataset.identity(),
+        "classes": list(dataset.classes),
+        "families": list(request.families),
+        "evaluation": request.evaluation,
+        "metric": request.metric.name,
+        "seed": request.seed,
+        "settings": request.settings.model_dump(exclude={"max_trials", "trial_share", "memory_limit_gb"}),
+    }

@@ -1,0 +1,241 @@
+"""What the columns of a manifest mean: which hold images, masks, labels, splits and clinical values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from autoonco.errors import DataError, UnknownNameError
+
+SPLITS = ("train", "val", "test")
+RESERVED = ("case", "patient", "site", "split", "split_clean")
+MAX_CLASSES = 50
+_MISSING = frozenset({"", "nan", "na", "n/a", "<na>", "null"})
+
+Names = str | Sequence[str] | None
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Return a CSV file's cells as they are written; comma, semicolon or tab between them.
+
+    Raises
+    ------
+    DataError
+        If the file is missing, empty, not UTF-8 or has rows of unequal length.
+    """
+    if not path.is_file():
+        raise DataError("The manifest does not exist: give the path of a CSV file.")
+    try:
+        with path.open(encoding="utf-8-sig") as stream:
+            header = stream.readline()
+        separator = max(",;\t", key=header.count)
+        table = pd.read_csv(
+            path, sep=separator, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
+        )
+    except UnicodeDecodeError:
+        raise DataError("The manifest is not UTF-8 text: save it as 'CSV UTF-8'.") from None
+    except pd.errors.EmptyDataError:
+        raise DataError("The manifest is empty: it needs a header and one row for each case.") from None
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        reason = str(error).strip()
+        raise DataError(f"The manifest is not a table ({reason}): quote cells with commas.") from error
+    return table
+
+
+def as_text(table: pd.DataFrame) -> dict[str, list[str]]:
+    """Return the columns, each cell as stripped text, empty where missing; whole floats lose their ``.0``.
+
+    Raises
+    ------
+    DataError
+        If there are no rows.
+
+    Examples
+    --------
+    >>> as_text(pd.DataFrame({" a": ["x ", None], "b": [1.0, float("nan")]}))
+    {'a': ['x', ''], 'b': ['1', '']}
+    """
+    if len(table) == 0:
+        raise DataError("The manifest has no rows: it needs one for each case.")
+    return {str(name).strip(): [_cell(value) for value in table[name]] for name in table.columns}
+
+
+def _cell(value: Any) -> str:
+    if value is None or value is pd.NA or value is pd.NaT:
+        return ""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    text = str(value).strip()
+    return "" if text.lower() in _MISSING else text
+
+
+def require(columns: Mapping[str, Any], name: str, remedy: str) -> None:
+    """Raise `DataError` with the nearest and all valid names where there is no column `name`."""
+    if name not in columns:
+        raise DataError(f"{UnknownNameError('column', name, columns)} {remedy}")
+
+
+# --- images and masks ---------------------------------------------------------------------------------------
+
+
+def _channel(column: str, prefix: str) -> str:
+    return column.removeprefix(f"{prefix}_") if column.startswith(f"{prefix}_") else column
+
+
+def _named(names: Names) -> list[str]:
+    return [names] if isinstance(names, str) else list(names or ())
+
+
+def image_columns(columns: Mapping[str, Any], names: Names) -> dict[str, str]:
+    """Return channel → column: those named, else ``image``, else every ``image_*``.
+
+    Examples
+    --------
+    >>> image_columns({"image_ct": [], "mask_ct": [], "image_pet": []}, None)
+    {'ct': 'image_ct', 'pet': 'image_pet'}
+    >>> image_columns({"scan": []}, "scan")
+    {'image': 'scan'}
+    """
+    named = _named(names)
+    if not named:
+        named = ["image"] if "image" in columns else [name for name in columns if name.startswith("image_")]
+    if not named:
+        require(columns, "image", "Name the column of image files with image= (--image).")
+    for name in named:
+        require(columns, name, "Name the column of image files with image= (--image).")
+    if len(named) == 1 and not named[0].startswith("image_"):
+        return {"image": named[0]}
+    return _unique({column: _channel(column, "image") for column in named})
+
+
+def mask_columns(columns: Mapping[str, Any], names: Names, images: Mapping[str, str]) -> dict[str, str]:
+    """Return channel → column of the masks that belong to `images`; the key ``mask`` serves every channel.
+
+    Examples
+    --------
+    >>> mask_columns({"mask_ct": [], "mask_pet": []}, None, {"ct": "image_ct"})
+    {'ct': 'mask_ct'}
+    """
+    if names is None:
+        found = [name for name in columns if name == "mask" or name.removeprefix("mask_") in images]
+        return {_channel(name, "mask"): name for name in found if name.startswith("mask")}
+    named = _named(names)
+    for name in named:
+        require(columns, name, "Name the column of mask files with mask= (--mask).")
+    if len(named) == 1 and _channel(named[0], "mask") not in images:
+        return {"mask": named[0]}
+    if all(_channel(name, "mask") in images for name in named):
+        return _unique({name: _channel(name, "mask") for name in named})
+    if len(named) != len(images):
+        raise DataError(
+            f"{len(named)} mask columns are named for {len(images)} image columns: name one, or one for each."
+        )
+    return _unique(dict(zip(named, images, strict=True)))
+
+
+def _unique(channels: Mapping[str, str]) -> dict[str, str]:
+    """Return channel → column from column → channel."""
+    turned = {channel: column for column, channel in channels.items()}
+    if len(turned) != len(channels):
+        raise DataError(f"Two columns stand for one channel ({', '.join(channels)}): name one of them.")
+    return turned
+
+
+def existing_files(cells: Sequence[str], column: str, root: Path, *, may_miss: bool) -> list[Path | None]:
+    """Return the files of a column, paths counted from `root`.
+
+    Raises
+    ------
+    DataError
+        Naming the first row whose cell is empty (unless `may_miss`) or whose file does not exist.
+    """
+    files = [root / cell if cell else None for cell in cells]
+    if not may_miss:
+        require_filled(cells, column, "give the path of its file")
+    _raise_first(
+        files,
+        lambda file: file is not None and not file.is_file(),
+        f"the file in column {column!r} does not exist: correct its path, counted from the manifest's folder",
+    )
+    return files
+
+
+def require_filled(cells: Sequence[str], column: str, remedy: str) -> None:
+    """Raise `DataError` naming the first row whose cell is empty."""
+    _raise_first(cells, lambda cell: not cell, f"column {column!r} is empty: {remedy}")
+
+
+def _raise_first(values: Sequence[Any], is_bad: Callable[[Any], bool], message: str) -> None:
+    bad = [row for row, value in enumerate(values, start=1) if is_bad(value)]
+    if bad:
+        more = f" (and {len(bad) - 1} more)" if len(bad) > 1 else ""
+        raise DataError(f"row {bad[0]}{more}: {message}.")
+
+
+# --- labels, splits, clinical values ------------------------------------------------------------------------
+
+
+def class_labels(cells: Sequence[str], column: str, *, may_be_many: bool = False) -> list[str]:
+    """Return the class of each row; whole numbers are written without decimals.
+
+    Raises
+    ------
+    DataError
+        If a label is missing, or if the column looks like a measurement and not like classes.
+
+    Examples
+    --------
+    >>> class_labels(["1.0", "0"], "label")
+    ['1', '0']
+    """
+    require_filled(cells, column, "fill it, or drop the row")
+    numbers = [_number(cell) for cell in cells]
+    if all(number is not None for number in numbers):
+        if any(number != int(number) for number in numbers if number is not None):
+            raise DataError(
+                f"Column {column!r} holds decimals, expected classes: name the label with label= (--label)."
+            )
+        cells = [str(int(number)) for number in numbers if number is not None]
+    found = len(set(cells))
+    if found > MAX_CLASSES and not may_be_many:
+        raise DataError(
+            f"Column {column!r} holds {found} different values, expected at most {MAX_CLASSES} classes: "
+            f"name the label with label= (--label), or pick classes with classes= (--classes)."
+        )
+    return list(cells)
+
+
+def splits(cells: Sequence[str], column: str) -> list[str]:
+    """Return train, val or test for each row; `DataError` names the first row with anything else."""
+    lower = [cell.lower() for cell in cells]
+    valid = ", ".join(SPLITS)
+    for row, value in enumerate(lower, start=1):
+        if value not in SPLITS:
+            raise DataError(f"row {row}: column {column!r} says {cells[row - 1]!r}, expected one of {valid}.")
+    return lower
+
+
+def clinical_values(cells: Sequence[str]) -> list[float | str | None]:
+    """Return floats where every filled cell is a number, else text; None where the cell is empty.
+
+    Examples
+    --------
+    >>> clinical_values(["61", "", "7.5"]), clinical_values(["male", "", "2"])
+    ([61.0, None, 7.5], ['male', None, '2'])
+    """
+    numbers = [_number(cell) for cell in cells]
+    if all(number is not None for number, cell in zip(numbers, cells, strict=True) if cell):
+        return list(numbers)
+    return [cell or None for cell in cells]
+
+
+def _number(cell: str) -> float | None:
+    try:
+        number = float(cell)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

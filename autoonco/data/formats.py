@@ -1,0 +1,208 @@
+"""Decoders of single files: pictures by Pillow, NIfTI by nibabel, NRRD and MetaImage by SimpleITK."""
+
+from __future__ import annotations
+
+import gzip
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import nibabel
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from PIL import Image
+
+from autoonco.errors import AutoOncoError, ImageReadError
+
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+ITK_READERS = {".nrrd": "NrrdImageIO", ".mha": "MetaImageIO", ".mhd": "MetaImageIO"}
+SUFFIXES = (*PICTURE_SUFFIXES, *NIFTI_SUFFIXES, *ITK_READERS)
+
+_MAX_DEFLATE_RATIO = 1032  # deflate can't do better (zlib's technical notes): a larger claim is a lie
+_MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
+_LPS_FROM_RAS = np.diag(
+    [-1.0, -1.0, 1.0]
+)  # NIfTI counts x to the right and y to the front, ITK the other way
+_SHEAR_TOLERANCE = 1e-2
+
+
+def suffix_of(path: Path) -> str:
+    """Return the suffix in lower case, ``.nii.gz`` as one.
+
+    Examples
+    --------
+    >>> suffix_of(Path("a.b.NII.gz"))
+    '.nii.gz'
+    """
+    name = path.name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
+
+
+@contextmanager
+def _decoding(kind: str) -> Iterator[None]:
+    """Tell whatever a decoder raises on damaged bytes in one sentence; the cause stays chained."""
+    try:
+        yield
+    except AutoOncoError:
+        raise
+    except Exception as error:
+        raise ImageReadError(
+            f"The file can't be decoded as {kind} ({type(error).__name__}): it is truncated, damaged or of "
+            f"another format; export it again."
+        ) from error
+
+
+def _refuse_absurd_claim(n_bytes: int, stored: int) -> None:
+    if n_bytes > stored * _MAX_DEFLATE_RATIO:
+        raise ImageReadError(
+            f"The header claims {n_bytes:,} bytes of pixels, more than {stored:,} stored bytes can hold; "
+            f"export the file again."
+        )
+
+
+# --- pictures -----------------------------------------------------------------------------------------------
+
+
+def read_picture(path: Path, *, palette_indices: bool = False) -> sitk.Image:
+    """Return a picture: float32 if grey, a vector of three uint8 if it has colour; spacing 1.
+
+    A picture of three equal channels counts as grey. Transparent pixels turn black. With `palette_indices`
+    a palette picture gives its indices, not its colours.
+    """
+    with _decoding("a picture"), Image.open(path) as picture:
+        if getattr(picture, "n_frames", 1) > 1:
+            raise ImageReadError(
+                f"The file holds {picture.n_frames} pages, expected one: save a volume as NIfTI or NRRD."
+            )
+        if suffix_of(path) == ".png":
+            _refuse_absurd_claim(math.prod(picture.size), path.stat().st_size)
+        pixels = _picture_pixels(picture, palette_indices=palette_indices)
+    if pixels.ndim == 3 and not (pixels == pixels[..., :1]).all():
+        return sitk.GetImageFromArray(np.ascontiguousarray(pixels, dtype=np.uint8), isVector=True)
+    grey = pixels[..., 0] if pixels.ndim == 3 else pixels
+    return sitk.GetImageFromArray(np.ascontiguousarray(grey, dtype=np.float32))
+
+
+def _picture_pixels(picture: Image.Image, *, palette_indices: bool) -> NDArray[Any]:
+    """Return ``(y, x)`` grey values as stored, or ``(y, x, 3)`` bytes."""
+    mode = picture.mode
+    if mode == "P" and palette_indices:
+        return np.asarray(picture)
+    if mode == "1":
+        return np.asarray(picture.convert("L"))
+    if mode in ("L", "I", "F") or mode.startswith("I;16"):
+        return np.asarray(picture)
+    if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
+        seen = picture.convert("RGBA")
+        return np.asarray(Image.alpha_composite(Image.new("RGBA", seen.size, "black"), seen))[..., :3]
+    return np.asarray(picture.convert("RGB"))
+
+
+# --- volumes ------------------------------------------------------------------------------------------------
+
+
+def read_nifti(path: Path) -> sitk.Image:
+    """Return a NIfTI image, 2D or 3D, float32, on ITK's (left, posterior, superior) axes in millimetres.
+
+    nibabel reads it, for SimpleITK fills a truncated file with zeros without a word, and with ``c.nii``
+    beside ``c.nii.gz`` returns the former for both.
+    """
+    with _decoding("NIfTI"):
+        header: Any = nibabel.load(path)
+        shape = _spatial_shape(header.shape)
+        dtype = header.get_data_dtype()
+        if dtype.kind not in "iuf":
+            raise ImageReadError(f"The voxels are of type {dtype}, expected real numbers; convert the file.")
+        slope, inter = (header.dataobj.slope, header.dataobj.inter)
+        stored = _nifti_payload(path, int(header.dataobj.offset), math.prod(shape) * dtype.itemsize)
+        values = np.frombuffer(stored, dtype=dtype).reshape(shape, order="F").T
+        if (slope, inter) != (1.0, 0.0):
+            values = values * slope + inter
+        image = sitk.GetImageFromArray(np.ascontiguousarray(values, dtype=np.float32))
+        _place(image, header)
+    return image
+
+
+def _spatial_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape without trailing axes of length one beyond the third."""
+    spatial = shape[:3] if all(length == 1 for length in shape[3:]) else shape
+    if len(spatial) not in (2, 3) or min(spatial) < 1:
+        sizes = "×".join(map(str, shape))
+        raise ImageReadError(
+            f"The image is {len(shape)}D ({sizes}), expected 2D or 3D: save one volume a file."
+        )
+    return tuple(int(length) for length in spatial)
+
+
+def _nifti_payload(path: Path, offset: int, n_bytes: int) -> bytes:
+    """Return exactly `n_bytes` of voxels, or raise where the file holds fewer or fails its checksum."""
+    compressed = path.name.lower().endswith(".gz")
+    size = path.stat().st_size
+    if compressed:
+        _refuse_absurd_claim(n_bytes, size)
+    elif size < offset + n_bytes:
+        raise _truncated(size, offset + n_bytes)
+    with gzip.open(path) if compressed else path.open("rb") as stream:
+        stored = stream.read(offset + n_bytes)[offset:]
+        stream.read(1)  # at its end a gzip stream compares its checksum
+    if len(stored) < n_bytes:
+        raise _truncated(offset + len(stored), offset + n_bytes)
+    return stored
+
+
+def _truncated(got: int, expected: int) -> ImageReadError:
+    return ImageReadError(f"The file is truncated: {got:,} of {expected:,} bytes; copy or export it again.")
+
+
+def _place(image: sitk.Image, header: Any) -> None:
+    """Give `image` the spacing, origin and direction that the NIfTI header states."""
+    unit = _MILLIMETRES.get(header.header.get_xyzt_units()[0], 1.0)
+    ndim = image.GetDimension()
+    if ndim == 2:
+        image.SetSpacing([float(zoom) * unit for zoom in header.header.get_zooms()[:2]])
+        return
+    axes = _LPS_FROM_RAS @ header.affine[:3, :3] * unit
+    spacing = np.linalg.norm(axes, axis=0)
+    if not (np.isfinite(header.affine).all() and spacing.min() > 0):
+        raise ImageReadError("The header gives a spacing of zero or not a number; export the file again.")
+    left, _, right = np.linalg.svd(axes / spacing)
+    rotation = left @ right  # the nearest orthonormal axes: float32 headers are never quite so
+    if np.abs(rotation - axes / spacing).max() > _SHEAR_TOLERANCE:
+        raise ImageReadError("The voxel grid is sheared (gantry tilt?): resample it to a rectangular grid.")
+    image.SetSpacing(spacing.tolist())
+    image.SetDirection(rotation.ravel().tolist())
+    image.SetOrigin((_LPS_FROM_RAS @ header.affine[:3, 3] * unit).tolist())
+
+
+def read_itk(path: Path) -> sitk.Image:
+    """Return an NRRD or MetaImage image, 2D or 3D, float32."""
+    with _decoding("NRRD or MetaImage"):
+        reader = sitk.ImageFileReader()
+        reader.SetImageIO(ITK_READERS[suffix_of(path)])
+        reader.SetFileName(str(path))
+        reader.ReadImageInformation()
+        shape = _spatial_shape(reader.GetSize())
+        if reader.GetNumberOfComponents() > 1:
+            raise ImageReadError("The voxels are vectors, expected one grey value each: save grey values.")
+        _refuse_absurd_claim(math.prod(shape), _stored_bytes(path))
+        image = reader.Execute()
+        if image.GetDimension() > len(shape):
+            image = image[(slice(None),) * 3 + (0,) * (image.GetDimension() - 3)]
+        return sitk.Cast(image, sitk.sitkFloat32)
+
+
+def _stored_bytes(path: Path) -> int:
+    """Return the size of the file and, where its header names one, of the file beside it with the voxels."""
+    with path.open("rb") as stream:
+        lines = stream.read(65536).decode("latin-1").splitlines()
+    size = path.stat().st_size
+    for line in lines:
+        key, _, value = line.partition("=" if "=" in line else ":")
+        if key.strip().lower() in ("elementdatafile", "data file", "datafile"):
+            beside = path.parent / value.strip()
+            return size + (beside.stat().st_size if beside.is_file() else 0)
+    return size

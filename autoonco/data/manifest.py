@@ -1,0 +1,210 @@
+"""The cases of a task: a table of files, labels, patients and splits; no pixel is read here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from autoonco.data import columns as cols
+from autoonco.data.cache import content_hash, digest
+from autoonco.data.case import Case
+from autoonco.data.redaction import identifiers, redact
+from autoonco.data.rows import make_cases, pick_clinical, read_splits, scan_cases
+from autoonco.errors import DataError, UnknownNameError
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """Cases with their labels, patients and splits; immutable and lazy.
+
+    Attributes
+    ----------
+    cases
+        One for each row.
+    classes
+        Names of the classes, sorted or in the order asked for; empty where there are no labels.
+    y
+        Index into `classes` ``(n_cases,)``, or None.
+    split
+        ``train``, ``val`` or ``test`` ``(n_cases,)``, or None.
+    is_clean
+        False ``(n_cases,)`` where the column ``split_clean`` says ``excluded``, or None without that column.
+    clinical
+        Names of the clinical columns that were asked for.
+    """
+
+    cases: tuple[Case, ...]
+    classes: tuple[str, ...] = ()
+    y: NDArray[np.int64] | None = None
+    split: NDArray[np.str_] | None = None
+    is_clean: NDArray[np.bool_] | None = None
+    clinical: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("y", "split", "is_clean"):
+            values = getattr(self, name)
+            if values is None:
+                continue
+            if len(values) != len(self.cases):
+                raise DataError(
+                    f"{name} has {len(values)} values, expected one for each of {len(self)} cases."
+                )
+            fixed = np.array(values)
+            fixed.setflags(write=False)
+            object.__setattr__(self, name, fixed)
+
+    @classmethod
+    def from_csv(cls, path: str | Path, **options: Any) -> Self:
+        """Read a manifest from a CSV file; paths in it count from its folder.
+
+        Parameters
+        ----------
+        path
+            A CSV file, UTF-8, comma, semicolon or tab separated.
+        **options
+            As for `from_frame`, `root` aside.
+
+        Raises
+        ------
+        DataError
+            If the file can't be used; the message names the row or the column and the remedy.
+        """
+        path = Path(path)
+        return cls.from_frame(cols.read_table(path), root=path.parent, **options)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        *,
+        root: str | Path = ".",
+        label: str = "label",
+        classes: Sequence[str] | None = None,
+        image: cols.Names = None,
+        mask: cols.Names = None,
+        clinical: cols.Names = (),
+        split: str = "split",
+        labelled: bool = True,
+    ) -> Self:
+        """Read a manifest from a table, one row a case.
+
+        Columns that are neither ``case``, ``patient``, ``site``, ``split_clean`` nor named here are ignored:
+        they may be derived from the label.
+
+        Parameters
+        ----------
+        frame
+            Without a column ``case`` the row's number names the case; without ``patient`` each case is one.
+        root
+            Folder that relative paths count from.
+        label
+            Column of classes.
+        classes
+            Classes to keep, in this order; rows of others are left out. By default all, sorted.
+        image
+            Column(s) of image files, by default ``image`` or all ``image_*``; the channel is what follows.
+        mask
+            Column(s) of mask files, by default ``mask`` and ``mask_*``; an empty cell means no mask.
+        clinical
+            Columns to use as inputs beside the images.
+        split
+            Column that says train, val or test; without one there is no split.
+        labelled
+            False leaves the labels unread, for cases to predict.
+
+        Raises
+        ------
+        DataError
+            If the table can't be used; the message names the row or the column and the remedy.
+        """
+        table = cols.as_text(frame)
+        images = cols.image_columns(table, image)
+        masks = cols.mask_columns(table, mask, images)
+        names = pick_clinical(table, clinical, taken={label, split, *images.values(), *masks.values()})
+        dataset = cls(cases=make_cases(table, images, masks, names, Path(root)), clinical=names)
+        splits, is_clean = read_splits(table, split)
+        dataset = replace(dataset, split=splits, is_clean=is_clean)
+        return dataset._with_labels(table, label, classes) if labelled else dataset
+
+    @classmethod
+    def from_scans(cls, paths: Sequence[str | Path]) -> Self:
+        """Return image files alone, to predict: no masks, no labels; a case is named by its file's stem."""
+        return cls(cases=scan_cases(paths))
+
+    def _with_labels(self, table: Mapping[str, list[str]], label: str, classes: Sequence[str] | None) -> Self:
+        cols.require(table, label, "Name the column of classes with label= (--label).")
+        names = cols.class_labels(table[label], label, may_be_many=classes is not None)
+        wanted = tuple(map(str, classes)) if classes is not None else tuple(sorted(set(names)))
+        for name in wanted:
+            if name not in names:
+                raise DataError(
+                    f"{UnknownNameError('class', name, set(names))} Correct classes= (--classes)."
+                )
+        if len(set(wanted)) < max(2, len(wanted)):
+            raise DataError(
+                f"Column {label!r} gives the class {', '.join(wanted)}, expected two different ones or more: "
+                f"name another column with label= (--label)."
+            )
+        y = np.array([wanted.index(name) if name in wanted else -1 for name in names], dtype=np.int64)
+        return replace(self, classes=wanted, y=y).subset(y >= 0)
+
+    def __len__(self) -> int:
+        return len(self.cases)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """Names of the image channels, in order."""
+        return tuple(self.cases[0].images) if self.cases else ()
+
+    @cached_property
+    def groups(self) -> NDArray[np.str_]:
+        """Patient of each case ``(n_cases,)``."""
+        return np.array([case.patient for case in self.cases], dtype=np.str_)
+
+    @cached_property
+    def sites(self) -> NDArray[np.str_] | None:
+        """Site of each case ``(n_cases,)``, empty where unknown; None where no case has one."""
+        if all(case.site is None for case in self.cases):
+            return None
+        return np.array([case.site or "" for case in self.cases], dtype=np.str_)
+
+    def subset(self, rows: ArrayLike) -> Self:
+        """Return the cases at positions `rows` (integers or a boolean mask); the classes stay as they are."""
+        picked = np.arange(len(self))[np.asarray(rows)]
+        return replace(
+            self,
+            cases=tuple(self.cases[row] for row in picked),
+            y=None if self.y is None else self.y[picked],
+            split=None if self.split is None else self.split[picked],
+            is_clean=None if self.is_clean is None else self.is_clean[picked],
+        )
+
+    def unlabelled(self) -> Self:
+        """Return the same cases without labels and classes."""
+        return replace(self, y=None, classes=())
+
+    def identity(self) -> str:
+        """Return a hash of labels, patients, splits, clinical values and the bytes of every file."""
+        rows = [
+            [content_hash(case), case.patient, case.site, dict(case.clinical), sorted(case.images)]
+            for case in self.cases
+        ]
+        arrays = [
+            None if values is None else values.tolist() for values in (self.y, self.split, self.is_clean)
+        ]
+        return digest(rows, arrays, self.classes, self.clinical)
+
+    def redact(self, text: str) -> str:
+        """Return `text` with every path, file name, case and patient identifier replaced by ``row N``."""
+        return redact(text, self._identifiers)
+
+    @cached_property
+    def _identifiers(self) -> Mapping[str, int]:
+        return identifiers(self.cases)

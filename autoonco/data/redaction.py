@@ -1,0 +1,49 @@
+"""Keeping what names a patient out of logs and files."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from autoonco.data.case import Case
+
+MIN_LENGTH = 3
+
+
+def identifiers(cases: Sequence[Case]) -> dict[str, int]:
+    """Return name → row of all that could tell who a case is: paths, file names, case, patient.
+
+    Left out are names shorter than three characters, those that are the row's own number, and file names that
+    several rows share (``ct.nii.gz`` in each patient's folder): they name nobody.
+    """
+    rows: dict[str, int] = {}
+    files = [(file, case.row) for case in cases for file in (*case.images.values(), *case.masks.values())]
+    owners = Counter(name for name, _ in {(file.name, row) for file, row in files})
+    for file, row in files:
+        own = [file.name] if owners[file.name] == 1 else []
+        for name in (str(file), str(file.absolute()), *own):
+            rows.setdefault(name, row)
+    for case in cases:
+        for name in (case.case, case.patient):
+            if len(name) >= MIN_LENGTH and name != str(case.row):
+                rows.setdefault(name, case.row)
+    return rows
+
+
+def redact(text: str, names: Mapping[str, int]) -> str:
+    """Return `text` with each of `names` replaced by ``row N``, the longest first.
+
+    A name is replaced where it is no part of a longer word, and its digits no part of a decimal number.
+
+    Examples
+    --------
+    >>> redact("STS_1: loss 0.123 on /d/STS_1.png, STS_10", {"STS_1": 4, "/d/STS_1.png": 4, "123": 9})
+    'row 4: loss 0.123 on row 4, STS_10'
+    """
+    found = sorted((name for name in names if name in text), key=len, reverse=True)
+    if not found:
+        return text
+    choices = "|".join(re.escape(name) for name in found)
+    pattern = re.compile(rf"(?<!\w)(?<!\d\.)(?:{choices})(?!\w)(?!\.\d)")
+    return pattern.sub(lambda match: f"row {names[match.group()]}", text)

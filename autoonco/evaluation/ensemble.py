@@ -1,0 +1,124 @@
+"""Greedy ensemble selection with replacement over out-of-fold probabilities (Caruana et al., ICML 2004)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoonco.families import get_family
+from autoonco.search.runner import Problem
+from autoonco.search.space import config_key
+from autoonco.search.store import FoldKey, Store
+from autoonco.search.trial import Status, Trial
+
+# The greedy choice looks at so many of the best: more only gives chance more to choose from.
+_POOL = 25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A trial that scored every inner fold, with its out-of-fold probabilities, one array a fold."""
+
+    trial: Trial
+    probas: tuple[NDArray[Any], ...]
+    refit_s: float
+
+    @property
+    def score(self) -> float:
+        """Its inner score."""
+        assert self.trial.score is not None
+        return self.trial.score
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A config of an ensemble and its weight; the weights of an ensemble sum to 1."""
+
+    candidate: Candidate
+    weight: float
+
+
+def candidates(problem: Problem, store: Store) -> list[Candidate]:
+    """Return the full-budget trials of a scope, best first; of equal scores the quicker one leads."""
+    best: dict[str, Trial] = {}
+    for trial in store.scope_trials(problem.scope):
+        full = get_family(trial.family).plan(trial.config, 1.0, len(problem.folds))
+        if trial.status is Status.SUCCESS and trial.fidelity == full:
+            best.setdefault(config_key(trial.family, trial.config), trial)
+    found = [_candidate(problem, store, key, trial) for key, trial in best.items()]
+    return sorted(found, key=lambda item: (-item.score, item.refit_s))
+
+
+def _candidate(problem: Problem, store: Store, key: str, trial: Trial) -> Candidate:
+    keys = [
+        FoldKey(scope=problem.scope, config_key=key, fold_key=trial.fidelity.fold_key, fold=str(fold.index))
+        for fold in problem.folds
+    ]
+    # A refit has k/(k-1) times a fold's training cases. The median, for the first fold of all pays for
+    # artefacts that the refit finds in the cache.
+    k = len(problem.folds)
+    refit_s = float(np.median([store.fold_seconds(fold) for fold in keys])) * k / (k - 1)
+    return Candidate(trial=trial, probas=tuple(store.fold_proba(fold) for fold in keys), refit_s=refit_s)
+
+
+def best_of_families(found: Sequence[Candidate], *, refit_limit_s: float) -> dict[str, Candidate]:
+    """Return the best candidate of each family that can be refitted in `refit_limit_s`, or its quickest one.
+
+    `found` is in order, best first.
+    """
+    by_family: dict[str, list[Candidate]] = {}
+    for candidate in found:
+        by_family.setdefault(candidate.trial.family, []).append(candidate)
+    return {
+        family: next((c for c in items if c.refit_s <= refit_limit_s), min(items, key=lambda c: c.refit_s))
+        for family, items in by_family.items()
+    }
+
+
+def select(
+    problem: Problem,
+    found: Sequence[Candidate],
+    *,
+    rounds: int,
+    refit_limit_s: float,
+    refitted: Collection[Candidate] = (),
+) -> list[Member]:
+    """Return the members of the greedy ensemble, heaviest first.
+
+    In each round the candidate that most improves the mean score joins, again if need be; the ensemble of
+    the best round is kept, so it never scores below the best single candidate. Members are left out, lightest
+    first, while refitting them all would take longer than `refit_limit_s`; those in `refitted` cost nothing more.
+    """
+    costs = {id(item): 0.0 if any(item is other for other in refitted) else item.refit_s for item in found}
+    pool = [item for item in found[:_POOL] if costs[id(item)] <= refit_limit_s]
+    pool = pool or [min(found, key=lambda item: costs[id(item)])]
+    chosen: list[int] = []
+    total = [np.zeros_like(proba) for proba in pool[0].probas]
+    best_score, best_size = -np.inf, 0
+    for _ in range(rounds):
+        scores = [problem.score(_mean(total, item.probas, len(chosen) + 1)) for item in pool]
+        pick = int(np.argmax(scores))
+        chosen.append(pick)
+        total = [t + p for t, p in zip(total, pool[pick].probas, strict=True)]
+        if scores[pick] > best_score:
+            best_score, best_size = scores[pick], len(chosen)
+    counts = Counter(chosen[:best_size]).most_common()
+    while len(counts) > 1 and sum(costs[id(pool[i])] for i, _ in counts) > refit_limit_s:
+        counts.pop()
+    weight = sum(count for _, count in counts)
+    return [Member(candidate=pool[i], weight=count / weight) for i, count in counts]
+
+
+def _mean(total: Sequence[NDArray[Any]], probas: Sequence[NDArray[Any]], n: int) -> list[NDArray[Any]]:
+    return [(t + p) / n for t, p in zip(total, probas, strict=True)]
+
+
+def ensemble_score(problem: Problem, members: Sequence[Member]) -> float:
+    """Return the inner score of the weighted mean of the members' out-of-fold probabilities."""
+    folds = range(len(problem.folds))
+    return problem.score([sum(m.weight * m.candidate.probas[k] for m in members) for k in folds])  # type: ignore[misc]

@@ -1,0 +1,152 @@
+"""A whole run: every scope searched, refitted and judged, everything written to the run folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from autoonco.data.cache import default_cache_dir
+from autoonco.data.checks import CaseFacts, Finding
+from autoonco.data.manifest import Dataset
+from autoonco.evaluation.judge import Judge, Judged, ScopeResult
+from autoonco.evaluation.run_folder import RunFolder, hardware, versions
+from autoonco.evaluation.splits import OuterSplit, outer_splits
+from autoonco.families import get_family
+from autoonco.metrics.scores import Metric
+from autoonco.search.runner import Observer
+from autoonco.search.space import build_space, space_json
+from autoonco.search.store import Store
+from autoonco.search.worker import Setup
+from autoonco.search.workers import WorkerPool
+from autoonco.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a run was asked to do, names resolved."""
+
+    time_limit_s: float
+    families: tuple[str, ...]
+    evaluation: str
+    metric: Metric
+    n_jobs: int
+    n_threads: int
+    device: str
+    seed: int
+    settings: Settings
+
+
+def run_experiment(
+    dataset: Dataset,
+    facts: Sequence[CaseFacts],
+    findings: Sequence[Finding],
+    request: Request,
+    folder: RunFolder,
+    *,
+    n_excluded: int,
+    started: float,
+    observer: Observer | None = None,
+) -> ScopeResult:
+    """Run every scope and return the final one's result; `started` is the monotonic time the run began.
+
+    `facts` belong to `dataset`'s cases one by one. The time limit is shared evenly by the scopes.
+    """
+    splits = outer_splits(dataset, request.evaluation, settings=request.settings, seed=request.seed)
+    folder.write("checks.csv", _findings_frame(findings))
+    folder.update(
+        session_s=time.monotonic() - started,
+        status="running",
+        seed=request.seed,
+        metric=request.metric.name,
+        evaluation=request.evaluation,
+        time_limit_s=request.time_limit_s,
+        n_jobs=request.n_jobs,
+        device=request.device,
+        settings=request.settings.model_dump(),
+        versions=versions(),
+        hardware=hardware(),
+        n=_counts(dataset, splits[-1], n_excluded),
+    )
+    setup = Setup(
+        dataset=dataset, cache_dir=default_cache_dir(), device=request.device, n_threads=request.n_threads
+    )
+    with WorkerPool(setup, n_workers=request.n_jobs, memory_limit_gb=request.settings.memory_limit_gb) as pool:
+        judge = Judge(
+            dataset=dataset,
+            facts=facts,
+            families=request.families,
+            metric=request.metric,
+            settings=request.settings,
+            seed=request.seed,
+            pool=pool,
+            store=Store(folder.path),
+            n_workers=request.n_jobs,
+            limit_s=request.time_limit_s / len(splits),
+            observer=observer,
+        )
+        _write_space(folder, judge, splits[-1])
+        results = []
+        for split in splits:
+            already_s = time.monotonic() - started if not results else 0.0
+            results.append(judge.run(split, already_s=already_s))
+            tested = list(zip(splits, results, strict=False))
+            folder.write("evaluation/predictions.csv", _predictions(dataset, tested))
+    folder.write("evaluation/models.json", [judged.to_json() for judged in results[-1].judged])
+    folder.update(session_s=time.monotonic() - started, notes=list(judge.notes))
+    return results[-1]
+
+
+def _write_space(folder: RunFolder, judge: Judge, split: OuterSplit) -> None:
+    problem = judge.problem(split)
+    folder.write("fingerprint.json", problem.fingerprint.to_json())
+    space = space_json(build_space(problem.families, problem.fingerprint))
+    (folder.path / "space.json").write_text(space + "\n", encoding="utf-8")
+    reasons = {name: get_family(name).why_not(problem.fingerprint) for name in judge.families}
+    folder.update(session_s=0.0, families=reasons)
+
+
+def _counts(dataset: Dataset, final: OuterSplit, n_excluded: int) -> dict[str, int]:
+    return {
+        "cases": len(dataset),
+        "patients": len(set(dataset.groups)),
+        "excluded": n_excluded,
+        "train": len(final.train),
+        "test": len(final.test),
+    }
+
+
+def _findings_frame(findings: Sequence[Finding]) -> pd.DataFrame:
+    columns = ["code", "severity", "row", "message", "remedy"]
+    return pd.DataFrame([{name: getattr(f, name) for name in columns} for f in findings], columns=columns)
+
+
+def _predictions(dataset: Dataset, tested: Sequence[tuple[OuterSplit, ScopeResult]]) -> pd.DataFrame:
+    """One row a test case and model, named by manifest row and a patient number: no identifier leaves."""
+    assert dataset.y is not None
+    groups = np.unique(dataset.groups, return_inverse=True)[1]
+    clean = np.ones(len(dataset), dtype=bool) if dataset.is_clean is None else dataset.is_clean
+    frames = []
+    for fold, (split, result) in enumerate(tested):
+        for judged in result.judged if len(split.test) else ():
+            fixed: dict[str, Any] = {
+                "fold": fold,
+                "row": [dataset.cases[position].row for position in split.test],
+                "group": groups[split.test],
+                "truth": dataset.y[split.test],
+                "is_clean": clean[split.test].astype(int),
+                "model": judged.name,
+            }
+            frames.append(pd.DataFrame(fixed | _columns(judged)))
+    empty = pd.DataFrame(columns=["fold", "row", "group", "truth", "is_clean", "model"])
+    return pd.concat(frames, ignore_index=True) if frames else empty
+
+
+def _columns(judged: Judged) -> dict[str, Any]:
+    return {f"p_{k}": judged.proba[:, k] for k in range(judged.proba.shape[1])}
+
+

@@ -1,0 +1,308 @@
+"""One scope from end to end: search on the training cases, choose, refit, predict the test cases."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoonco.data.checks import CaseFacts
+from autoonco.data.fingerprint import Fingerprint, fingerprint
+from autoonco.data.folds import stratified_group_folds
+from autoonco.data.manifest import Dataset
+from autoonco.errors import NothingToFitError
+from autoonco.evaluation import baselines, ensemble
+from autoonco.evaluation.ensemble import Candidate, Member
+from autoonco.evaluation.splits import FINAL, OuterSplit
+from autoonco.families import get_family
+from autoonco.metrics.scores import Metric
+from autoonco.search.clock import Clock
+from autoonco.search.runner import Observer, Problem, Search
+from autoonco.search.space import config_key
+from autoonco.search.store import FoldKey, Store
+from autoonco.search.trial import FoldTask, Status, Task
+from autoonco.search.worker import FoldDone
+from autoonco.search.workers import WorkerPool
+from autoonco.settings import Settings
+
+_REFIT = "refit"
+# A refit's time is a guess from its folds' times: plan for four fifths of what there is, stop at 1.05 of it.
+_PLAN, _STOP = 0.8, 1.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A model refitted on all training cases and its probabilities of the test cases ``(n_test, n_classes)``."""
+
+    name: str
+    kind: str
+    proba: NDArray[Any]
+    inner_score: float | None = None
+    members: Sequence[Mapping[str, Any]] = ()
+    refit_s: float = 0.0
+    search_s: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON, probabilities left out."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "inner_score": self.inner_score,
+            "members": [dict(member) for member in self.members],
+            "refit_seconds": self.refit_s,
+            "search_seconds": self.search_s,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivered:
+    """A member of the model that is delivered: its weight and the folder of its fitted state."""
+
+    family: str
+    weight: float
+    folder: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScopeResult:
+    """What one scope gave."""
+
+    judged: tuple[Judged, ...]
+    delivered: tuple[Delivered, ...]
+    fingerprint: Fingerprint
+    inner_score: float
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judge:
+    """Runs scopes. `limit_s` is the whole time of one scope, its refits included."""
+
+    dataset: Dataset
+    facts: Sequence[CaseFacts]
+    families: tuple[str, ...]
+    metric: Metric
+    settings: Settings
+    seed: int
+    pool: WorkerPool
+    store: Store
+    n_workers: int
+    limit_s: float
+    observer: Observer | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def problem(self, split: OuterSplit) -> Problem:
+        """Return the search problem of a scope: inner folds and fingerprint of its training cases alone.
+
+        Raises
+        ------
+        NothingToFitError
+            If no family applies, with each one's reason.
+        """
+        dataset, rows = self.dataset, split.train
+        assert dataset.y is not None
+        print_ = fingerprint(dataset.subset(rows), [self.facts[row] for row in rows])
+        folds = stratified_group_folds(
+            dataset.y[rows], dataset.groups[rows], self.settings.inner_folds, seed=self.seed, names=dataset.classes
+        )
+        reasons = {name: get_family(name).why_not(print_) for name in self.families}
+        usable = tuple(name for name, reason in reasons.items() if reason is None)
+        if not usable:
+            raise NothingToFitError("No family of models applies to these data. " + _sentences(reasons))
+        return Problem(
+            scope=split.scope,
+            y=dataset.y,
+            folds=tuple(
+                FoldTask(index=i, train=_ints(rows[train]), test=_ints(rows[test])) for i, (train, test) in enumerate(folds)
+            ),
+            fingerprint=print_,
+            metric=self.metric,
+            families=usable,
+        )
+
+    def run(self, split: OuterSplit, *, already_s: float = 0.0) -> ScopeResult:
+        """Search, choose, refit and predict; `already_s` of the scope's time are spent on preparations.
+
+        Raises
+        ------
+        NothingToFitError
+            If no trial succeeded at full budget, with the reasons.
+        """
+        started = time.monotonic() - already_s
+        problem = self.problem(split)
+        search_limit_s = max(1.0, self.limit_s * (1 - self.settings.final_share) - already_s)
+        clock = Clock(search_limit_s, spent_s=self.store.elapsed_s(split.scope))
+        Search(
+            problem,
+            pool=self.pool,
+            store=self.store,
+            settings=self.settings,
+            seed=self.seed,
+            clock=clock,
+            observer=self.observer,
+        ).run()
+        found = ensemble.candidates(problem, self.store)
+        if not found:
+            raise NothingToFitError(self._why_nothing(problem))
+        # What earlier sessions spent counts for the search, not for the refits still to come.
+        left_s = max(self.limit_s * self.settings.final_share, self.limit_s - (time.monotonic() - started))
+        bests, members = self._choose(problem, found, left_s=left_s)
+        probas = self._refit(problem, split, [*bests.values(), *(m.candidate for m in members)], left_s=left_s)
+        return self._result(problem, split, bests, members, probas)
+
+    def _choose(
+        self, problem: Problem, found: Sequence[Candidate], *, left_s: float
+    ) -> tuple[dict[str, Candidate], list[Member]]:
+        plan_s = _PLAN * left_s * min(self.n_workers, 2)
+        bests = ensemble.best_of_families(found, refit_limit_s=plan_s / 2)
+        members = ensemble.select(
+            problem,
+            found,
+            rounds=self.settings.ensemble_rounds,
+            refit_limit_s=max(0.0, plan_s - sum(best.refit_s for best in bests.values())),
+            refitted=tuple(bests.values()),
+        )
+        return bests, members
+
+    def _refit(
+        self, problem: Problem, split: OuterSplit, wanted: Sequence[Candidate], *, left_s: float
+    ) -> dict[str, tuple[NDArray[Any], float]]:
+        """Return (test probabilities, seconds) by config key of what could be refitted in time."""
+        train, test = _ints(split.train), _ints(split.test)
+        queue = {_key(item): item for item in wanted}
+        done: dict[str, tuple[NDArray[Any], float]] = {}
+        for key, item in list(queue.items()):
+            fold_key = self._refit_key(split, item)
+            if self.store.has_fold(fold_key) and (split.scope != FINAL or (self._folder(key) / "meta.json").exists()):
+                done[key] = (self.store.fold_proba(fold_key), self.store.fold_seconds(fold_key))
+                del queue[key]
+        end = time.monotonic() + _STOP * left_s
+        tasks: dict[int, tuple[str, Candidate]] = {}
+        while queue or self.pool.n_busy:
+            while queue and self.pool.n_idle:
+                key = next(iter(queue))
+                item = queue.pop(key)
+                task = Task(
+                    id=self.store.next_id(),
+                    family=item.trial.family,
+                    config=item.trial.config,
+                    fidelity=item.trial.fidelity,
+                    folds=(FoldTask(index=0, train=train, test=test),),
+                    fingerprint=problem.fingerprint.to_json(),
+                    seed=self.seed,
+                    save_to=str(self._folder(key)) if split.scope == FINAL else None,
+                )
+                tasks[task.id] = key, item
+                self.pool.submit(task, timeout_s=max(1.0, end - time.monotonic()))
+            for event in self.pool.poll():
+                key, item = tasks[event.task_id]
+                if isinstance(event, FoldDone):
+                    fold_key = self._refit_key(split, item)
+                    self.store.add_fold(fold_key, event.proba, seconds=event.seconds, elapsed_s=0.0)
+                    done[key] = (event.proba, event.seconds)
+                elif event.status is not Status.SUCCESS:
+                    done.pop(key, None)
+                    self.notes.append(f"A {item.trial.family} model could not be refitted: {event.reason}")
+        return done
+
+    def _result(
+        self,
+        problem: Problem,
+        split: OuterSplit,
+        bests: Mapping[str, Candidate],
+        members: Sequence[Member],
+        probas: Mapping[str, tuple[NDArray[Any], float]],
+    ) -> ScopeResult:
+        alive = [member for member in members if _key(member.candidate) in probas]
+        if not alive:
+            # Every chosen member failed to refit: the best family model that did takes its place.
+            spare = [best for best in bests.values() if _key(best) in probas]
+            if not spare:
+                raise NothingToFitError("No model could be refitted on all training cases. " + " ".join(self.notes))
+            alive = [Member(candidate=max(spare, key=lambda item: item.score), weight=1.0)]
+        total = sum(member.weight for member in alive)
+        alive = [Member(candidate=member.candidate, weight=member.weight / total) for member in alive]
+        inner_score = ensemble.ensemble_score(problem, alive)
+        seconds = {name: self._search_seconds(split.scope, name) for name in problem.families}
+        judged = [
+            Judged(
+                name="ensemble",
+                kind="ensemble",
+                proba=sum(m.weight * probas[_key(m.candidate)][0] for m in alive),  # type: ignore[arg-type]
+                inner_score=inner_score,
+                members=[_describe(m.candidate, m.weight) for m in alive],
+                refit_s=sum(probas[_key(m.candidate)][1] for m in alive),
+                search_s=sum(seconds.values()),
+            )
+        ]
+        for name, best in bests.items():
+            if _key(best) in probas:
+                proba, refit_s = probas[_key(best)]
+                judged.append(
+                    Judged(
+                        name=name,
+                        kind="family",
+                        proba=proba,
+                        inner_score=best.score,
+                        members=[_describe(best, 1.0)],
+                        refit_s=refit_s,
+                        search_s=seconds[name],
+                    )
+                )
+        delivered = tuple(
+            Delivered(family=m.candidate.trial.family, weight=m.weight, folder=self._folder(_key(m.candidate)))
+            for m in alive
+        )
+        return ScopeResult(
+            judged=(*judged, *self._baselines(split)),
+            delivered=delivered if split.scope == FINAL else (),
+            fingerprint=problem.fingerprint,
+            inner_score=inner_score,
+            notes=tuple(self.notes),
+        )
+
+    def _baselines(self, split: OuterSplit) -> list[Judged]:
+        assert self.dataset.y is not None
+        if not len(split.test):
+            return []
+        proba = baselines.lesion_size_proba(self.facts, self.dataset.y, split.train, split.test)
+        return [] if proba is None else [Judged(name=baselines.LESION_SIZE, kind="baseline", proba=proba)]
+
+    def _search_seconds(self, scope: str, family: str) -> float:
+        return sum(trial.seconds for trial in self.store.scope_trials(scope) if trial.family == family)
+
+    def _refit_key(self, split: OuterSplit, item: Candidate) -> FoldKey:
+        return FoldKey(scope=split.scope, config_key=_key(item), fold_key=item.trial.fidelity.fold_key, fold=_REFIT)
+
+    def _folder(self, key: str) -> Path:
+        return self.store.folder / "models" / key
+
+    def _why_nothing(self, problem: Problem) -> str:
+        trials = self.store.scope_trials(problem.scope)
+        reasons = {
+            name: next((t.reason for t in reversed(trials) if t.family == name and t.reason), "no trial finished in time")
+            for name in problem.families
+        }
+        return "No trial finished at full budget: give it a longer time limit, or mend this. " + _sentences(reasons)
+
+
+def _key(candidate: Candidate) -> str:
+    return config_key(candidate.trial.family, candidate.trial.config)
+
+
+def _describe(candidate: Candidate, weight: float) -> dict[str, Any]:
+    trial = candidate.trial
+    return {"family": trial.family, "config": dict(trial.config), "weight": weight, "inner_score": candidate.score}
+
+
+def _sentences(reasons: Mapping[str, str | None]) -> str:
+    return " ".join(f"{name}: {reason}" for name, reason in reasons.items())
+
+
+def _ints(rows: NDArray[np.int64]) -> tuple[int, ...]:
+    return tuple(int(row) for row in rows)

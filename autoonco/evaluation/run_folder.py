@@ -1,0 +1,109 @@
+"""Files of a run folder that are not the store's: what was asked, with what, on which data, and the outcome."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+import psutil
+
+from autoonco.data.cache import write_atomically
+from autoonco.errors import AutoOncoError, RunMismatchError
+
+FORMAT = 1
+_PACKAGES = (
+    "autoonco", "torch", "timm", "monai", "smac", "ConfigSpace", "scikit-learn", "xgboost", "numpy", "SimpleITK",
+    "pyradiomics-bhklab",
+)  # fmt: skip
+
+Resume = Literal["auto", "never"]
+
+
+class RunFolder:
+    """The folder of one run, opened by whoever may continue it.
+
+    `identity` maps what must not change within a run (data, label, families, metric, ...) to hashes or names.
+
+    Raises
+    ------
+    RunMismatchError
+        If the folder holds a run of another identity, naming what differs, or any run with ``resume="never"``.
+    """
+
+    def __init__(self, path: Path, *, identity: Mapping[str, Any], resume: Resume = "auto") -> None:
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+        known = self.read("run.json") if (path / "run.json").exists() else None
+        if known is None and any(path.iterdir()) and not (path / "journal.jsonl").exists():
+            raise RunMismatchError(f"The folder {path} is not empty and holds no run. Choose another run folder.")
+        if known is not None:
+            if resume == "never":
+                raise RunMismatchError(f"{path} holds a run already. Choose another folder, or let it be resumed.")
+            differing = [name for name, value in identity.items() if known.get("identity", {}).get(name) != value]
+            if differing:
+                raise RunMismatchError(
+                    f"{path} holds a run with another {' and another '.join(differing)}: its results can't be "
+                    "mixed with these. Choose another run folder, or give the same arguments as before."
+                )
+        self._run: dict[str, Any] = known or {
+            "format": FORMAT,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "elapsed_s": 0.0,
+            "identity": dict(identity),
+        }
+        self._spent_s: float = self._run["elapsed_s"]
+
+    def update(self, *, session_s: float, **fields: Any) -> None:
+        """Set fields of ``run.json``; `session_s`, this session's seconds, are added to earlier sessions'."""
+        self._run |= fields | {"elapsed_s": self._spent_s + session_s}
+        self.write("run.json", self._run)
+
+    def write(self, name: str, content: Any) -> None:
+        """Write a JSON file, or a CSV file if `content` is a DataFrame."""
+        if isinstance(content, pd.DataFrame):
+            write_atomically(self.path / name, lambda path: content.to_csv(path, index=False))
+            return
+        text = json.dumps(content, indent=1, default=str)
+        write_atomically(self.path / name, lambda path: path.write_text(text + "\n", encoding="utf-8"))
+
+    def read(self, name: str) -> Any:
+        """Read a JSON file of the folder.
+
+        Raises
+        ------
+        AutoOncoError
+            If the file is not JSON.
+        """
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise AutoOncoError(f"{self.path / name} is damaged ({error}). Choose another run folder.") from None
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a rerun would need."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def hardware() -> dict[str, Any]:
+    """Return what the run had to work with; nothing that names the machine."""
+    return {
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 2**30, 1),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": sys.version.split()[0],
+    }

@@ -1,0 +1,157 @@
+"""Does deep learning beat radiomics here? One sentence, made from the figures and from nothing else."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import pandas as pd
+
+from autoonco.evaluation.tables import compare_models
+from autoonco.metrics.comparison import MARGIN
+
+RADIOMICS = "radiomics"
+DEEP = ("pretrained2d", "volumetric3d")
+TITLES = {
+    "ensemble": "Ensemble",
+    RADIOMICS: "Radiomics",
+    "pretrained2d": "Pretrained 2D networks",
+    "volumetric3d": "3D networks",
+    "clinical": "Clinical variables",
+    "fusion": "Fusion",
+}
+_ALPHA = 0.05
+
+
+class Kind(StrEnum):
+    """What the figures allow to say of deep networks against radiomics."""
+
+    BETTER = "better"
+    WORSE = "worse"
+    EQUIVALENT = "equivalent"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """The kind, the sentence, and the figures of `compare_models` (None: nothing to compare)."""
+
+    kind: Kind
+    sentence: str
+    figures: Mapping[str, Any] | None = None
+
+
+def title(model: str) -> str:
+    """Return what a page calls a model.
+
+    Examples
+    --------
+    >>> title("pretrained2d"), title("baseline: lesion size")
+    ('Pretrained 2D networks', 'Baseline: lesion size')
+    """
+    return TITLES.get(model) or model[:1].upper() + model[1:]
+
+
+def verdict(
+    predictions: pd.DataFrame | None,
+    models: Sequence[Mapping[str, Any]],
+    families: Mapping[str, str | None],
+    *,
+    margin: float = MARGIN,
+    seed: int = 0,
+) -> Verdict:
+    """Return whether the best deep family is better or worse than radiomics on the test cases, or equivalent.
+
+    The deep family is the one of the best inner score, so that the test cases choose nothing. Better or
+    worse is a two-sided p below 0.05; equivalent only what two one-sided tests show to lie within `margin`;
+    anything else is inconclusive, which isn't "no difference".
+
+    Parameters
+    ----------
+    predictions
+        As `read_predictions` returns them.
+    models
+        The content of ``evaluation/models.json``.
+    families
+        ``run.json``'s families: None for those that took part, else the reason why not.
+    """
+    predicted = set() if predictions is None else set(predictions["model"])
+    scores = {str(m["name"]): m.get("inner_score") for m in models if m["name"] in predicted}
+    deep = max((name for name in DEEP if name in scores), key=lambda name: _known(scores[name]), default=None)
+    if predictions is None or deep is None or RADIOMICS not in scores:
+        return Verdict(kind=Kind.INCONCLUSIVE, sentence=_why_none(predictions, deep, scores, families))
+    figures = compare_models(predictions, deep, RADIOMICS, margin=margin, seed=seed)
+    if figures is None:
+        sentence = "Deep networks and radiomics can't be compared: the test cases are all of one class."
+        return Verdict(kind=Kind.INCONCLUSIVE, sentence=sentence)
+    kind = _kind(figures)
+    macro = "macro AUC" if any(str(name) == "p_2" for name in predictions) else "AUC"
+    return Verdict(kind=kind, sentence=_sentence(kind, deep, figures, macro), figures=figures)
+
+
+def _known(score: float | None) -> float:
+    return -math.inf if score is None or math.isnan(score) else score
+
+
+def _kind(figures: Mapping[str, Any]) -> Kind:
+    if figures["p"] < _ALPHA:
+        return Kind.BETTER if figures["difference"] > 0 else Kind.WORSE
+    return Kind.EQUIVALENT if figures["p_equivalent"] < _ALPHA else Kind.INCONCLUSIVE
+
+
+def _sentence(kind: Kind, deep: str, figures: Mapping[str, Any], auc: str) -> str:
+    difference, lower, upper = (_signed(figures[name]) for name in ("difference", "lower", "upper"))
+    folds = f" in {figures['n_folds']} outer folds" if figures["n_folds"] > 1 else ""
+    numbers = (
+        f"{auc} difference {difference} [{lower}, {upper}], {_p(figures['p'])}, n = {figures['n']}{folds}"
+    )
+    names, margin = title(deep), f"{figures['margin']:g}"
+    if kind is Kind.EQUIVALENT:
+        return (
+            f"{names} and radiomics are equivalent within {margin} {auc} here: {numbers} "
+            f"(equivalence: {_p(figures['p_equivalent'])})."
+        )
+    if kind is Kind.INCONCLUSIVE:
+        plain = title(deep)[0].lower() + title(deep)[1:] if deep == "pretrained2d" else title(deep)
+        return f"No difference shown between {plain} and radiomics, and no equivalence either: {numbers}."
+    small = f" Yet the difference is smaller than {margin}." if figures["p_equivalent"] < _ALPHA else ""
+    return f"{names} are {kind.value} than radiomics here: {numbers}.{small}"
+
+
+def _why_none(
+    predictions: pd.DataFrame | None,
+    deep: str | None,
+    scores: Mapping[str, Any],
+    families: Mapping[str, str | None],
+) -> str:
+    if predictions is None:
+        return "Deep networks and radiomics were not compared: no test case has been predicted."
+    absent = [name for name in (RADIOMICS,) if name not in scores]
+    absent += [] if deep else DEEP
+    return "Deep networks and radiomics were not compared. " + " ".join(
+        f"{title(name)}: {_reason(name, families)}" for name in absent
+    )
+
+
+def _reason(name: str, families: Mapping[str, str | None]) -> str:
+    if name not in families:
+        return "not asked for."
+    reason = families[name]
+    return (reason.rstrip(".") if reason else "took part, but gave no model for the test cases") + "."
+
+
+def _signed(value: float) -> str:
+    """Return a difference with two decimals, three where two would hide it; a true minus sign."""
+    if math.isnan(value):
+        return "unknown"
+    text = f"{value:.2f}" if abs(value) >= 0.01 or value == 0 else f"{value:.3f}"
+    return text.replace("-", "−") if float(text) else text.lstrip("-")
+
+
+def _p(value: float) -> str:
+    if math.isnan(value):
+        return "p unknown"
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2f}" if value >= 0.095 else f"p = {value:.2g}"

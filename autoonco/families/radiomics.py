@@ -1,0 +1,195 @@
+"""Handcrafted features of the masked lesion, then a searched pipeline of classical learning."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoonco.data.case import Case
+from autoonco.data.fingerprint import Fingerprint, Intensity
+from autoonco.errors import BundleVersionError
+from autoonco.families.contract import Config, Fidelity, FitContext, ModelState, Runtime
+from autoonco.features.blocks import column_names, extract_table
+from autoonco.features.pyradiomics_backend import backend_version, is_installed
+from autoonco.features.spec import ExtractionSpec
+
+if TYPE_CHECKING:
+    from ConfigSpace import ConfigurationSpace
+    from sklearn.pipeline import Pipeline
+
+SECONDS_PER_RESPONSE = (0.02, 1e-5)
+"""Extraction of one filtered image: a case, and a voxel of its lesion."""
+SECONDS_PER_FIT = {"logistic_regression": 0.1, "svm": 0.3, "random_forest": 2.0, "xgboost": 1.0}
+"""Fits of 500 cases by 1000 features; the search corrects these by what it measures."""
+
+
+class RadiomicsModel:
+    """A fitted radiomics pipeline: what to extract, and what to make of it."""
+
+    def __init__(
+        self,
+        *,
+        spec: ExtractionSpec,
+        names: Sequence[str],
+        pipeline: Pipeline,
+        n_classes: int,
+        backend: str,
+        runtime: Runtime,
+    ) -> None:
+        self.spec = spec
+        self.names = tuple(names)
+        self.pipeline = pipeline
+        self.n_classes = n_classes
+        self.backend = backend
+        self.runtime = runtime
+
+    def predict_proba(self, cases: Sequence[Case]) -> NDArray[Any]:
+        """Return probabilities ``(n_cases, n_classes)``.
+
+        Raises
+        ------
+        DataError
+            If a case can't be read or has no mask; the message names its row.
+        BundleVersionError
+            If the installed `radiomics` gives other features than the one the model was fitted with.
+        """
+        if column_names(self.spec) != self.names:
+            raise BundleVersionError(
+                f"The model was fitted with the features of {self.backend}, but {backend_version()} gives others: "
+                f"install {self.backend}."
+            )
+        table, _ = _table(cases, self.spec, self.runtime)
+        found = self.pipeline.predict_proba(table)
+        probabilities = np.zeros((len(cases), self.n_classes))
+        probabilities[:, self.pipeline.classes_] = found
+        return probabilities
+
+    def state(self) -> ModelState:
+        """Return the extraction's settings, the backend that was used, and the pipeline as skops bytes."""
+        from autoonco.tabular.serialise import to_parts
+
+        meta = {
+            "spec": self.spec.to_json(),
+            "names": list(self.names),
+            "n_classes": self.n_classes,
+            "backend": self.backend,
+        }
+        return ModelState(meta=meta, parts={"pipeline": to_parts(self.pipeline)})
+
+
+def _table(
+    cases: Sequence[Case], spec: ExtractionSpec, runtime: Runtime
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    return extract_table(cases, spec, artefacts=runtime.artefacts, n_threads=runtime.n_threads)
+
+
+class Radiomics:
+    """The family of handcrafted features."""
+
+    name = "radiomics"
+
+    def why_not(self, fingerprint: Fingerprint) -> str | None:
+        """Return why there can be no radiomics: no masks, or no extraction package."""
+        if not fingerprint.has_mask:
+            return "Radiomics needs a lesion mask for every case and channel, and this data has none for some."
+        if not is_installed():
+            return "Radiomics needs a package that isn't installed: `pip install autoonco[radiomics]` (needs a C compiler)."
+        return None
+
+    def space(self, fingerprint: Fingerprint) -> ConfigurationSpace:
+        """Return extraction settings, pruned by the units of the grey values, and the space of pipelines."""
+        from autoonco.resources import load_space
+        from autoonco.tabular.pipeline import tabular_space
+
+        units = set(fingerprint.intensity.values())
+        absent = set() if Intensity.HOUNSFIELD in units else {"bin_width"}
+        if units == {Intensity.HOUNSFIELD}:
+            absent |= {"bin_count", "normalise"}
+        space = tabular_space()
+        space.add([item for name, item in load_space("radiomics").items() if name not in absent])
+        return space
+
+    def defaults(self, fingerprint: Fingerprint) -> Sequence[Config]:
+        """Return three pipelines that always compete, the most trusted first."""
+        from autoonco.tabular.pipeline import complete
+
+        space = self.space(fingerprint)
+        return [complete(space, values) for values in DEFAULTS]
+
+    def plan(self, config: Config, budget: float, inner_folds: int) -> Fidelity:
+        """Return how many inner folds `budget` buys; a pipeline has no epochs."""
+        return Fidelity(folds=max(1, min(inner_folds, math.ceil(budget * inner_folds - 1e-9))))
+
+    def prior_seconds(self, config: Config, fidelity: Fidelity, fingerprint: Fingerprint) -> float:
+        """Return the seconds of extracting once and fitting each fold, on one core."""
+        spec = ExtractionSpec.from_config(config, fingerprint)
+        n_responses = 1 + len(spec.log_sigmas_mm) + (2**spec.ndim if spec.wavelet else 0)
+        a_case, a_voxel = SECONDS_PER_RESPONSE
+        voxels = fingerprint.lesion_voxels or 1000.0
+        extraction = fingerprint.n_cases * len(spec.channels) * n_responses * (a_case + a_voxel * voxels)
+        fit = SECONDS_PER_FIT[str(config["learner"])] * fingerprint.n_cases / 500 + 0.05
+        return extraction + fidelity.folds * fit
+
+    def fit(
+        self,
+        config: Config,
+        cases: Sequence[Case],
+        y: NDArray[Any],
+        *,
+        fidelity: Fidelity,  # noqa: ARG002 - a fold is always fitted in full
+        context: FitContext,
+    ) -> RadiomicsModel:
+        """Extract what isn't cached yet, and fit the pipeline on `cases` with labels `y` ``(n_cases,)``."""
+        from autoonco.tabular.pipeline import build_pipeline
+
+        spec = ExtractionSpec.from_config(config, context.fingerprint)
+        table, names = _table(cases, spec, context.runtime)
+        n_classes = context.fingerprint.n_classes
+        pipeline = build_pipeline(
+            config,
+            n_features=len(names),
+            n_classes=n_classes,
+            n_train=len(cases),
+            seed=context.seed,
+            n_threads=context.runtime.n_threads,
+        ).fit(table, y)
+        return RadiomicsModel(
+            spec=spec,
+            names=names,
+            pipeline=pipeline,
+            n_classes=n_classes,
+            backend=backend_version(),
+            runtime=context.runtime,
+        )
+
+    def restore(self, state: ModelState, runtime: Runtime) -> RadiomicsModel:
+        """Return the model that `RadiomicsModel.state` described.
+
+        Raises
+        ------
+        UnsafeBundleError
+            If the stored pipeline holds a type that no model of autoonco needs.
+        """
+        from autoonco.tabular.serialise import from_parts
+
+        return RadiomicsModel(
+            spec=ExtractionSpec.from_json(state.meta["spec"]),
+            names=state.meta["names"],
+            pipeline=from_parts(state.parts["pipeline"]),
+            n_classes=state.meta["n_classes"],
+            backend=state.meta["backend"],
+            runtime=runtime,
+        )
+
+
+DEFAULTS: tuple[dict[str, Any], ...] = (
+    {"scale": "power", "learner": "logistic_regression"},
+    {"log_filter": "multiscale", "learner": "xgboost"},
+    {"scale": "power", "selection": "l1", "learner": "svm"},
+)
+
+family = Radiomics()

@@ -1,0 +1,172 @@
+"""Feature tables out of blocks that are computed once a case, in parallel, and cached by content."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky import get_reusable_executor
+from numpy.typing import NDArray
+
+from autoonco.data.cache import ArtefactCache, content_hash, digest
+from autoonco.data.case import Case
+from autoonco.data.readers import read_scan
+from autoonco.errors import DataError
+from autoonco.features.images import Roi, roi_of
+from autoonco.features.pyradiomics_backend import backend_version, block_names, compute_blocks
+from autoonco.features.spec import Block, ExtractionSpec
+
+CODE_VERSION = 1
+"""Raised whenever a block's values change for equal settings: what older code stored is then never read."""
+_KIND = "radiomics"
+_WORKER_START_CASES = 8
+"""A worker process takes a second or two to import its libraries: for fewer cases it doesn't pay."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Column:
+    """A block of one channel: which columns of the table it fills, and how its artefacts are called."""
+
+    channel: str
+    block: Block
+    start: int
+    stop: int
+    suffix: str
+
+
+def column_names(spec: ExtractionSpec) -> tuple[str, ...]:
+    """Return the names of the table's columns; with several channels each begins with ``channel:``.
+
+    Raises
+    ------
+    MissingDependencyError
+        If no `radiomics` is installed.
+    """
+    is_multiple = len(spec.channels) > 1
+    return tuple(
+        f"{channel.name}:{name}" if is_multiple else name
+        for channel in spec.channels
+        for block in spec.blocks(channel)
+        for name in block_names(block)
+    )
+
+
+def extract_table(
+    cases: Sequence[Case], spec: ExtractionSpec, *, artefacts: ArtefactCache, n_threads: int = 1
+) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """Return the features of `cases` and their names, computing only what was never computed before.
+
+    Parameters
+    ----------
+    cases
+        Every case needs an image and a mask for each channel of `spec`.
+    artefacts
+        Where blocks are kept, by the hash of the case's files, the block's settings and the backend.
+    n_threads
+        Processes that compute missing cases, one case at a time each.
+
+    Returns
+    -------
+    table
+        ``(n_cases, n_features)``, NaN where a feature is undefined.
+    names
+        ``n_features`` names, see `column_names`.
+
+    Raises
+    ------
+    DataError
+        If a case can't be read, has no mask or an empty one, or not the dimensions of `spec`; names the row.
+    MissingDependencyError
+        If no `radiomics` is installed.
+    """
+    names = column_names(spec)
+    columns = _columns(spec)
+    hashes = [_hash_of(case) for case in cases]
+    table = np.empty((len(cases), len(names)), dtype=np.float64)
+    missing: dict[int, list[_Column]] = {}
+    for row, case_hash in enumerate(hashes):
+        for column in columns:
+            try:
+                table[row, column.start : column.stop] = _stored(artefacts.folder, case_hash + column.suffix)
+            except KeyError:
+                missing.setdefault(row, []).append(column)
+    jobs = [(cases[row], hashes[row], wanted, artefacts) for row, wanted in missing.items()]
+    for (row, wanted), values in zip(missing.items(), _run(jobs, n_threads), strict=True):
+        for column, part in zip(wanted, values, strict=True):
+            table[row, column.start : column.stop] = part
+    return table, names
+
+
+@lru_cache(maxsize=64)
+def _columns(spec: ExtractionSpec) -> tuple[_Column, ...]:
+    found, start = [], 0
+    for channel in spec.channels:
+        for block in spec.blocks(channel):
+            stop = start + len(block_names(block))
+            suffix = "-" + digest(channel.name, block.key, backend_version(), CODE_VERSION)
+            found.append(_Column(channel=channel.name, block=block, start=start, stop=stop, suffix=suffix))
+            start = stop
+    return tuple(found)
+
+
+def _hash_of(case: Case) -> str:
+    try:
+        return content_hash(case)
+    except OSError as error:
+        raise DataError(
+            f"row {case.row}: a file of this case can't be read ({error.strerror}): correct its path."
+        ) from error
+
+
+@lru_cache(maxsize=50_000)
+def _stored(folder: Any, key: str) -> NDArray[np.float64]:
+    """Return a stored block, kept in memory from then on; a miss raises KeyError and is not remembered."""
+    found = ArtefactCache(folder).get(_KIND, key)
+    if found is None:
+        raise KeyError(key)
+    values: NDArray[np.float64] = found["values"]
+    values.flags.writeable = False
+    return values
+
+
+def _run(jobs: Sequence[tuple[Any, ...]], n_threads: int) -> list[list[NDArray[np.float64]]]:
+    if n_threads == 1 or len(jobs) < _WORKER_START_CASES:
+        return [_extract_case(*job) for job in jobs]
+    with parallel_config(backend="loky", inner_max_num_threads=1):
+        try:
+            return list(Parallel(n_jobs=n_threads)(delayed(_extract_case)(*job) for job in jobs))
+        finally:
+            # Idle workers would count against the memory limit of the trial that started them.
+            get_reusable_executor().shutdown(wait=True)
+
+
+def _extract_case(
+    case: Case, case_hash: str, wanted: Sequence[_Column], artefacts: ArtefactCache
+) -> list[NDArray[np.float64]]:
+    """Compute and store the wanted blocks of a case; each scan is read once, each filter applied once."""
+    values: dict[_Column, NDArray[np.float64]] = {}
+    for channel in dict.fromkeys(column.channel for column in wanted):
+        columns = [column for column in wanted if column.channel == channel]
+        roi = _read_roi(case, channel, columns[0].block.ndim)
+        found = compute_blocks(roi, [column.block for column in columns])
+        for column in columns:
+            values[column] = found[column.block]
+            artefacts.put(_KIND, case_hash + column.suffix, {"values": values[column]})
+    return [values[column] for column in wanted]
+
+
+def _read_roi(case: Case, channel: str, ndim: int) -> Roi:
+    scan = read_scan(case, channel)
+    if scan.image.GetDimension() != ndim:
+        raise DataError(
+            f"row {case.row}, image {channel!r}: the image is {scan.image.GetDimension()}D, expected {ndim}D "
+            "as the cases that the model was made for."
+        )
+    try:
+        return roi_of(scan)
+    except DataError as error:
+        raise DataError(f"row {case.row}, channel {channel!r}: {error}") from error

@@ -1,0 +1,237 @@
+"""Confidence intervals of scores on test cases; never outside the range of the score.
+
+One test set, one AUC of two classes: DeLong's variance, by patient, on the logit scale. Anything else on
+one test set: BCa bootstrap over patients. Several outer folds: corrected resampled t over the folds'
+scores, for their models differ and their training sets overlap, so cases pooled across folds aren't a
+sample that may be resampled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import brentq
+from scipy.stats import norm, t
+
+from autoonco.metrics.delong import components, variance
+from autoonco.metrics.scores import METRICS, Labels, Values, checked
+from autoonco.metrics.weighted import STATISTICS, Weights
+
+RESAMPLES = 2000
+_CELLS = 250_000  # weights held at once: 2 MB, which stay in the cache of a core
+_TINY = 1e-9  # at 0 and 1 the value itself is a root, and not the one that bounds
+_JACKKNIFE = 500  # parts left out in turn; with more patients a part holds several
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interval:
+    """A score with its bounds and the name of the method that made them."""
+
+    value: float
+    lower: float
+    upper: float
+    method: str
+
+
+def auc_interval(
+    y: ArrayLike,
+    proba: ArrayLike,
+    groups: ArrayLike | None = None,
+    *,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Return the ROC AUC of probabilities ``(n_cases, n_classes)`` with its interval on one test set.
+
+    Two classes: DeLong's variance, patient-clustered (Obuchowski 1997), on the logit scale with a t
+    quantile (Satterthwaite). Where that variance says nothing (an AUC of 0 or 1, a constant score, a class
+    with one patient) Newcombe's (2006) method 5 stands in, which needs only the AUC and the numbers of
+    patients. More classes: macro one-against-rest with the patient bootstrap.
+
+    Parameters
+    ----------
+    groups
+        Patients ``(n_cases,)``; every case is its own where None.
+
+    Raises
+    ------
+    DataError
+        If labels and probabilities don't fit together, or all cases are of one class.
+
+    Examples
+    --------
+    >>> found = auc_interval([0, 0, 0, 1, 1], [[1, 0], [0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0, 1]])
+    >>> found.value, found.upper, found.method
+    (1.0, 1.0, 'Newcombe')
+    """
+    labels, values = checked(y, proba)
+    if values.shape[1] > 2:
+        return bootstrap_interval("roc_auc", labels, values, groups, level=level, seed=seed)
+    value = METRICS["roc_auc"](labels, values)
+    positive = labels == 1
+    patients = patient_codes(groups, len(labels))
+    counts = [np.unique(patients[part]).size for part in (positive, ~positive)]
+    var, freedom = variance(positive, components(positive, values[:, 1]), patients)
+    if not var > 0 or value in (0.0, 1.0):
+        lower, upper = newcombe_bounds(value, *counts, level=level)
+        return Interval(value=value, lower=lower, upper=upper, method="Newcombe")
+    # d logit(A) / dA = 1 / (A (1 - A))
+    half = t.ppf((1 + level) / 2, freedom) * np.sqrt(var) / (value * (1 - value))
+    odds = value / (1 - value)
+    lower, upper = (float(1 / (1 + np.exp(-step) / odds)) for step in (-half, half))
+    return Interval(value=value, lower=lower, upper=upper, method="DeLong, logit")
+
+
+def newcombe_bounds(value: float, m: int, n: int, *, level: float = 0.95) -> tuple[float, float]:
+    """Return bounds of an AUC from its value and the sizes `m`, `n` of the two classes alone.
+
+    Newcombe (2006), Statistics in Medicine 25:559, method 5: the AUCs that `value` lies not more than z
+    standard errors from, the error being the Hanley-McNeil one *at that AUC*, so that 0 and 1 have a bound
+    too.
+
+    Examples
+    --------
+    >>> lower, upper = newcombe_bounds(1.0, 20, 20)
+    >>> round(lower, 3), upper
+    (0.899, 1.0)
+    """
+    z, more = norm.ppf((1 + level) / 2), (m + n) / 2 - 1
+
+    def beyond(theta: float) -> float:
+        spread = 1 + more * ((1 - theta) / (2 - theta) + theta / (1 + theta))
+        return float((value - theta) ** 2 - z**2 * theta * (1 - theta) * spread / (m * n))
+
+    lower = 0.0 if value <= 0 else brentq(beyond, 0, value - _TINY)
+    upper = 1.0 if value >= 1 else brentq(beyond, value + _TINY, 1)
+    return float(lower), float(upper)
+
+
+def bootstrap_interval(
+    metric: str,
+    y: ArrayLike,
+    proba: ArrayLike,
+    groups: ArrayLike | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Return a score with its BCa interval over resampled patients.
+
+    `metric` is a name in `weighted.STATISTICS`. Resamples without one of the classes are left out. Bias and
+    skewness are corrected after Efron (1987). Where every resample gives the same value (all cases right,
+    say) the bootstrap knows nothing: the bounds then lie 1 - (alpha/2)^(1/n) away, n being the patients of
+    the smaller class (an infinity, where the score has no worst value), which for a value of 1 is Clopper
+    and Pearson's exact lower bound.
+
+    Raises
+    ------
+    DataError
+        If labels and probabilities don't fit together.
+    """
+    labels, values = checked(y, proba)
+    patients = patient_codes(groups, len(labels))
+    statistic = partial(STATISTICS[metric], labels, values)
+    value = float(statistic(np.ones((1, len(labels))))[0])
+    best, worst = (METRICS[metric].best, METRICS[metric].worst) if metric in METRICS else (1.0, 0.0)
+    draws = evaluate_resamples(statistic, patients, resamples=resamples, seed=seed)
+    if draws.size == 0 or np.ptp(draws) < 1e-12:
+        fewest = min(np.unique(patients[labels == k]).size for k in np.unique(labels))
+        slack = 1 - ((1 - level) / 2) ** (1 / fewest) if np.isfinite(worst) else np.inf
+        lower, upper, method = value - slack, value + slack, "exact bound"
+    else:
+        left_out = evaluate_left_out(statistic, patients)
+        lower, upper = _bca(value, draws, left_out, level)
+        method = "BCa bootstrap of patients"
+    return Interval(
+        value=value, lower=max(worst, min(lower, value)), upper=min(best, max(upper, value)), method=method
+    )
+
+
+def evaluate_resamples(
+    statistic: Callable[[Weights], Values], patients: Labels, *, resamples: int, seed: int
+) -> Values:
+    """Return the defined values of ``statistic(weights)`` for patients drawn with replacement."""
+    rng = np.random.default_rng(seed)
+    n_patients = int(patients.max()) + 1
+    step = max(1, _CELLS // len(patients))
+    out = []
+    for start in range(0, resamples, step):
+        size = min(step, resamples - start)
+        counts = rng.multinomial(n_patients, np.full(n_patients, 1 / n_patients), size=size)
+        out.append(statistic(counts[:, patients].astype(np.float64)))
+    draws: Values = np.concatenate(out)
+    return draws[np.isfinite(draws)]
+
+
+def evaluate_left_out(statistic: Callable[[Weights], Values], patients: Labels) -> Values:
+    """Return the defined values of ``statistic(weights)`` with each patient, or 1/500 of them, left out."""
+    part = patients % _JACKKNIFE
+    step = max(1, _CELLS // len(patients))
+    out = []
+    for start in range(0, int(part.max()) + 1, step):
+        ids = np.arange(start, min(start + step, int(part.max()) + 1))
+        weights: Weights = (part[None, :] != ids[:, None]).astype(np.float64)
+        out.append(statistic(weights))
+    found: Values = np.concatenate(out)
+    return found[np.isfinite(found)]
+
+
+def _bca(value: float, draws: Values, left_out: Values, level: float) -> tuple[float, float]:
+    # ties count half: a discrete statistic is then not taken for a biased one
+    below = (draws < value).mean() + (draws == value).mean() / 2
+    bias = norm.ppf(np.clip(below, 0.5 / draws.size, 1 - 0.5 / draws.size))
+    pull = left_out.mean() - left_out if left_out.size else np.zeros(1)
+    scale = float((pull**2).sum() ** 1.5)
+    accel = float((pull**3).sum()) / (6 * scale) if scale > 0 else 0.0
+    z = bias + norm.ppf([(1 - level) / 2, (1 + level) / 2])
+    lower, upper = np.quantile(draws, norm.cdf(bias + z / (1 - accel * z)))
+    return float(lower), float(upper)
+
+
+def resampled_t_interval(
+    scores: Sequence[float],
+    test_to_train: float,
+    *,
+    level: float = 0.95,
+    best: float = 1.0,
+    worst: float = 0.0,
+) -> Interval:
+    """Return the mean of outer folds' scores with the corrected resampled t interval.
+
+    Nadeau and Bengio (2003), Machine Learning 52:239: training sets overlap, so the folds' variance S^2
+    counts (1/k + n_test/n_train) S^2 and not S^2/k. `test_to_train` is n_test/n_train: 1/(k-1) in a k-fold.
+
+    Examples
+    --------
+    >>> found = resampled_t_interval([0.8, 0.9, 0.85], 1 / 2)
+    >>> round(found.value, 3), round(found.lower, 3), found.upper
+    (0.85, 0.654, 1.0)
+    """
+    mean, error = corrected_error(scores, test_to_train)
+    half = t.ppf((1 + level) / 2, max(len(scores) - 1, 1)) * error
+    return Interval(
+        value=mean,
+        lower=float(np.maximum(worst, mean - half)),
+        upper=float(np.minimum(best, mean + half)),
+        method=f"corrected resampled t, {len(scores)} folds",
+    )
+
+
+def corrected_error(scores: Sequence[float], test_to_train: float) -> tuple[float, float]:
+    """Return the mean of the folds' scores and its corrected standard error (``nan`` for a single fold)."""
+    values = np.asarray(scores, dtype=np.float64)
+    if values.size < 2:
+        return float(values.mean()), float("nan")
+    return float(values.mean()), float(np.sqrt((1 / values.size + test_to_train) * values.var(ddof=1)))
+
+
+def patient_codes(groups: ArrayLike | None, n: int) -> Labels:
+    """Return the patients of `n` cases as 0, 1, …; every case is its own patient where `groups` is None."""
+    if groups is None:
+        return np.arange(n)
+    return np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)

