@@ -47,7 +47,9 @@ def seconds(time_limit: str | float) -> float:
         except ValueError:
             value = float("nan")
     if not 0 < value < float("inf"):
-        raise AutoOncoError(f"Time limit {time_limit!r} is no time: write seconds, or text like 90s, 10min or 2h.")
+        raise AutoOncoError(
+            f"Time limit {time_limit!r} is no time: write seconds, or text like 90s, 10min or 2h."
+        )
     return value
 
 
@@ -85,7 +87,9 @@ def as_cases(data: Unlabelled, *, clinical: Sequence[str] = ()) -> tuple[Case, .
         return tuple(item for item in items if isinstance(item, Case))
     if all(isinstance(item, str | Path) for item in items):
         return Dataset.from_scans([item for item in items if isinstance(item, str | Path)]).cases
-    raise DataError("To predict, give a Dataset, a manifest (.csv), a table, or image files; got a mixed list.")
+    raise DataError(
+        "To predict, give a Dataset, a manifest (.csv), a table, or image files; got a mixed list."
+    )
 
 
 def usable(
@@ -107,7 +111,9 @@ def usable(
     assert left.y is not None
     if len(set(left.y.tolist())) < len(dataset.classes):
         first = bad[0]
-        raise DataError(f"No usable case of some class is left, {len(rows)} were excluded: {first.message} {first.remedy}")
+        raise DataError(
+            f"No usable case of some class is left, {len(rows)} were excluded: {first.message} {first.remedy}"
+        )
     return left, [facts[i] for i in keep]
 
 

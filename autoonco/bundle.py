@@ -58,7 +58,10 @@ class Bundle:
         """Return probabilities ``(n_cases, n_classes)``, columns in the order of `classes`."""
         if not cases:
             return np.empty((0, len(self.classes)))
-        total = sum(weight * np.asarray(model.predict_proba(cases), dtype=np.float64) for weight, model in self.members)
+        total = sum(
+            weight * np.asarray(model.predict_proba(cases), dtype=np.float64)
+            for weight, model in self.members
+        )
         return np.asarray(total)
 
 
@@ -102,18 +105,25 @@ def read_bundle(path: Path, runtime: Runtime) -> Bundle:
     try:
         with zipfile.ZipFile(path) as archive:
             manifest = _checked_manifest(archive, path)
-            files = {info.filename: _checked_member(archive, info, manifest, path) for info in _members(archive)}
+            files = {
+                info.filename: _checked_member(archive, info, manifest, path) for info in _members(archive)
+            }
     except FileNotFoundError:
         raise AutoOncoError(f"There is no model file {path}.") from None
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError, KeyError) as error:
         raise AutoOncoError(f"{path} is not a whole model file of autoonco ({error}).") from None
     if missing := set(manifest["sha256"]) - set(files):
-        raise UnsafeBundleError(f"{path} lacks {sorted(missing)[0]}, which its manifest lists. Get the file again.")
+        raise UnsafeBundleError(
+            f"{path} lacks {sorted(missing)[0]}, which its manifest lists. Get the file again."
+        )
     return Bundle(
         classes=tuple(manifest["classes"]),
         fingerprint=Fingerprint.from_json(manifest["fingerprint"]),
         members=tuple(
-            (float(member["weight"]), get_family(member["family"]).restore(_state(files, number, path), runtime))
+            (
+                float(member["weight"]),
+                get_family(member["family"]).restore(_state(files, number, path), runtime),
+            )
             for number, member in enumerate(manifest["members"])
         ),
         facts=manifest["facts"],
@@ -127,7 +137,9 @@ def _members(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 def _checked_manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
     names = archive.namelist()
     if names.count(_MANIFEST) != 1 or len(names) != len(set(names)):
-        raise UnsafeBundleError(f"{path} is not a model file of autoonco: no manifest, or a name twice in it.")
+        raise UnsafeBundleError(
+            f"{path} is not a model file of autoonco: no manifest, or a name twice in it."
+        )
     if archive.getinfo(_MANIFEST).file_size > _MAX_MANIFEST:
         raise UnsafeBundleError(f"The manifest of {path} is too large to be one.")
     if sum(info.file_size for info in archive.infolist()) > _MAX_BYTES:
@@ -139,13 +151,17 @@ def _checked_manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
     except (ValueError, TypeError, KeyError):
         raise UnsafeBundleError(f"The manifest of {path} is not one of autoonco's.") from None
     if version > FORMAT:
-        raise BundleVersionError(f"{path} has format {version}; this autoonco reads up to {FORMAT}. Update autoonco.")
+        raise BundleVersionError(
+            f"{path} has format {version}; this autoonco reads up to {FORMAT}. Update autoonco."
+        )
     if lacking:
         raise UnsafeBundleError(f"The manifest of {path} lacks {sorted(lacking)[0]!r}.")
     return dict(manifest)
 
 
-def _checked_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, manifest: Mapping[str, Any], path: Path) -> bytes:
+def _checked_member(
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, manifest: Mapping[str, Any], path: Path
+) -> bytes:
     name = info.filename
     if not _MEMBER.fullmatch(name):
         raise UnsafeBundleError(f"{path} holds {name!r}, which has no place in a model file. Don't trust it.")
@@ -153,7 +169,9 @@ def _checked_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, manifest: M
         raise UnsafeBundleError(f"{name!r} in {path} is compressed more than any real model: not opened.")
     data = archive.read(info)
     if hashlib.sha256(data).hexdigest() != manifest["sha256"].get(name):
-        raise UnsafeBundleError(f"{name!r} in {path} is not what was written (its hash differs). Get the file again.")
+        raise UnsafeBundleError(
+            f"{name!r} in {path} is not what was written (its hash differs). Get the file again."
+        )
     return data
 
 

@@ -17,9 +17,10 @@ from sklearn.metrics import accuracy_score
 from autoonco.arguments import Labelled, Unlabelled, as_cases, as_labelled, cores, run_path, seconds, usable
 from autoonco.bundle import Bundle, Content, read_bundle, write_bundle
 from autoonco.data.cache import ArtefactCache, digest
+from autoonco.data.case import Case
 from autoonco.data.checks import Severity, findings, inspect
 from autoonco.data.manifest import Dataset
-from autoonco.errors import AutoOncoError
+from autoonco.errors import AutoOncoError, DataError
 from autoonco.evaluation.experiment import Request, run_experiment
 from autoonco.evaluation.run_folder import Resume, RunFolder, versions
 from autoonco.evaluation.splits import resolve
@@ -119,7 +120,9 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         errors = [finding for finding in found if finding.severity is Severity.ERROR]
         kept, kept_facts = usable(dataset, facts, errors, request.settings)
         identity = _identity(kept, request)
-        folder = RunFolder(run_path(self.run_dir, digest(identity)[:12]), identity=identity, resume=self.resume)
+        folder = RunFolder(
+            run_path(self.run_dir, digest(identity)[:12]), identity=identity, resume=self.resume
+        )
         result = run_experiment(
             kept,
             kept_facts,
@@ -149,7 +152,9 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _request(self, dataset: Dataset) -> Request:
         limit_s = seconds(self.time_limit)
-        settings = Settings.preset(self.settings) if isinstance(self.settings, str) else self.settings or Settings()
+        settings = (
+            Settings.preset(self.settings) if isinstance(self.settings, str) else self.settings or Settings()
+        )
         names = tuple(all_families()) if self.families is None else tuple(self.families)
         for name in names:
             get_family(name)
@@ -175,7 +180,9 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _fitted(self) -> Bundle:
         if not hasattr(self, "_bundle"):
-            raise NotFittedError("This AutoOncoClassifier is not fitted yet: call fit, or autoonco.load a model file.")
+            raise NotFittedError(
+                "This AutoOncoClassifier is not fitted yet: call fit, or autoonco.load a model file."
+            )
         return self._bundle
 
     def predict_proba(self, X: Unlabelled) -> NDArray[Any]:
@@ -195,13 +202,44 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         proba = self.predict_proba(X)
         return np.asarray(self.classes_[proba.argmax(axis=1)])
 
-    def score(self, X: Unlabelled, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> float:
+    def score(
+        self, X: Unlabelled, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> float:
         """Return the accuracy on `X`, as scikit-learn's classifiers do; `y` may come with a labelled `X`."""
         if y is None:
             data = as_labelled(X, clinical=self.clinical)  # type: ignore[arg-type]
             assert data.y is not None
             X, y = data, np.array(data.classes)[data.y]
         return float(accuracy_score(y, self.predict(X), sample_weight=sample_weight))
+
+    def predict_table(self, X: Unlabelled) -> pd.DataFrame:
+        """Return a row a case: case, prediction, ``probability_<class>``, status, message.
+
+        A case that can't be predicted has the status ``"error"`` and the reason; the others are not lost.
+        """
+        cases = as_cases(X)
+        try:
+            outcomes: list[NDArray[Any] | str] = list(self._fitted().predict_proba(cases))
+        except DataError:
+            outcomes = [self._proba_or_reason(case) for case in cases]
+        return pd.DataFrame([self._row(case, outcome) for case, outcome in zip(cases, outcomes, strict=True)])
+
+    def _proba_or_reason(self, case: Case) -> NDArray[Any] | str:
+        try:
+            return np.asarray(self._fitted().predict_proba([case])[0])
+        except DataError as error:
+            return str(error)
+
+    def _row(self, case: Case, outcome: NDArray[Any] | str) -> dict[str, Any]:
+        failed = isinstance(outcome, str)
+        proba = np.full(len(self.classes_), np.nan) if isinstance(outcome, str) else outcome
+        return {
+            "case": case.case,
+            "prediction": None if failed else self.classes_[proba.argmax()],
+            **{f"probability_{name}": value for name, value in zip(self.classes_, proba, strict=True)},
+            "status": "error" if failed else "ok",
+            "message": outcome if failed else "",
+        }
 
     def leaderboard(self) -> pd.DataFrame:
         """Return every trial of the search, best first."""
@@ -214,7 +252,9 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     def _result(self) -> Result:
         self._fitted()
         if self.result_ is None:
-            raise AutoOncoError("This model came from a file; tables and reports are made from its run folder.")
+            raise AutoOncoError(
+                "This model came from a file; tables and reports are made from its run folder."
+            )
         return self.result_
 
     def save(self, path: str | Path) -> Path:
@@ -274,7 +314,7 @@ def load(path: str | Path, *, device: str = "auto") -> AutoOncoClassifier:
 
 
 def _identity(dataset: Dataset, request: Request) -> dict[str, Any]:
-    """What must stay the same for a run to be continued, by the name a message uses for it."""
+    """Return what must stay the same for a run to be continued, by the name a message uses for it."""
     return {
         "data": dataset.identity(),
         "classes": list(dataset.classes),

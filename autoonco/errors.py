@@ -48,6 +48,10 @@ class OfflineWeightsError(WeightsError):
     """The weights asked for are not on this machine; the message names the command that brings them."""
 
 
+class TrainingDivergedError(AutoOncoError):
+    """A network's loss is no longer a finite number."""
+
+
 class UnsafeBundleError(AutoOncoError):
     """A model file with a wrong hash, an unsafe member name, an unknown type or an absurd size."""
 

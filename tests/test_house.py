@@ -34,6 +34,7 @@ ORDER = (
     ("evaluation",),
     ("bundle",),
     ("reporting",),
+    ("arguments", "progress"),
     ("classifier",),
     ("cli",),
     ("__init__", "__main__"),

@@ -46,7 +46,7 @@ def content_hash(case: Case) -> str:
     return digest({name: _file_hash(str(path), stats[name].st_size, stats[name].st_mtime_ns) for name, path in files.items()})
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Have `write` fill a temporary neighbour of `path`, flush it to disk, then rename it to `path`.
 
     A reader sees the old file or the whole new one, also when several processes write at once.

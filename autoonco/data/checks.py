@@ -237,7 +237,7 @@ def _gaps(dataset: Dataset) -> Iterator[tuple[str, NDArray[np.bool_]]]:
 
 
 def _association(missing: NDArray[np.bool_], y: NDArray[np.int64]) -> float:
-    """Return the p-value of missingness against class: Fisher's exact test, chi squared from three classes."""
+    """Return the p-value of missing against class: Fisher's exact test, chi squared beyond two classes."""
     table = np.array(
         [[np.sum(missing[y == index] == state) for index in np.unique(y)] for state in (False, True)]
     )

@@ -22,7 +22,7 @@ _POOL = 25
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A trial that scored every inner fold, with its out-of-fold probabilities, one array a fold."""
+    """A trial with its out-of-fold probabilities, one array for each inner fold that it scored: all, usually."""
 
     trial: Trial
     probas: tuple[NDArray[Any], ...]
@@ -54,10 +54,19 @@ def candidates(problem: Problem, store: Store) -> list[Candidate]:
     return sorted(found, key=lambda item: (-item.score, item.refit_s))
 
 
+def furthest(problem: Problem, store: Store) -> list[Candidate]:
+    """Return the best of the trials that scored the most inner folds: what there is when time was too short."""
+    done = [trial for trial in store.scope_trials(problem.scope) if trial.status is Status.SUCCESS]
+    if not done:
+        return []
+    best = max(done, key=lambda trial: (trial.fidelity.folds, trial.fidelity.epochs or 0, trial.score or 0.0))
+    return [_candidate(problem, store, config_key(best.family, best.config), best)]
+
+
 def _candidate(problem: Problem, store: Store, key: str, trial: Trial) -> Candidate:
     keys = [
         FoldKey(scope=problem.scope, config_key=key, fold_key=trial.fidelity.fold_key, fold=str(fold.index))
-        for fold in problem.folds
+        for fold in problem.folds[: trial.fidelity.folds]
     ]
     # A refit has k/(k-1) times a fold's training cases. The median, for the first fold of all pays for
     # artefacts that the refit finds in the cache.
@@ -120,5 +129,5 @@ def _mean(total: Sequence[NDArray[Any]], probas: Sequence[NDArray[Any]], n: int)
 
 def ensemble_score(problem: Problem, members: Sequence[Member]) -> float:
     """Return the inner score of the weighted mean of the members' out-of-fold probabilities."""
-    folds = range(len(problem.folds))
+    folds = range(min(len(m.candidate.probas) for m in members))
     return problem.score([sum(m.weight * m.candidate.probas[k] for m in members) for k in folds])  # type: ignore[misc]

@@ -75,7 +75,9 @@ def run_experiment(
     setup = Setup(
         dataset=dataset, cache_dir=default_cache_dir(), device=request.device, n_threads=request.n_threads
     )
-    with WorkerPool(setup, n_workers=request.n_jobs, memory_limit_gb=request.settings.memory_limit_gb) as pool:
+    with WorkerPool(
+        setup, n_workers=request.n_jobs, memory_limit_gb=request.settings.memory_limit_gb
+    ) as pool:
         judge = Judge(
             dataset=dataset,
             facts=facts,
@@ -90,7 +92,7 @@ def run_experiment(
             observer=observer,
         )
         _write_space(folder, judge, splits[-1])
-        results = []
+        results: list[ScopeResult] = []
         for split in splits:
             already_s = time.monotonic() - started if not results else 0.0
             results.append(judge.run(split, already_s=already_s))
@@ -148,5 +150,3 @@ def _predictions(dataset: Dataset, tested: Sequence[tuple[OuterSplit, ScopeResul
 
 def _columns(judged: Judged) -> dict[str, Any]:
     return {f"p_{k}": judged.proba[:, k] for k in range(judged.proba.shape[1])}
-
-

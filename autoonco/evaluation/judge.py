@@ -108,7 +108,11 @@ class Judge:
         assert dataset.y is not None
         print_ = fingerprint(dataset.subset(rows), [self.facts[row] for row in rows])
         folds = stratified_group_folds(
-            dataset.y[rows], dataset.groups[rows], self.settings.inner_folds, seed=self.seed, names=dataset.classes
+            dataset.y[rows],
+            dataset.groups[rows],
+            self.settings.inner_folds,
+            seed=self.seed,
+            class_names=dataset.classes,
         )
         reasons = {name: get_family(name).why_not(print_) for name in self.families}
         usable = tuple(name for name, reason in reasons.items() if reason is None)
@@ -118,7 +122,8 @@ class Judge:
             scope=split.scope,
             y=dataset.y,
             folds=tuple(
-                FoldTask(index=i, train=_ints(rows[train]), test=_ints(rows[test])) for i, (train, test) in enumerate(folds)
+                FoldTask(index=i, train=_ints(rows[train]), test=_ints(rows[test]))
+                for i, (train, test) in enumerate(folds)
             ),
             fingerprint=print_,
             metric=self.metric,
@@ -148,11 +153,14 @@ class Judge:
         ).run()
         found = ensemble.candidates(problem, self.store)
         if not found:
-            raise NothingToFitError(self._why_nothing(problem))
+            found = ensemble.furthest(problem, self.store)
+            self._note_short_time(problem, found)
         # What earlier sessions spent counts for the search, not for the refits still to come.
         left_s = max(self.limit_s * self.settings.final_share, self.limit_s - (time.monotonic() - started))
         bests, members = self._choose(problem, found, left_s=left_s)
-        probas = self._refit(problem, split, [*bests.values(), *(m.candidate for m in members)], left_s=left_s)
+        probas = self._refit(
+            problem, split, [*bests.values(), *(m.candidate for m in members)], left_s=left_s
+        )
         return self._result(problem, split, bests, members, probas)
 
     def _choose(
@@ -178,7 +186,9 @@ class Judge:
         done: dict[str, tuple[NDArray[Any], float]] = {}
         for key, item in list(queue.items()):
             fold_key = self._refit_key(split, item)
-            if self.store.has_fold(fold_key) and (split.scope != FINAL or (self._folder(key) / "meta.json").exists()):
+            if self.store.has_fold(fold_key) and (
+                split.scope != FINAL or (self._folder(key) / "meta.json").exists()
+            ):
                 done[key] = (self.store.fold_proba(fold_key), self.store.fold_seconds(fold_key))
                 del queue[key]
         end = time.monotonic() + _STOP * left_s
@@ -223,7 +233,9 @@ class Judge:
             # Every chosen member failed to refit: the best family model that did takes its place.
             spare = [best for best in bests.values() if _key(best) in probas]
             if not spare:
-                raise NothingToFitError("No model could be refitted on all training cases. " + " ".join(self.notes))
+                raise NothingToFitError(
+                    "No model could be refitted on all training cases. " + " ".join(self.notes)
+                )
             alive = [Member(candidate=max(spare, key=lambda item: item.score), weight=1.0)]
         total = sum(member.weight for member in alive)
         alive = [Member(candidate=member.candidate, weight=member.weight / total) for member in alive]
@@ -255,7 +267,9 @@ class Judge:
                     )
                 )
         delivered = tuple(
-            Delivered(family=m.candidate.trial.family, weight=m.weight, folder=self._folder(_key(m.candidate)))
+            Delivered(
+                family=m.candidate.trial.family, weight=m.weight, folder=self._folder(_key(m.candidate))
+            )
             for m in alive
         )
         return ScopeResult(
@@ -277,18 +291,32 @@ class Judge:
         return sum(trial.seconds for trial in self.store.scope_trials(scope) if trial.family == family)
 
     def _refit_key(self, split: OuterSplit, item: Candidate) -> FoldKey:
-        return FoldKey(scope=split.scope, config_key=_key(item), fold_key=item.trial.fidelity.fold_key, fold=_REFIT)
+        return FoldKey(
+            scope=split.scope, config_key=_key(item), fold_key=item.trial.fidelity.fold_key, fold=_REFIT
+        )
 
     def _folder(self, key: str) -> Path:
         return self.store.folder / "models" / key
 
+    def _note_short_time(self, problem: Problem, found: Sequence[Candidate]) -> None:
+        if not found:
+            raise NothingToFitError(self._why_nothing(problem))
+        folds, of = found[0].trial.fidelity.folds, len(problem.folds)
+        self.notes.append(
+            f"The time was too short for any full training: the model was chosen by {folds} of {of} inner folds. "
+            "Give the search more time before trusting it."
+        )
+
     def _why_nothing(self, problem: Problem) -> str:
         trials = self.store.scope_trials(problem.scope)
         reasons = {
-            name: next((t.reason for t in reversed(trials) if t.family == name and t.reason), "no trial finished in time")
+            name: next(
+                (t.reason for t in reversed(trials) if t.family == name and t.reason),
+                "no trial finished in time",
+            )
             for name in problem.families
         }
-        return "No trial finished at full budget: give it a longer time limit, or mend this. " + _sentences(reasons)
+        return "No trial finished: give it a longer time limit, or mend this. " + _sentences(reasons)
 
 
 def _key(candidate: Candidate) -> str:
@@ -297,7 +325,12 @@ def _key(candidate: Candidate) -> str:
 
 def _describe(candidate: Candidate, weight: float) -> dict[str, Any]:
     trial = candidate.trial
-    return {"family": trial.family, "config": dict(trial.config), "weight": weight, "inner_score": candidate.score}
+    return {
+        "family": trial.family,
+        "config": dict(trial.config),
+        "weight": weight,
+        "inner_score": candidate.score,
+    }
 
 
 def _sentences(reasons: Mapping[str, str | None]) -> str:

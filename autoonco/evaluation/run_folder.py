@@ -43,11 +43,17 @@ class RunFolder:
         path.mkdir(parents=True, exist_ok=True)
         known = self.read("run.json") if (path / "run.json").exists() else None
         if known is None and any(path.iterdir()) and not (path / "journal.jsonl").exists():
-            raise RunMismatchError(f"The folder {path} is not empty and holds no run. Choose another run folder.")
+            raise RunMismatchError(
+                f"The folder {path} is not empty and holds no run. Choose another run folder."
+            )
         if known is not None:
             if resume == "never":
-                raise RunMismatchError(f"{path} holds a run already. Choose another folder, or let it be resumed.")
-            differing = [name for name, value in identity.items() if known.get("identity", {}).get(name) != value]
+                raise RunMismatchError(
+                    f"{path} holds a run already. Choose another folder, or let it be resumed."
+                )
+            differing = [
+                name for name, value in identity.items() if known.get("identity", {}).get(name) != value
+            ]
             if differing:
                 raise RunMismatchError(
                     f"{path} holds a run with another {' and another '.join(differing)}: its results can't be "
@@ -85,7 +91,9 @@ class RunFolder:
         try:
             return json.loads((self.path / name).read_text(encoding="utf-8"))
         except ValueError as error:
-            raise AutoOncoError(f"{self.path / name} is damaged ({error}). Choose another run folder.") from None
+            raise AutoOncoError(
+                f"{self.path / name} is damaged ({error}). Choose another run folder."
+            ) from None
 
 
 def versions() -> dict[str, str]:

@@ -71,12 +71,12 @@ def outer_splits(dataset: Dataset, evaluation: str, *, settings: Settings, seed:
             return [OuterSplit(scope=FINAL, train=everyone[~is_test], test=everyone[is_test])]
         case "holdout":
             train, test = holdout(
-                dataset.y, dataset.groups, settings.holdout_share, seed=seed, names=dataset.classes
+                dataset.y, dataset.groups, settings.holdout_share, seed=seed, class_names=dataset.classes
             )
             return [OuterSplit(scope=FINAL, train=train, test=test)]
         case "nested":
             folds = stratified_group_folds(
-                dataset.y, dataset.groups, settings.outer_folds, seed=seed, names=dataset.classes
+                dataset.y, dataset.groups, settings.outer_folds, seed=seed, class_names=dataset.classes
             )
             outer = [OuterSplit(scope=f"outer{i}", train=tr, test=te) for i, (tr, te) in enumerate(folds)]
             return [*outer, OuterSplit(scope=FINAL, train=everyone, test=nobody)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -42,6 +42,28 @@ class Network(nn.Module):
         super().__init__()
         self.scale = ByteInput(entry["mean"], entry["std"])
         self.backbone = backbone
+        self._frozen: list[nn.Module] = []
+
+    def freeze_stages(self, n_stages: int) -> None:
+        """Keep the first `n_stages` of a timm backbone (the stem is the first) as they are, running means too."""
+        from timm.models import group_parameters
+
+        stages = group_parameters(self.backbone, self.backbone.group_matcher(coarse=True))
+        kept = {name for stage, names in stages.items() if stage < n_stages for name in names}
+        for name, parameter in self.backbone.named_parameters():
+            parameter.requires_grad_(name not in kept)
+        self._frozen = [
+            module
+            for name, module in self.backbone.named_modules()
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and f"{name}.weight" in kept
+        ]
+
+    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
+        """Switch to training mode, except for frozen stages."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """Return logits ``(n, n_classes)``, or features where the network was built without a classifier."""

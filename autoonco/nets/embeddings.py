@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from autoonco.data.cache import ArtefactCache, content_hash, digest
+from autoonco.data.cache import ArtefactCache, Arrays, content_hash, digest
 from autoonco.data.case import Case
 from autoonco.nets.inputs import VERSION, InputSpec, crops
 
-BATCH = 16
+CUDA_BATCH = 32
 
 
 @contextmanager
@@ -30,19 +29,24 @@ def torch_threads(n_threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def forward(network: nn.Module, inputs: NDArray[np.uint8], *, device: str, n_threads: int, batch: int = BATCH) -> NDArray[Any]:
-    """Return the outputs ``(n, n_outputs)`` of a network in evaluation mode for crops ``(n, channels, ...)``."""
+def forward(network: nn.Module, inputs: NDArray[np.uint8], *, device: str, n_threads: int) -> NDArray[np.float32]:
+    """Return the outputs ``(n, n_outputs)`` of a network in evaluation mode for crops ``(n, channels, ...)``.
+
+    On a CPU the crops go one by one: that is as fast as in batches (48 images a second a core with
+    EfficientNet-Lite0), and a case's output doesn't hang on its company, down to the last bit.
+    """
     network = network.eval().to(device)
+    batch = CUDA_BATCH if device.startswith("cuda") else 1
+    parts = []
     with torch_threads(n_threads), torch.inference_mode():
-        parts = []
         for start in range(0, len(inputs), batch):
             part = torch.from_numpy(inputs[start : start + batch]).to(device)
-            parts.append(network(part.contiguous(memory_format=_order_of(part))).float().cpu().numpy())
+            parts.append(network(part.contiguous(memory_format=memory_order(part))).float().cpu().numpy())
     return np.concatenate(parts)
 
 
-def _order_of(crops: torch.Tensor) -> torch.memory_format:
-    """Pictures run faster channels-last; strided 3D convolutions train slower so."""
+def memory_order(crops: torch.Tensor) -> torch.memory_format:
+    """Return channels-last for pictures, where it is faster; strided 3D convolutions train slower with it."""
     return torch.channels_last if crops.ndim == 4 else torch.contiguous_format
 
 
@@ -69,13 +73,13 @@ def embed(
 
     `network_id` is `weights_id` of the network with the architecture's name, computed once by the caller.
     """
-    keys = [digest("embedding", VERSION, content_hash(case), spec.to_json(), network_id) for case in cases]
-    rows = [artefacts.get("embeddings", key) for key in keys]
-    missing = [index for index, row in enumerate(rows) if row is None]
-    for start in range(0, len(missing), BATCH):
-        block = missing[start : start + BATCH]
-        inputs = crops([cases[index] for index in block], spec, artefacts)
-        for index, features in zip(block, forward(network, inputs, device=device, n_threads=n_threads), strict=True):
-            rows[index] = {"x": features}
-            artefacts.put("embeddings", keys[index], {"x": features})
-    return np.stack([row["x"] for row in rows if row is not None])
+    rows = []
+    for case in cases:
+        key = digest("embedding", VERSION, content_hash(case), spec.to_json(), network_id)
+
+        def compute(case: Case = case) -> Arrays:
+            inputs = crops([case], spec, artefacts)
+            return {"x": forward(network, inputs, device=device, n_threads=n_threads)[0]}
+
+        rows.append(artefacts.get_or_make("embeddings", key, compute)["x"])
+    return np.stack(rows)

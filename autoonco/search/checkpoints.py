@@ -29,7 +29,9 @@ class CheckpointFolder:
 
     def _evict(self, *, keep: str) -> None:
         slots = [slot for slot in self.folder.glob("*") if slot.is_dir()]
-        sizes = {slot: sum(file.stat().st_size for file in slot.rglob("*") if file.is_file()) for slot in slots}
+        sizes = {
+            slot: sum(file.stat().st_size for file in slot.rglob("*") if file.is_file()) for slot in slots
+        }
         total = sum(sizes.values())
         for slot in sorted(slots, key=lambda slot: slot.stat().st_mtime):
             if total <= self._max_bytes:

@@ -58,10 +58,17 @@ class Optimizer:
             output_directory=folder,
             name="autoonco",
         )
-        intensifier = MultiFidelityFacade.get_intensifier(scenario, eta=eta, incumbent_selection="highest_budget")
+        intensifier = MultiFidelityFacade.get_intensifier(
+            scenario, eta=eta, incumbent_selection="highest_budget"
+        )
         # A leaf limit, SMAC's default, makes each fit of a small forest fifty times slower.
         model = RandomForest(
-            space, n_trees=10, max_leaf_nodes=None, n_jobs=1, log_y=False, seed=seed  # ties at loss 0 break log_y
+            space,
+            n_trees=10,
+            max_leaf_nodes=None,
+            n_jobs=1,
+            log_y=False,
+            seed=seed,  # ties at loss 0 break log_y
         )
         design = MultiFidelityFacade.get_initial_design(
             scenario, n_configs=0, additional_configs=_fill(space, starts, _first_rung(min_budget, eta))

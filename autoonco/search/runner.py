@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -49,7 +48,9 @@ class Problem:
 
         The mean, not the score of the pooled cases: models of different folds speak on different scales.
         """
-        return float(np.mean([self.metric(self.y[list(f.test)], p) for f, p in zip(self.folds, probas, strict=False)]))
+        return float(
+            np.mean([self.metric(self.y[list(f.test)], p) for f, p in zip(self.folds, probas, strict=False)])
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +58,7 @@ class Progress:
     """What an observer is shown during a search."""
 
     scope: str
+    families: Sequence[str]
     elapsed_s: float
     limit_s: float
     trials: Sequence[Trial]
@@ -137,7 +139,7 @@ class Search:
 
     def _defaults(self) -> list[_Candidate]:
         """Every family's defaults at full budget: each family's first before anyone's second, cheapest first."""
-        ranked = []
+        ranked: list[tuple[int, float, int, _Candidate]] = []
         for name in self._problem.families:
             family = get_family(name)
             for rank, config in enumerate(family.defaults(self._problem.fingerprint)):
@@ -203,14 +205,19 @@ class Search:
             self._finish(candidate, Status.SUCCESS, seconds=0.0)
             return
         prior_s = self._prior(candidate) * len(missing) / len(wanted)
-        predicted_s, left_s = self._seconds.predict(candidate.family, prior_s=prior_s), self._clock.remaining()
+        predicted_s, left_s = (
+            self._seconds.predict(candidate.family, prior_s=prior_s),
+            self._clock.remaining(),
+        )
         if predicted_s > left_s:
             reason = f"Predicted to take {predicted_s:.0f} s with {left_s:.0f} s left."
             self._finish(candidate, Status.SKIPPED, seconds=0.0, reason=reason)
             return
         task = self._task(candidate, missing)
         cap_s = min(self._settings.trial_share * self._clock.limit_s, left_s)
-        self._running[task.id] = _Running(candidate=candidate, prior_s=prior_s, started_s=self._clock.elapsed())
+        self._running[task.id] = _Running(
+            candidate=candidate, prior_s=prior_s, started_s=self._clock.elapsed()
+        )
         self._pool.submit(task, timeout_s=cap_s)
 
     def _task(self, candidate: _Candidate, folds: tuple[FoldTask, ...]) -> Task:
@@ -274,7 +281,9 @@ class Search:
 
     def _score(self, candidate: _Candidate) -> float:
         folds = self._problem.folds[: candidate.fidelity.folds]
-        return self._problem.score([self._store.fold_proba(self._fold_key(candidate, fold)) for fold in folds])
+        return self._problem.score(
+            [self._store.fold_proba(self._fold_key(candidate, fold)) for fold in folds]
+        )
 
     def _tell(self, candidate: _Candidate, trial: Trial) -> None:
         if candidate.proposal is not None and self._optimizer is not None:
@@ -296,6 +305,7 @@ class Search:
             self._observer(
                 Progress(
                     scope=self._problem.scope,
+                    families=self._problem.families,
                     elapsed_s=self._clock.elapsed(),
                     limit_s=self._clock.limit_s,
                     trials=self._store.scope_trials(self._problem.scope),

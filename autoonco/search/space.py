@@ -38,7 +38,9 @@ def split(configuration: Mapping[str, Any]) -> tuple[str, Config]:
     values = dict(configuration)
     family = str(values.pop(ROOT))
     prefix = family + DELIMITER
-    plain = {name.removeprefix(prefix): _plain(value) for name, value in values.items() if name.startswith(prefix)}
+    plain = {
+        name.removeprefix(prefix): _plain(value) for name, value in values.items() if name.startswith(prefix)
+    }
     return family, dict(sorted(plain.items()))
 
 

@@ -94,7 +94,13 @@ class Store:
         write_atomically(self._array(key), lambda path: _save_array(path, proba))
         # The array is on disk before the line that vouches for it.
         self._append(
-            {"event": "fold", "scope": key.scope, "name": key.name, "seconds": seconds, "elapsed_s": elapsed_s}
+            {
+                "event": "fold",
+                "scope": key.scope,
+                "name": key.name,
+                "seconds": seconds,
+                "elapsed_s": elapsed_s,
+            }
         )
 
     def elapsed_s(self, scope: str) -> float:

@@ -53,7 +53,11 @@ class Trial:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON."""
-        return asdict(self) | {"config": dict(self.config), "status": str(self.status), "origin": str(self.origin)}
+        return asdict(self) | {
+            "config": dict(self.config),
+            "status": str(self.status),
+            "origin": str(self.origin),
+        }
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Trial:

@@ -82,7 +82,9 @@ def run_fold(task: Task, fold: FoldTask, dataset: Dataset, runtime: Runtime) -> 
     )
     assert dataset.y is not None  # the run checked the labels
     train = [dataset.cases[row] for row in fold.train]
-    model = family.fit(task.config, train, dataset.y[list(fold.train)], fidelity=task.fidelity, context=context)
+    model = family.fit(
+        task.config, train, dataset.y[list(fold.train)], fidelity=task.fidelity, context=context
+    )
     if task.save_to:
         write_state(Path(task.save_to), model.state())
     if not fold.test:
@@ -99,7 +101,9 @@ def run_fold(task: Task, fold: FoldTask, dataset: Dataset, runtime: Runtime) -> 
 def serve(connection: Connection) -> None:
     """Answer tasks until the connection closes."""
     setup: Setup = connection.recv()
-    runtime = Runtime(artefacts=ArtefactCache(setup.cache_dir), device=setup.device, n_threads=setup.n_threads)
+    runtime = Runtime(
+        artefacts=ArtefactCache(setup.cache_dir), device=setup.device, n_threads=setup.n_threads
+    )
     while True:
         try:
             task: Task = connection.recv()

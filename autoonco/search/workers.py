@@ -58,7 +58,7 @@ class _Worker:
         return total
 
     def last_words(self) -> str:
-        """The end of what the process wrote to its error stream, where it says why it died."""
+        """Return the end of what the process wrote to its error stream, where it says why it died."""
         self.stderr.seek(0)
         lines = self.stderr.read().decode(errors="replace").strip().splitlines()
         return lines[-1][:300] if lines else "no message"
@@ -86,7 +86,9 @@ class WorkerPool:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     @property
@@ -125,7 +127,7 @@ class WorkerPool:
         tuning = {"MALLOC_MMAP_THRESHOLD_": "1073741824", "MALLOC_TRIM_THRESHOLD_": "1073741824"}
         threads = {name: str(self._setup.n_threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
         stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
             [sys.executable, "-c", _ENTRY, str(theirs.fileno()), str(os.getpid())],
             pass_fds=[theirs.fileno()],
             start_new_session=True,
@@ -158,7 +160,9 @@ class WorkerPool:
 
     def _check_limits(self, worker: _Worker) -> Iterator[Event]:
         if time.monotonic() - worker.started > worker.timeout_s:
-            yield self._replace(worker, Status.TIMEOUT, f"Stopped after {worker.timeout_s:.0f} s, its time limit.")
+            yield self._replace(
+                worker, Status.TIMEOUT, f"Stopped after {worker.timeout_s:.0f} s, its time limit."
+            )
         elif self._memory_limit is not None and (used := worker.group_memory()) > self._memory_limit:
             reason = f"Stopped at {used / 2**30:.1f} GB of memory; the limit is {self._memory_limit / 2**30:.1f} GB."
             yield self._replace(worker, Status.MEMORY, reason)

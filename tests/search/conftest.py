@@ -25,7 +25,9 @@ TOY = Path(__file__).parent / "toy"
 def toy(monkeypatch):
     """Make the toy family known to this process and to workers."""
     monkeypatch.syspath_prepend(str(TOY))
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(TOY), os.environ.get("PYTHONPATH", "")])))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join(filter(None, [str(TOY), os.environ.get("PYTHONPATH", "")]))
+    )
     all_families.cache_clear()
     yield monkeypatch
     all_families.cache_clear()
@@ -36,7 +38,13 @@ def toy(monkeypatch):
 def dataset() -> Dataset:
     y = np.tile([0, 1], 30)
     cases = tuple(
-        Case(case=f"case-{i}", patient=f"Jane Doe {i}", images={}, clinical={"signal": float(2 * y[i] - 1)}, row=i + 1)
+        Case(
+            case=f"case-{i}",
+            patient=f"Jane Doe {i}",
+            images={},
+            clinical={"signal": float(2 * y[i] - 1)},
+            row=i + 1,
+        )
         for i in range(60)
     )
     return Dataset(cases=cases, classes=("no", "yes"), y=y, clinical=("signal",))
@@ -57,7 +65,12 @@ def problem(dataset) -> Problem:
         shape=(8, 8), lesion_mm=None, lesion_voxels=None, intensity={},
     )  # fmt: skip
     return Problem(
-        scope="final", y=dataset.y, folds=folds, fingerprint=fingerprint, metric=get_metric("roc_auc"), families=("toy",)
+        scope="final",
+        y=dataset.y,
+        folds=folds,
+        fingerprint=fingerprint,
+        metric=get_metric("roc_auc"),
+        families=("toy",),
     )
 
 

@@ -65,10 +65,20 @@ def test_a_resumed_search_repeats_nothing(toy, problem, setup, tmp_path):
         ("eat", Status.MEMORY, "of memory"),
     ],
 )
-def test_a_failing_trial_is_recorded_and_the_search_goes_on(toy, problem, setup, tmp_path, act, status, words):
+def test_a_failing_trial_is_recorded_and_the_search_goes_on(
+    toy, problem, setup, tmp_path, act, status, words
+):
     toy.setenv("TOY_DEFAULTS", f"{act},work")
     memory_gb = 1.5 if act == "eat" else None
-    store = run(problem, setup, tmp_path, limit_s=20 if act == "hang" else 60, trial_share=0.2, max_trials=2, memory_gb=memory_gb)
+    store = run(
+        problem,
+        setup,
+        tmp_path,
+        limit_s=20 if act == "hang" else 60,
+        trial_share=0.2,
+        max_trials=2,
+        memory_gb=memory_gb,
+    )
     bad, good = store.trials
     assert bad.status is status
     assert bad.score is None
@@ -79,7 +89,11 @@ def test_a_failing_trial_is_recorded_and_the_search_goes_on(toy, problem, setup,
 
 def test_no_worker_outlives_the_pool(toy, problem, setup, tmp_path):
     run(problem, setup, tmp_path, max_trials=3, n_workers=2)
-    assert not [p for p in psutil.Process().children(recursive=True) if "autoonco.search.worker" in " ".join(p.cmdline())]
+    assert not [
+        p
+        for p in psutil.Process().children(recursive=True)
+        if "autoonco.search.worker" in " ".join(p.cmdline())
+    ]
 
 
 def test_the_time_limit_holds(toy, problem, setup, tmp_path):
@@ -109,7 +123,9 @@ def test_kill_9_loses_no_finished_trial(toy, problem, setup, tmp_path):
     script = SCRIPT.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
     seen: list[str] = []
     for wait_s in (6, 9, 7):
-        process = subprocess.Popen([sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": os.environ["PYTHONPATH"]})
+        process = subprocess.Popen(
+            [sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": os.environ["PYTHONPATH"]}
+        )
         time.sleep(wait_s)
         workers = psutil.Process(process.pid).children(recursive=True)
         os.kill(process.pid, signal.SIGKILL)

@@ -1,0 +1,244 @@
+"""The training loop of every network here: AdamW, warm-up and cosine, resumable to the last bit.
+
+What happens in an epoch follows from (seed, epoch) alone, and the learning rate from the step and the recipe's full
+length. So a training that is cut, kept as a checkpoint and continued equals one that was never cut, and raising a
+config to a larger budget only adds epochs.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from autoonco.data.cache import digest
+from autoonco.errors import DataError, TrainingDivergedError
+from autoonco.nets.augmentation import Augmentation, augment
+from autoonco.nets.checkpoints import checkpoint_epoch, load_checkpoint, save_checkpoint
+from autoonco.nets.embeddings import memory_order, torch_threads
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a network is trained.
+
+    Parameters
+    ----------
+    epochs
+        The full length, which shapes the learning rate; a training may be cut before.
+    learning_rate
+        Its peak, after the warm-up.
+    warmup
+        Share of all steps over which the learning rate rises from zero.
+    class_weights
+        Whether each class counts equally in the loss, whatever its number of cases.
+    ema
+        Decay a step of the averaged weights that predict in the end; 0 means the plain weights do.
+    layer_decay
+        Factor on the learning rate a stage further from the output; 1 trains all alike.
+    clip
+        Largest norm of the gradient.
+    """
+
+    epochs: int
+    learning_rate: float
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    batch_size: int = 32
+    label_smoothing: float = 0.0
+    class_weights: bool = True
+    ema: float = 0.0
+    layer_decay: float = 1.0
+    clip: float = 1.0
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+
+def learning_rate(step: int, n_steps: int, recipe: Recipe) -> float:
+    """Return the learning rate of a step: a line up over the warm-up, then half a cosine down to zero.
+
+    Examples
+    --------
+    >>> recipe = Recipe(epochs=1, learning_rate=1.0, warmup=0.2)
+    >>> [round(learning_rate(step, 10, recipe), 3) for step in (0, 1, 2, 6, 9)]
+    [0.5, 1.0, 1.0, 0.5, 0.038]
+    """
+    n_warmup = max(1, round(recipe.warmup * n_steps))
+    if step < n_warmup:
+        return recipe.learning_rate * (step + 1) / n_warmup
+    done = (step - n_warmup) / max(1, n_steps - n_warmup)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def train(
+    network: nn.Module,
+    crops: NDArray[np.uint8],
+    y: NDArray[Any],
+    recipe: Recipe,
+    *,
+    n_classes: int,
+    n_image_channels: int,
+    until_epoch: int,
+    seed: int,
+    device: str = "cpu",
+    n_threads: int = 1,
+    checkpoint: Path | None = None,
+) -> nn.Module:
+    """Train `network` on crops ``(n_cases, channels, ...)`` with labels ``(n_cases,)`` up to `until_epoch`.
+
+    Parameters
+    ----------
+    n_image_channels
+        Channels whose grey values augmentation may change; those after them are masks.
+    until_epoch
+        Epochs to have done in the end, at most ``recipe.epochs``.
+    checkpoint
+        A folder to continue from and to leave the state in; None keeps nothing.
+
+    Returns
+    -------
+    torch.nn.Module
+        The network to predict with, in evaluation mode: the averaged one where ``recipe.ema`` is set.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than two cases: batch normalisation can't be trained on one.
+    TrainingDivergedError
+        If the loss of an epoch isn't finite.
+    """
+    if len(y) < 2:
+        raise DataError(f"Training a network needs at least 2 cases, got {len(y)}.")
+    with torch_threads(n_threads), torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
+        run = _Run(network.to(device), recipe, n_cases=len(y))
+        data = torch.from_numpy(crops), torch.from_numpy(np.asarray(y, np.int64))
+        identity = _identity(network, recipe, seed, crops, y)
+        done = checkpoint_epoch(checkpoint, identity) if checkpoint else 0
+        start = done if done <= until_epoch else 0  # a longer training is left as it is, and this one starts anew
+        if checkpoint and start:
+            load_checkpoint(checkpoint, networks=run.networks, optimizer=run.optimizer)
+        weights = _class_weights(data[1], n_classes).to(device) if recipe.class_weights else None
+        for epoch in range(start, until_epoch):
+            run.epoch(*data, epoch=epoch, seed=seed, weights=weights, n_image_channels=n_image_channels)
+        if checkpoint and until_epoch > done:
+            save_checkpoint(
+                checkpoint, epoch=until_epoch, identity=identity, networks=run.networks, optimizer=run.optimizer
+            )
+    return run.networks["averaged" if recipe.ema else "network"].eval()
+
+
+def batches(n_cases: int, size: int, generator: torch.Generator) -> list[torch.Tensor]:
+    """Return the shuffled cases in batches of `size`; a last one of a single case joins the one before it.
+
+    Examples
+    --------
+    >>> [len(batch) for batch in batches(9, 4, torch.Generator())]
+    [4, 5]
+    """
+    parts = list(torch.randperm(n_cases, generator=generator).split(size))
+    if len(parts) > 1 and len(parts[-1]) == 1:
+        parts[-2:] = [torch.cat(parts[-2:])]
+    return parts
+
+
+class _Run:
+    """The network, its average and the optimiser of one training."""
+
+    def __init__(self, network: nn.Module, recipe: Recipe, *, n_cases: int) -> None:
+        self.recipe = recipe
+        self.networks: dict[str, nn.Module] = {"network": network}
+        if recipe.ema:
+            self.networks["averaged"] = copy.deepcopy(network).requires_grad_(False)
+        groups = parameter_groups(network, recipe)
+        self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate)
+        self.n_batches = len(batches(n_cases, recipe.batch_size, torch.Generator()))
+
+    def epoch(
+        self,
+        crops: torch.Tensor,
+        y: torch.Tensor,
+        *,
+        epoch: int,
+        seed: int,
+        weights: torch.Tensor | None,
+        n_image_channels: int,
+    ) -> None:
+        """Go once through all cases."""
+        network, recipe = self.networks["network"].train(), self.recipe
+        device = next(network.parameters()).device
+        generator = torch.Generator().manual_seed(int(digest(seed, epoch)[:15], 16))
+        torch.manual_seed(generator.initial_seed())  # for dropout
+        losses = []
+        for index, rows in enumerate(batches(len(y), recipe.batch_size, generator)):
+            batch = crops[rows].to(device).float() / 255
+            batch = augment(batch, recipe.augmentation, n_image_channels=n_image_channels, generator=generator)
+            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
+                logits = network(batch.contiguous(memory_format=memory_order(batch)))
+            losses.append(
+                functional.cross_entropy(
+                    logits.float(), y[rows].to(device), weight=weights, label_smoothing=recipe.label_smoothing
+                )
+            )
+            self._step(losses[-1], step=epoch * self.n_batches + index)
+        mean = float(torch.stack(losses).detach().mean())
+        if not math.isfinite(mean):
+            raise TrainingDivergedError(
+                f"The training loss became {mean} in epoch {epoch + 1}; a lower learning rate than {recipe.learning_rate:g} avoids that."
+            )
+
+    def _step(self, loss: torch.Tensor, *, step: int) -> None:
+        rate = learning_rate(step, self.recipe.epochs * self.n_batches, self.recipe)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate * group["lr_scale"]
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.networks["network"].parameters(), self.recipe.clip)
+        self.optimizer.step()
+        if self.recipe.ema:
+            self._average(min(self.recipe.ema, (1 + step) / (10 + step)))  # the first steps weigh less
+
+    @torch.no_grad()
+    def _average(self, decay: float) -> None:
+        averaged, network = (self.networks[name].state_dict() for name in ("averaged", "network"))
+        for key, value in network.items():
+            if value.is_floating_point():
+                averaged[key].lerp_(value, 1 - decay)
+            else:
+                averaged[key].copy_(value)
+
+
+def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
+    """Return AdamW's groups: biases and norms without weight decay, early stages with a smaller learning rate.
+
+    Stages are the network's own, as timm describes them; where there is no description all parts train alike.
+    """
+    from timm.optim import param_groups_layer_decay, param_groups_weight_decay
+
+    backbone = getattr(network, "backbone", network)
+    if recipe.layer_decay < 1 and hasattr(backbone, "group_matcher"):
+        groups = param_groups_layer_decay(backbone, recipe.weight_decay, layer_decay=recipe.layer_decay)
+    else:
+        groups = param_groups_weight_decay(backbone, recipe.weight_decay)
+    return [{"lr_scale": 1.0, **group} for group in groups]
+
+
+def _class_weights(y: torch.Tensor, n_classes: int) -> torch.Tensor:
+    """Return weights ``(n_classes,)`` that give each class present the same total; their mean over cases is 1."""
+    counts = torch.bincount(y, minlength=n_classes).float()
+    return torch.where(counts > 0, len(y) / (counts * (counts > 0).sum()), torch.zeros(()))
+
+
+def _identity(network: nn.Module, recipe: Recipe, seed: int, crops: NDArray[np.uint8], y: NDArray[Any]) -> str:
+    """Return what a checkpoint has to agree in: data, recipe, seed and the shapes of the network."""
+    data = hashlib.blake2b(crops.tobytes() + np.asarray(y, np.int64).tobytes()).hexdigest()
+    shapes = {name: list(value.shape) for name, value in network.state_dict().items()}
+    return digest(data, asdict(recipe), seed, shapes)

@@ -1,0 +1,88 @@
+"""What a person watching a search sees: a live table on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from autoonco.search.runner import Progress
+from autoonco.search.trial import Status, Trial
+
+_LINE_EVERY_S = 15.0
+
+
+class ProgressTable:
+    """An observer of searches that draws on `console`; use it as a context manager."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None
+        self._last_line = -_LINE_EVERY_S
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, refresh_per_second=4, transient=False)
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show `progress`."""
+        if self._live is not None:
+            self._live.update(progress_table(progress))
+        elif time.monotonic() - self._last_line >= _LINE_EVERY_S:
+            self._last_line = time.monotonic()
+            self._console.print(progress_line(progress), highlight=False, soft_wrap=True)
+
+
+def progress_table(progress: Progress) -> Table:
+    """Return the table of a search: a row a family."""
+    left_s = max(0.0, progress.limit_s - progress.elapsed_s)
+    table = Table(
+        title=f"search '{progress.scope}': {_clock(progress.elapsed_s)} spent, {_clock(left_s)} left"
+    )
+    table.add_column("family")
+    for name in ("best, all folds", "best, any budget", "done", "failed", "time", "now"):
+        table.add_column(name, justify="right")
+    for family in progress.families:
+        trials = [trial for trial in progress.trials if trial.family == family]
+        table.add_row(
+            family,
+            _best([trial for trial in trials if trial.budget == 1.0]),
+            _best(trials),
+            str(sum(trial.status is Status.SUCCESS for trial in trials)),
+            str(sum(trial.status in {Status.FAILED, Status.TIMEOUT, Status.MEMORY} for trial in trials)),
+            _clock(sum(trial.seconds for trial in trials)),
+            "running" if family in progress.running else "",
+        )
+    return table
+
+
+def progress_line(progress: Progress) -> str:
+    """Return the same in a line."""
+    parts = []
+    for family in progress.families:
+        trials = [trial for trial in progress.trials if trial.family == family]
+        parts.append(f"{family} {_best(trials)} ({len(trials)} trials)")
+    spent = f"{_clock(progress.elapsed_s)} of {_clock(progress.limit_s)}"
+    return f"[{progress.scope}] {spent}: {', '.join(parts)}".replace("[", r"\[")
+
+
+def _best(trials: list[Trial]) -> str:
+    scores = [trial.score for trial in trials if trial.score is not None]
+    return f"{max(scores):.3f}" if scores else "-"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"

@@ -1,0 +1,247 @@
+"""The figures of a run. Each family has one colour, line style and marker, so that grey prints stay readable.
+
+Colours are Okabe and Ito's (2008), which people of any colour vision tell apart. No figure shows text of the
+user's: class names stand in the captions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from sklearn.metrics import roc_curve
+
+from autoonco.evaluation.tables import TEST, probability_columns
+from autoonco.evaluation.verdict import title
+from autoonco.metrics.scores import get_metric, one_vs_rest_classes
+
+STYLE: Any = {
+    "font.size": 10,
+    "font.family": "DejaVu Sans",  # travels with matplotlib: the same figure on every machine
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "text.parse_math": False,
+    "figure.facecolor": "white",
+    "svg.hashsalt": "autoonco",
+}
+_GRID = np.linspace(0, 1, 401)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """How a model is drawn."""
+
+    colour: str
+    line: Any = "-"
+    marker: str = "o"
+    width: float = 1.8
+
+
+LOOKS = {
+    "ensemble": Look(colour="#000000", marker="D", width=2.4),
+    "radiomics": Look(colour="#0072B2", line="--", marker="o"),
+    "pretrained2d": Look(colour="#D55E00", line="-.", marker="s"),
+    "volumetric3d": Look(colour="#009E73", line=(0, (1, 1)), marker="^"),
+    "clinical": Look(colour="#CC79A7", line=(0, (5, 1, 1, 1, 1, 1)), marker="v"),
+    "fusion": Look(colour="#E69F00", line=(0, (8, 3)), marker="P"),
+}
+_SPARE = Look(colour="#666666", line=(0, (3, 2)), marker="X")
+
+
+def look(model: str) -> Look:
+    """Return how `model` is drawn; baselines are grey."""
+    return LOOKS.get(model, _SPARE)
+
+
+def roc(predictions: pd.DataFrame, evaluation: pd.DataFrame, models: Sequence[str]) -> Figure:
+    """Return ROC curves on the test cases, one a model of `models`, its AUC in the legend.
+
+    A curve is the mean over classes (one against rest, where there are more than two) and over outer folds of
+    the true positive rate at each false positive rate, so that its area is the AUC that the table gives.
+    """
+    with mpl.rc_context(STYLE):
+        figure, axes = _axes(5.2, 4.6)
+        axes.plot([0, 1], [0, 1], color="#888888", linewidth=0.8)
+        aucs = evaluation[evaluation["subset"] == TEST].set_index("model")["auc"]
+        for model in models:
+            curve = _mean_curve(predictions[predictions["model"] == model])
+            if curve is not None:
+                style = look(model)
+                label = f"{title(model)}, AUC {aucs[model]:.2f}"
+                axes.plot(
+                    *curve, color=style.colour, linestyle=style.line, linewidth=style.width, label=label
+                )
+        axes.set(xlabel="1 − specificity", ylabel="Sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+        axes.set_aspect("equal")
+        axes.legend(loc="lower right")
+    return figure
+
+
+def forest(evaluation: pd.DataFrame) -> Figure:
+    """Return each model's test AUC with its interval; filled on all test cases, hollow on the clean ones."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _axes(6.2, 0.95 + 0.36 * len(evaluation))
+        ticks, low = [], 1.0
+        for height, row in enumerate(evaluation.itertuples()):
+            style = look(row.model)
+            if np.isfinite(row.auc_lower):
+                axes.plot(
+                    [row.auc_lower, row.auc_upper], [height] * 2, color=style.colour, linewidth=style.width
+                )
+                low = min(low, row.auc_lower)
+            face = style.colour if row.subset == TEST else "white"
+            axes.plot(row.auc, height, style.marker, color=style.colour, markerfacecolor=face, markersize=7)
+            low = min(low, row.auc) if np.isfinite(row.auc) else low
+            ticks.append(title(row.model) if row.subset == TEST else "clean cases")
+            axes.text(
+                1.03, height, _bounds(row), transform=axes.get_yaxis_transform(), va="center", fontsize=9
+            )
+        axes.set_yticks(range(len(ticks)), labels=ticks)
+        axes.invert_yaxis()
+        axes.axvline(0.5, color="#888888", linewidth=0.8)
+        axes.set(
+            xlabel="ROC AUC on test cases, with 95 % interval", xlim=(max(0, min(0.45, low - 0.02)), 1.01)
+        )
+        axes.grid(visible=False, axis="y")
+    return figure
+
+
+def search_curve(trials: Iterable[Mapping[str, Any]], metric: str = "roc_auc") -> Figure:
+    """Return every trial's inner score against time, and each family's best so far at full budget."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _axes(6.6, 4.0)
+        scored = [t for t in trials if t.get("score") is not None]
+        unit, name = (
+            (60, "minutes") if max((t["elapsed_s"] for t in scored), default=0) > 180 else (1, "seconds")
+        )
+        handles = []
+        for family in sorted({t["family"] for t in scored}):
+            style = look(family)
+            own = sorted((t for t in scored if t["family"] == family), key=lambda t: t["elapsed_s"])
+            full = [t["budget"] >= 1 for t in own]
+            x, y = (np.array([t[key] for t in own], dtype=float) for key in ("elapsed_s", "score"))
+            _points(axes, x / unit, y, np.array(full), style)
+            if any(full):
+                line = [x[full] / unit, np.maximum.accumulate(y[full])]
+                line = [
+                    np.append(line[0], max(t["elapsed_s"] for t in scored) / unit),
+                    np.append(line[1], line[1][-1]),
+                ]
+                axes.step(
+                    *line, where="post", color=style.colour, linestyle=style.line, linewidth=style.width
+                )
+            handles.append(
+                Line2D(
+                    [], [], color=style.colour, linestyle=style.line, marker=style.marker, label=title(family)
+                )
+            )
+        handles.append(
+            Line2D(
+                [],
+                [],
+                color="#444444",
+                linestyle="",
+                marker="o",
+                markerfacecolor="none",
+                alpha=0.6,
+                label="part of the budget",
+            )
+        )
+        axes.set(xlabel=f"Time since the search began, {name}", ylabel=f"Inner {get_metric(metric).title}")
+        figure.legend(handles=handles, loc="outside upper left", ncols=2)
+    return figure
+
+
+def time_per_family(trials: Iterable[Mapping[str, Any]], models: Iterable[Mapping[str, Any]]) -> Figure:
+    """Return where the compute went: seconds of trials that succeeded, that didn't, and of refitting."""
+    with mpl.rc_context(STYLE):
+        table = seconds_per_family(trials, models)
+        figure, axes = _axes(6.2, 1.3 + 0.42 * len(table))
+        left = np.zeros(len(table))
+        looks = {
+            "succeeded": ("#0072B2", ""),
+            "without result": ("#E69F00", "///"),
+            "refit": ("#56B4E9", "..."),
+        }
+        for part, (colour, hatch) in looks.items():
+            values = table[part].to_numpy(dtype=float)
+            axes.barh(
+                range(len(table)),
+                values,
+                left=left,
+                color=colour,
+                hatch=hatch,
+                edgecolor="white",
+                label=part,
+                height=0.62,
+            )
+            left += values
+        axes.set_yticks(range(len(table)), labels=[title(name) for name in table.index])
+        axes.invert_yaxis()
+        axes.set_xlabel("Seconds, summed over processes")
+        axes.grid(visible=False, axis="y")
+        figure.legend(loc="outside upper left", ncols=3)
+    return figure
+
+
+def seconds_per_family(
+    trials: Iterable[Mapping[str, Any]], models: Iterable[Mapping[str, Any]]
+) -> pd.DataFrame:
+    """Return seconds by family: of trials that succeeded and that did not, and of its best model's refit."""
+    out: dict[str, dict[str, float]] = {}
+    empty = {"succeeded": 0.0, "without result": 0.0, "refit": 0.0}
+    for trial in trials:
+        row = out.setdefault(trial["family"], dict(empty))
+        row["succeeded" if trial["status"] == "success" else "without result"] += trial["seconds"] or 0.0
+    for model in models:
+        if model["kind"] == "family":
+            out.setdefault(model["name"], dict(empty))["refit"] += model.get("refit_seconds") or 0.0
+    return pd.DataFrame.from_dict(out, orient="index", columns=list(empty)).sort_index()
+
+
+def _axes(width: float, height: float) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _points(axes: Any, x: Any, y: Any, full: Any, style: Look) -> None:
+    axes.plot(
+        x[~full], y[~full], style.marker, color=style.colour, markerfacecolor="none", markersize=4, alpha=0.45
+    )
+    axes.plot(x[full], y[full], style.marker, color=style.colour, markersize=5)
+
+
+def _bounds(row: Any) -> str:
+    if not np.isfinite(row.auc):
+        return "undefined"
+    return f"{row.auc:.2f} [{row.auc_lower:.2f}, {row.auc_upper:.2f}]"
+
+
+def _mean_curve(cases: pd.DataFrame) -> tuple[Any, Any] | None:
+    """Return (false, true positive rates) averaged over folds and classes; exact steps if there is only one."""
+    columns = probability_columns(cases)
+    curves = []
+    for _, fold in cases.groupby("fold"):
+        y, proba = fold["truth"].to_numpy(), fold[columns].to_numpy()
+        if np.unique(y).size > 1:
+            curves += [roc_curve(y == k, proba[:, k])[:2] for k in one_vs_rest_classes(y, len(columns))]
+    if len(curves) < 2:
+        return curves[0] if curves else None
+    return np.r_[0, _GRID], np.r_[0, np.mean([_at_grid(*curve) for curve in curves], axis=0)]
+
+
+def _at_grid(false: Any, true: Any) -> Any:
+    # the upper end of each vertical step, as a step's height at its own false positive rate
+    return np.interp(_GRID, false + np.arange(len(false)) * 1e-12, true)

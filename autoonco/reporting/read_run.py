@@ -1,0 +1,161 @@
+"""A run folder as plain data: of a finished run, a running one, or one that crashed half-way."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+
+from autoonco.data.fingerprint import Fingerprint
+from autoonco.errors import DataError
+from autoonco.evaluation.tables import probability_columns, read_predictions
+
+FORMAT = 1
+CHECK_COLUMNS = ("code", "severity", "row", "message", "remedy")
+_TRIAL_KEYS = {"scope", "id", "family", "config", "budget", "status", "seconds", "elapsed_s"}
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunData:
+    """What the report knows of a run. `problems` are sentences on files that are missing or damaged."""
+
+    run: Mapping[str, Any]
+    fingerprint: Fingerprint | None
+    checks: pd.DataFrame
+    trials: tuple[Mapping[str, Any], ...]
+    models: tuple[Mapping[str, Any], ...]
+    predictions: pd.DataFrame | None
+    problems: tuple[str, ...]
+
+    @property
+    def status(self) -> str:
+        """``"running"``, ``"finished"`` or ``"failed"``; a killed run still says that it is running."""
+        return str(self.run.get("status", "running"))
+
+    @property
+    def evaluation(self) -> str:
+        """How the models are judged: ``"external"``, ``"holdout"``, ``"nested"`` or ``"none"``."""
+        return str(self.run.get("evaluation", "none"))
+
+    @property
+    def metric(self) -> str:
+        """Name of the score that the search maximises."""
+        return str(self.run.get("metric", "roc_auc"))
+
+    @property
+    def families(self) -> Mapping[str, str | None]:
+        """Family → None where it took part, else the reason why not."""
+        return self.run.get("families") or {}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes, in the order of the probability columns."""
+        if self.fingerprint is not None:
+            return self.fingerprint.classes
+        columns = [] if self.predictions is None else probability_columns(self.predictions)
+        return tuple(f"class {k}" for k in range(len(columns)))
+
+
+def read_run(run_dir: Path) -> RunData:
+    """Return what the run folder `run_dir` holds; only ``run.json`` has to be there.
+
+    Raises
+    ------
+    DataError
+        If `run_dir` is no run folder, or one of a newer autoonco.
+    """
+    problems: list[str] = []
+
+    def tolerant(name: str, read: Callable[[Path], T], default: T, *, expected: bool) -> T:
+        path = run_dir / name
+        if not path.is_file():
+            problems.extend([f"{name} is missing."] if expected else [])
+            return default
+        try:
+            return read(path)
+        except (ValueError, KeyError, TypeError, DataError) as error:
+            problems.append(f"{name} is damaged and was left out ({type(error).__name__}).")
+            return default
+
+    run = _read_run_json(run_dir)
+    finished = run.get("status") == "finished"
+    judged = finished and run.get("evaluation", "none") != "none"
+    return RunData(
+        run=run,
+        fingerprint=tolerant("fingerprint.json", _read_fingerprint, None, expected=finished),
+        checks=tolerant(
+            "checks.csv", _read_checks, pd.DataFrame(columns=list(CHECK_COLUMNS)), expected=False
+        ),
+        trials=tolerant("journal.jsonl", lambda path: _read_trials(path, problems), (), expected=finished),
+        models=tolerant("evaluation/models.json", _read_models, (), expected=finished),
+        predictions=tolerant(
+            "evaluation/predictions.csv", lambda _: read_predictions(run_dir), None, expected=judged
+        ),
+        problems=tuple(problems),
+    )
+
+
+def _read_run_json(run_dir: Path) -> dict[str, Any]:
+    path = run_dir / "run.json"
+    try:
+        run = _read_json(path)
+    except FileNotFoundError:
+        raise DataError(
+            f"{run_dir} is no run folder: it holds no run.json. Give the folder that `autoonco fit -o` wrote."
+        ) from None
+    except ValueError as error:
+        raise DataError(f"{path} is damaged ({error}): the run can't be reported.") from None
+    if not isinstance(run, dict):
+        raise DataError(f"{path} is damaged: a JSON object was expected, got {type(run).__name__}.")
+    if run.get("format", FORMAT) > FORMAT:
+        raise DataError(
+            f"{path} has format {run['format']}, this autoonco reads up to {FORMAT}: update autoonco."
+        )
+    return run
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _read_fingerprint(path: Path) -> Fingerprint | None:
+    return Fingerprint.from_json(_read_json(path))
+
+
+def _read_models(path: Path) -> tuple[Mapping[str, Any], ...]:
+    models = tuple(_read_json(path))
+    for model in models:
+        if not {"name", "kind"} <= set(model):
+            raise DataError("A model without a name or a kind.")
+    return models
+
+
+def _read_checks(path: Path) -> pd.DataFrame:
+    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    return table[list(CHECK_COLUMNS)]
+
+
+def _read_trials(path: Path, problems: list[str]) -> tuple[Mapping[str, Any], ...]:
+    """Return the trials of the journal; a last line that was cut off by a kill is nobody's mistake."""
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    trials, bad = [], 0
+    for number, line in enumerate(lines, start=1):
+        try:
+            event = json.loads(line)
+        except ValueError:
+            bad += number < len(lines)
+            continue
+        if isinstance(event, dict) and event.get("event") == "trial":
+            if event.keys() >= _TRIAL_KEYS:
+                trials.append(event)
+            else:
+                bad += 1
+    if bad:
+        problems.append(f"journal.jsonl has {bad} damaged line{'s' if bad > 1 else ''}, left out.")
+    return tuple(trials)
