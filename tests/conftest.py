@@ -1,11 +1,24 @@
-"""Fixtures shared by all tests."""
+"""Fixtures shared by all tests: real scans, and a dataset and a family that need no pictures."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from autoonco.data.case import Case
+from autoonco.data.fingerprint import Fingerprint
+from autoonco.data.manifest import Dataset
+from autoonco.families import all_families
+from autoonco.metrics.scores import get_metric
+from autoonco.search.runner import Problem
+from autoonco.search.trial import FoldTask
+from autoonco.search.worker import Setup
+
+TOY = Path(__file__).parent / "toy"
 
 
 @pytest.fixture(scope="session")
@@ -22,3 +35,61 @@ def shared_data() -> Path:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep the tests' artefacts out of the user's cache."""
     os.environ["AUTOONCO_CACHE_DIR"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """Make the toy family known to this process and to workers."""
+    monkeypatch.syspath_prepend(str(TOY))
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join(filter(None, [str(TOY), os.environ.get("PYTHONPATH", "")]))
+    )
+    all_families.cache_clear()
+    yield monkeypatch
+    all_families.cache_clear()
+    sys.modules.pop("toy_family", None)
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    y = np.tile([0, 1], 30)
+    cases = tuple(
+        Case(
+            case=f"case-{i}",
+            patient=f"Jane Doe {i}",
+            images={},
+            clinical={"signal": float(2 * y[i] - 1)},
+            row=i + 1,
+        )
+        for i in range(60)
+    )
+    return Dataset(cases=cases, classes=("no", "yes"), y=y, clinical=("signal",))
+
+
+@pytest.fixture
+def problem(dataset) -> Problem:
+    rows = np.arange(60)
+    folds = tuple(
+        FoldTask(
+            index=k, train=tuple(rows[rows // 20 != k].tolist()), test=tuple(rows[rows // 20 == k].tolist())
+        )
+        for k in range(3)
+    )
+    fingerprint = Fingerprint(
+        n_cases=60, n_patients=60, classes=dataset.classes, class_counts=(30, 30), ndim=2, channels=(),
+        is_colour=False, has_mask=False, clinical=("signal",), has_site=False, spacing_mm=(1.0, 1.0),
+        shape=(8, 8), lesion_mm=None, lesion_voxels=None, intensity={},
+    )  # fmt: skip
+    return Problem(
+        scope="final",
+        y=dataset.y,
+        folds=folds,
+        fingerprint=fingerprint,
+        metric=get_metric("roc_auc"),
+        families=("toy",),
+    )
+
+
+@pytest.fixture
+def setup(dataset, tmp_path) -> Setup:
+    return Setup(dataset=dataset, cache_dir=tmp_path / "cache", device="cpu", n_threads=1)

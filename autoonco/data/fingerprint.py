@@ -76,7 +76,9 @@ class Fingerprint:
             return None if value is None else tuple(value)
 
         lists = ("classes", "class_counts", "channels", "clinical", "spacing_mm", "shape", "lesion_mm")
-        fields: dict[str, Any] = {name: as_tuple(value) if name in lists else value for name, value in plain.items()}
+        fields: dict[str, Any] = {
+            name: as_tuple(value) if name in lists else value for name, value in plain.items()
+        }
         fields["intensity"] = {name: Intensity(unit) for name, unit in plain["intensity"].items()}
         return cls(**fields)
 

@@ -2,8 +2,8 @@
 
 A lesion sits in textured tissue, seen by one of two scanners. Its traits are log-normal. Each is shifted
 between benign and malignant by the d' in `TRAITS`, in standard deviations, so that the classes overlap in
-every one: a single trait, perfectly measured, has ROC AUC Φ(d'/√2), and all of them together, being independent,
-Φ(√(Σd'²)/√2), the best that any method can reach (see `ceiling`).
+every one: a single trait, perfectly measured, has ROC AUC Φ(d'/√2), and all of them together, being
+independent, Φ(√(Σd'²)/√2), the best that any method can reach (see `ceiling`).
 
 With distance d = r(û) - ‖x‖ to the surface along the direction û from the centre::
 
@@ -50,10 +50,10 @@ class Trait:
 TRAITS: Mapping[str, Trait] = {
     "radius_mm": Trait(median=11.0, log_sd=0.20, d_prime=0.65),
     "lobulation": Trait(median=0.08, log_sd=0.35, d_prime=0.4),
-    "spiculation": Trait(median=0.06, log_sd=0.45, d_prime=1.1),
+    "spiculation": Trait(median=0.06, log_sd=0.45, d_prime=1.3),
     "margin_mm": Trait(median=1.0, log_sd=0.40, d_prime=1.0),
     "texture_mm": Trait(median=1.2, log_sd=0.30, d_prime=0.8),
-    "heterogeneity": Trait(median=0.30, log_sd=0.35, d_prime=1.0),
+    "heterogeneity": Trait(median=0.30, log_sd=0.35, d_prime=1.2),
     "contrast": Trait(median=0.60, log_sd=0.25, d_prime=0.4),
     "core_share": Trait(median=0.25, log_sd=0.50, d_prime=0.5),
 }
@@ -89,7 +89,7 @@ def ceiling(difficulty: float = 1.0) -> float:
     Examples
     --------
     >>> round(ceiling(), 2), round(ceiling(difficulty=1e9), 2)
-    (0.94, 0.5)
+    (0.96, 0.5)
     """
     return float(ndtr(math.sqrt(sum(trait.d_prime**2 for trait in TRAITS.values()) / 2) / difficulty))
 
@@ -215,7 +215,7 @@ def _simulate(
     if ndim == 3:
         shape[0] = rng.integers(24, 33)
     centre = (shape - 1) / 2 * spacing + rng.normal(0, 1.5, ndim)
-    offset = np.stack(np.indices(shape), axis=-1) * spacing - centre
+    offset = np.moveaxis(np.indices(tuple(shape)), 0, -1) * spacing - centre
     length = np.linalg.norm(offset, axis=-1)
     unit = offset / np.maximum(length, 1e-6)[..., None]
     relief = traits["lobulation"] * _on_sphere(rng, unit, 2.5) + traits["spiculation"] * _on_sphere(

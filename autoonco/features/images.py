@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pywt
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
@@ -131,7 +130,7 @@ def _laplacian_of_gaussian(roi: Roi, sigma_mm: float) -> NDArray[Any]:
         slice(part.start - frame.start, part.stop - frame.start)
         for part, frame in zip(roi.box, outer, strict=True)
     )
-    return sitk.GetArrayFromImage(smooth.Execute(image))[inner]
+    return np.asarray(sitk.GetArrayFromImage(smooth.Execute(image)))[inner]
 
 
 def _wavelet_bands(roi: Roi, wavelet: str) -> dict[str, NDArray[Any]]:
@@ -140,6 +139,8 @@ def _wavelet_bands(roi: Roi, wavelet: str) -> dict[str, NDArray[Any]]:
     The transform of a whole image is periodic, its odd sides filled up by one voxel. The crop takes its frame
     from that periodic image, so that lesions at the border get the values of the whole image as well.
     """
+    import pywt  # comes with the extra `radiomics`: the family must be importable without
+
     spans = []
     for part, length in zip(roi.box, roi.image.shape, strict=True):
         period = length + length % 2

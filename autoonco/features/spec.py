@@ -11,9 +11,12 @@ from typing import Any, Literal
 
 from autoonco.data.cache import digest
 from autoonco.data.fingerprint import Fingerprint, Intensity
+from autoonco.errors import AutoOncoError
 
 PLAUSIBLE_SPACING_MM = (0.2, 3.0)
 """In-plane spacings for which filter scales in millimetres make sense; else scales count pixels."""
+MAX_COUNT = 128
+"""More grey levels leave texture matrices empty and cost the square in memory."""
 LOG_SIGMAS: dict[str, tuple[float, ...]] = {"none": (), "fine": (1.0,), "multiscale": (1.0, 2.0, 3.0)}
 
 
@@ -36,11 +39,17 @@ class Binning:
         ``"width"``: levels of a fixed width in the image's own unit, for units that mean something (HU);
         ``"count"``: a fixed number of levels between the ROI's minimum and maximum.
     value
-        The width, or the number of levels (at most 128).
+        The width, or the number of levels (2 to 128).
     """
 
     kind: Literal["width", "count"]
     value: float
+
+    def __post_init__(self) -> None:
+        if self.kind == "count" and not 2 <= self.value <= MAX_COUNT:
+            raise AutoOncoError(f"A bin count must be from 2 to {MAX_COUNT}, got {self.value:g}.")
+        if self.kind == "width" and not self.value > 0:
+            raise AutoOncoError(f"A bin width must be above 0, got {self.value:g}.")
 
 
 @dataclass(frozen=True, kw_only=True)

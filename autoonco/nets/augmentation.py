@@ -88,7 +88,9 @@ def _flips(how: Augmentation, n: int, n_space: int, generator: torch.Generator) 
     return signs
 
 
-def _jitter(crops: torch.Tensor, contrast: torch.Tensor, brightness: torch.Tensor, n_image: int) -> torch.Tensor:
+def _jitter(
+    crops: torch.Tensor, contrast: torch.Tensor, brightness: torch.Tensor, n_image: int
+) -> torch.Tensor:
     along = (-1, 1) + (1,) * (crops.ndim - 2)
     image = crops[:, :n_image]
     mean = image.flatten(1).mean(dim=1).reshape(along)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Self
 
 import torch
@@ -58,7 +60,7 @@ class Network(nn.Module):
             if isinstance(module, nn.modules.batchnorm._BatchNorm) and f"{name}.weight" in kept
         ]
 
-    def train(self, mode: bool = True) -> Self:  # noqa: FBT001, FBT002 - torch's signature
+    def train(self, mode: bool = True) -> Self:
         """Switch to training mode, except for frozen stages."""
         super().train(mode)
         for module in self._frozen:
@@ -71,7 +73,9 @@ class Network(nn.Module):
         return out[0] if isinstance(out, tuple) else out  # MONAI's ViT returns its hidden states too
 
 
-def build_2d(name: str, *, n_classes: int, drop_rate: float = 0.0, pretrained: bool = False) -> Network:
+def build_2d(
+    name: str, *, n_classes: int, drop_rate: float = 0.0, pretrained: bool = False, seed: int = 0
+) -> Network:
     """Return timm network `name` for three-channel pictures, in channels-last order.
 
     Parameters
@@ -80,6 +84,8 @@ def build_2d(name: str, *, n_classes: int, drop_rate: float = 0.0, pretrained: b
         Outputs of the classifier; 0 leaves it out and the network returns its pooled features.
     pretrained
         Whether to fill everything but the classifier with the packaged weights. Never a download.
+    seed
+        Seed of the random weights.
 
     Raises
     ------
@@ -90,23 +96,35 @@ def build_2d(name: str, *, n_classes: int, drop_rate: float = 0.0, pretrained: b
 
     entry = entry_of(name)
     options: dict[str, Any] = {"pretrained": False, "drop_rate": drop_rate}
-    if not pretrained:
-        backbone = timm.create_model(entry["architecture"], num_classes=n_classes, **options)
-    else:  # the original classifier comes first, so that the file fits strictly, and is then replaced
-        backbone = timm.create_model(entry["architecture"], **options)
-        backbone.load_state_dict(load_weights(name, entry, backbone.state_dict()), strict=True)
-        backbone.reset_classifier(n_classes)
+    with _seeded(seed):
+        if not pretrained:
+            backbone = timm.create_model(entry["architecture"], num_classes=n_classes, **options)
+        else:  # the original classifier comes first, so that the file fits strictly, and is then replaced
+            backbone = timm.create_model(entry["architecture"], **options)
+            backbone.load_state_dict(load_weights(name, entry, backbone.state_dict()), strict=True)
+            backbone.reset_classifier(n_classes)
     return Network(backbone, entry).to(memory_format=torch.channels_last)
 
 
-def build_3d(name: str, *, n_classes: int, in_channels: int, size: int, stem_stride: int = 2) -> Network:
+def build_3d(
+    name: str, *, n_classes: int, in_channels: int, size: int, stem_stride: int = 2, seed: int = 0
+) -> Network:
     """Return MONAI network `name` for cubes of `size` voxels a side, with random weights.
 
     `stem_stride` is the step of a ResNet's first convolution; transformers have none.
     """
     entry = entry_of(name)
     make = {"resnet": _resnet, "vit": _vit}[entry["architecture"]]
-    return Network(make(entry, n_classes, in_channels, size, stem_stride), entry)
+    with _seeded(seed):
+        return Network(make(entry, n_classes, in_channels, size, stem_stride), entry)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed torch inside the block and leave its generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def _resnet(entry: Entry, n_classes: int, in_channels: int, size: int, stem_stride: int) -> nn.Module:  # noqa: ARG001

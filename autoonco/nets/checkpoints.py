@@ -17,7 +17,12 @@ FILE = "training.safetensors"
 
 
 def save_checkpoint(
-    folder: Path, *, epoch: int, identity: str, networks: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
+    folder: Path,
+    *,
+    epoch: int,
+    identity: str,
+    networks: Mapping[str, nn.Module],
+    optimizer: torch.optim.Optimizer,
 ) -> None:
     """Write the tensors of all `networks` and of the optimiser after `epoch` epochs.
 
@@ -41,7 +46,9 @@ def checkpoint_epoch(folder: Path, identity: str) -> int:
     return int(header["epoch"]) if header.get("identity") == identity else 0
 
 
-def load_checkpoint(folder: Path, *, networks: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer) -> None:
+def load_checkpoint(
+    folder: Path, *, networks: Mapping[str, nn.Module], optimizer: torch.optim.Optimizer
+) -> None:
     """Fill `networks` and the optimiser from the checkpoint in `folder`."""
     states: dict[str, dict[str, torch.Tensor]] = {name: {} for name in networks}
     moments: dict[int, dict[str, Any]] = {}

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from autoonco.data.cache import ArtefactCache, Arrays, content_hash, digest
+from autoonco.data.cache import Arrays, ArtefactCache, content_hash, digest
 from autoonco.data.case import Case
 from autoonco.nets.inputs import VERSION, InputSpec, crops
 
@@ -29,7 +29,9 @@ def torch_threads(n_threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def forward(network: nn.Module, inputs: NDArray[np.uint8], *, device: str, n_threads: int) -> NDArray[np.float32]:
+def forward(
+    network: nn.Module, inputs: NDArray[np.uint8], *, device: str, n_threads: int
+) -> NDArray[np.float32]:
     """Return the outputs ``(n, n_outputs)`` of a network in evaluation mode for crops ``(n, channels, ...)``.
 
     On a CPU the crops go one by one: that is as fast as in batches (48 images a second a core with

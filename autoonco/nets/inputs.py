@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from autoonco.data.cache import ArtefactCache, content_hash, digest
 from autoonco.data.case import Case
-from autoonco.data.fingerprint import Intensity
+from autoonco.data.fingerprint import Fingerprint, Intensity
 from autoonco.data.preprocessing import SliceView, VolumeView, slice_2d, volume_3d
 from autoonco.data.readers import read_scan
 from autoonco.errors import DataError
@@ -26,6 +26,11 @@ class InputSpec:
 
     intensity: Mapping[str, Intensity]
     view: SliceView | VolumeView
+
+    @classmethod
+    def of(cls, fingerprint: Fingerprint, view: SliceView | VolumeView) -> InputSpec:
+        """Return the spec of all channels of a dataset, in its order."""
+        return cls(intensity={name: fingerprint.intensity[name] for name in fingerprint.channels}, view=view)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -43,7 +48,9 @@ class InputSpec:
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON."""
         kind = "slice" if isinstance(self.view, SliceView) else "volume"
-        units = [[name, str(unit)] for name, unit in self.intensity.items()]  # a list: the order of channels counts
+        units = [
+            [name, str(unit)] for name, unit in self.intensity.items()
+        ]  # a list: the order of channels counts
         return {"kind": kind, "intensity": units, "view": asdict(self.view)}
 
     @classmethod

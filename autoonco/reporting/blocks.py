@@ -15,7 +15,13 @@ from matplotlib.figure import Figure
 from autoonco.reporting.svg import to_svg
 
 _QUOTED_PATH = re.compile(r"""(['"`])(?:[A-Za-z]:)?[\\/](?:(?!\1).)*\1""")
-_PATH = re.compile(r"(?<![\w.\\/])(?:[A-Za-z]:[\\/]|\\\\|\.{0,2}/)(?:[^\s'\"`:;,()\\/]+[\\/])*[^\s'\"`:;,()\\/]+")
+_PATH = re.compile(
+    r"(?<![\w.\\/])(?:[A-Za-z]:[\\/]|\\\\|\.{0,2}/)(?:[^\s'\"`:;,()\\/]+[\\/])*[^\s'\"`:;,()\\/]+"
+)
+
+_FILE = re.compile(
+    r"[^\s'\"`]+\.(?:nii(?:\.gz)?|nrrd|mha|dcm|png|jpe?g|tiff?|csv|parquet|onco)\b", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,14 +165,14 @@ def listing(names: Sequence[str]) -> str:
 
 
 def without_paths(text: str) -> str:
-    """Return `text` with anything that looks like a file's path put out: folders often name patients.
+    """Return `text` with anything that looks like a file put out: folders and files often name patients.
 
     Examples
     --------
     >>> without_paths("row 3: can't read '/data/Jane Doe/scan.nii' and/or C:\\\\x\\\\y.png")
     "row 3: can't read [path] and/or [path]"
     """
-    return _PATH.sub("[path]", _QUOTED_PATH.sub("[path]", text))
+    return _FILE.sub("[path]", _PATH.sub("[path]", _QUOTED_PATH.sub("[path]", text)))
 
 
 def scrubbed(value: Any) -> Any:

@@ -36,9 +36,7 @@ class WeightedXGBClassifier(XGBClassifier):  # type: ignore[misc]
         return self
 
 
-def build_learner(
-    config: Mapping[str, Any], *, n_classes: int, n_train: int, seed: int, n_threads: int
-) -> BaseEstimator:
+def build_learner(config: Mapping[str, Any], *, n_classes: int, seed: int, n_threads: int) -> BaseEstimator:
     """Return the unfitted learner of `config` with probabilities, seeded.
 
     Parameters
@@ -49,17 +47,16 @@ def build_learner(
     name = config["learner"]
     if name not in LEARNERS:
         raise UnknownNameError("learner", name, LEARNERS)
-    own = {key.removeprefix(f"{name}:"): value for key, value in config.items() if key.startswith(f"{name}:")}
+    prefix = f"{name}:"
+    own = {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
     weight = None if config.get("class_weight", "none") == "none" else config["class_weight"]
-    return LEARNERS[name](
-        own, class_weight=weight, n_classes=n_classes, n_train=n_train, seed=seed, n_threads=n_threads
-    )
+    return LEARNERS[name](own, class_weight=weight, n_classes=n_classes, seed=seed, n_threads=n_threads)
 
 
 def _logistic_regression(
     own: Mapping[str, Any], *, class_weight: str | None, n_classes: int, seed: int, **_: Any
 ) -> BaseEstimator:
-    """Return the model with the solver that is fast for its penalty: lbfgs, liblinear (binary L1), else saga."""
+    """Return the model with the fast solver for its penalty: lbfgs, liblinear (L1 of 2 classes) or saga."""
     penalty = own["penalty"]
     if penalty == "l2":
         how: dict[str, Any] = {"solver": "lbfgs", "max_iter": 1000}
@@ -71,10 +68,12 @@ def _logistic_regression(
     return LogisticRegression(C=own["C"], class_weight=class_weight, random_state=seed, **how)
 
 
-def _svm(
-    own: Mapping[str, Any], *, class_weight: str | None, n_train: int, seed: int, **_: Any
-) -> BaseEstimator:
-    """Return a support vector machine whose scores Platt's sigmoid, fitted on folds, turns to probabilities."""
+def _svm(own: Mapping[str, Any], *, class_weight: str | None, seed: int, **_: Any) -> BaseEstimator:
+    """Return a support vector machine whose scores become probabilities by Platt's sigmoid.
+
+    Three folds fit the sigmoid: more would fail where a class has few cases, and the order of the cases
+    doesn't depend on it.
+    """
     machine = SVC(
         kernel=own["kernel"],
         C=own["C"],
@@ -85,7 +84,7 @@ def _svm(
         max_iter=MAX_SVM_STEPS,
         random_state=seed,
     )
-    return CalibratedClassifierCV(machine, method="sigmoid", ensemble=False, cv=5 if n_train >= 100 else 3)
+    return CalibratedClassifierCV(machine, method="sigmoid", ensemble=False, cv=3)
 
 
 def _random_forest(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
 from ConfigSpace import CategoricalHyperparameter, ConfigurationSpace, InCondition
 from ConfigSpace.util import deactivate_inactive_hyperparameters
 from sklearn.pipeline import Pipeline
@@ -53,7 +54,7 @@ def tabular_space(
     space = ConfigurationSpace()
     learner = CategoricalHyperparameter("learner", list(learners), default_value=learners[0])
     space.add(learner)
-    _add_steps(space, {parameter for step in steps for parameter in STEPS[step]})
+    _add_steps(space, {parameter for step in steps for parameter in STEPS[step]}, learners)
     for name in learners:
         space.add_configuration_space(
             name, load_space(f"learner_{name}"), parent_hyperparameter={"parent": learner, "value": name}
@@ -61,15 +62,15 @@ def tabular_space(
     return space
 
 
-def _add_steps(space: ConfigurationSpace, wanted: set[str]) -> None:
-    """Add the wanted hyperparameters of the steps with their conditions; scaling only where a learner needs it."""
-    scaled = [name for name in space["learner"].choices if name in NEED_SCALING]
+def _add_steps(space: ConfigurationSpace, wanted: set[str], learners: Sequence[str]) -> None:
+    """Add the wanted hyperparameters of the steps and their conditions; scaling only where a learner needs it."""
+    scaled = [name for name in learners if name in NEED_SCALING]
     if not scaled:
         wanted = wanted - {"scale"}
     steps = load_space("tabular_steps")
     space.add([parameter for name, parameter in steps.items() if name in wanted])
     space.add([condition for condition in steps.conditions if condition.child.name in wanted])
-    if "scale" in wanted and len(scaled) < len(space["learner"].choices):
+    if "scale" in wanted and len(scaled) < len(learners):
         space.add(InCondition(space["scale"], space["learner"], scaled))
 
 
@@ -90,7 +91,12 @@ def complete(space: ConfigurationSpace, values: Mapping[str, Any]) -> dict[str, 
         if name not in space:
             raise UnknownNameError("hyperparameter", name, space)
     merged = {name: parameter.default_value for name, parameter in space.items()} | dict(values)
-    return dict(deactivate_inactive_hyperparameters(merged, space))
+    return plain(deactivate_inactive_hyperparameters(merged, space))
+
+
+def plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `config` with numpy's scalars as Python's: those can be stored as JSON and by skops."""
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in config.items()}
 
 
 def build_pipeline(
@@ -109,6 +115,7 @@ def build_pipeline(
     n_threads
         Threads that forests and XGBoost may take.
     """
+    config = plain(config)
     steps = build_steps(config, n_features=n_features, n_train=n_train, seed=seed)
-    learner = build_learner(config, n_classes=n_classes, n_train=n_train, seed=seed, n_threads=n_threads)
+    learner = build_learner(config, n_classes=n_classes, seed=seed, n_threads=n_threads)
     return Pipeline([*steps, ("learner", learner)])

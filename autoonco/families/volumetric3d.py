@@ -1,0 +1,121 @@
+"""3D networks trained from scratch on a cube of each case: residual networks and vision transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from numpy.typing import NDArray
+
+from autoonco.data.case import Case
+from autoonco.data.fingerprint import Fingerprint
+from autoonco.data.preprocessing import VolumeView
+from autoonco.families.contract import Config, Fidelity, FitContext, FittedModel, ModelState, Runtime
+from autoonco.families.networks import (
+    READ_SECONDS,
+    TrainedNetwork,
+    add_component,
+    add_training,
+    fill,
+    fit_network,
+    plan_epochs,
+)
+from autoonco.nets.inputs import InputSpec
+from autoonco.nets.zoo import entry_of, networks, seconds_per_crop
+from autoonco.resources import load_space
+from autoonco.tabular.pipeline import complete
+
+if TYPE_CHECKING:
+    from ConfigSpace import ConfigurationSpace
+
+STRIDE_COST = {1: 8.0, 2: 1.0}
+"""A ResNet's cost by the stride of its first convolution: half the stride, eight times the voxels thereafter."""
+
+
+class Volumetric3D:
+    """See the module."""
+
+    name = "volumetric3d"
+
+    def why_not(self, fingerprint: Fingerprint) -> str | None:
+        """Return why the family does not apply: pictures have no third dimension."""
+        return "the images are 2D" if fingerprint.ndim == 2 else None
+
+    def space(self, fingerprint: Fingerprint) -> ConfigurationSpace:
+        """Return the family's space: network, cube, training and augmentation."""
+        from ConfigSpace import CategoricalHyperparameter, InCondition
+
+        space = load_space("volumetric3d")
+        zoo = networks(3)
+        network = CategoricalHyperparameter("network", list(zoo), default_value=next(iter(zoo)))
+        space.add(network)
+        strided = [name for name, entry in zoo.items() if entry["architecture"] == "resnet"]
+        space.add(InCondition(space["stem_stride"], network, strided))
+        if fingerprint.has_mask:
+            add_component(space, "lesion_volume")
+        add_training(space)
+        return space
+
+    def defaults(self, fingerprint: Fingerprint) -> Sequence[Config]:
+        """Return a strided ResNet-10 and a small vision transformer, both at 32 voxels a side."""
+        space = self.space(fingerprint)
+        return [complete(space, {"network": name}) for name in ("monai_resnet10", "monai_vit_tiny")]
+
+    def plan(self, config: Config, budget: float, inner_folds: int) -> Fidelity:
+        """Return epochs of one fold, then whole folds."""
+        return plan_epochs(int(config["epochs"]), budget, inner_folds)
+
+    def prior_seconds(self, config: Config, fidelity: Fidelity, fingerprint: Fingerprint) -> float:
+        """Return reading every case, then the training passes."""
+        a_case = seconds_per_crop(entry_of(str(config["network"])), size=int(config["size"]), train=True)
+        a_case *= STRIDE_COST[int(config.get("stem_stride", 2))]
+        epochs = fidelity.epochs or int(config["epochs"])
+        return fingerprint.n_cases * (READ_SECONDS + 0.8 * fidelity.folds * epochs * a_case)
+
+    def fit(
+        self,
+        config: Config,
+        cases: Sequence[Case],
+        y: NDArray[Any],
+        *,
+        fidelity: Fidelity,
+        context: FitContext,
+    ) -> FittedModel:
+        """Train a network from random weights."""
+        from autoonco.nets.builders import build_3d
+
+        spec = input_spec(config, context.fingerprint)
+        build = {
+            "name": config["network"],
+            "n_classes": context.fingerprint.n_classes,
+            "in_channels": spec.shape[0],
+            "size": int(config["size"]),
+            "stem_stride": int(config.get("stem_stride", 2)),
+        }
+        network = build_3d(**build, seed=context.seed)
+        return fit_network(network, build, spec, config, cases, y, fidelity=fidelity, context=context)
+
+    def restore(self, state: ModelState, runtime: Runtime) -> FittedModel:
+        """Return the model that `state` described."""
+        from autoonco.nets.builders import build_3d
+
+        build = state.meta["build"]
+        network = fill(build_3d(**build), state.tensors)
+        spec = InputSpec.from_json(state.meta["spec"])
+        return TrainedNetwork(network=network, build=build, spec=spec, runtime=runtime)
+
+
+def input_spec(config: Config, fingerprint: Fingerprint) -> InputSpec:
+    """Return which cube of a case the config asks for; without masks the whole volume."""
+    fixed = config.get("crop") == "fixed" and fingerprint.lesion_mm is not None
+    view = VolumeView(
+        size=int(config["size"]),
+        focus="lesion" if fingerprint.has_mask else "whole",
+        extent_mm=float(config["extent"]) * max(fingerprint.lesion_mm or ()) if fixed else None,
+        margin=float(config.get("margin", 0.0)),
+        with_mask=config.get("mask") == "channel",
+    )
+    return InputSpec.of(fingerprint, view)
+
+
+family = Volumetric3D()

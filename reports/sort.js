@@ -1,0 +1,35 @@
+"use strict";
+// Makes the tables sortable. Without this script every table is still readable.
+document.querySelectorAll("table").forEach((table) => {
+  const body = table.tBodies[0];
+  if (body.rows.length < 2) return;
+  const heads = Array.from(table.tHead.rows[0].cells);
+  const original = Array.from(body.rows);
+  const value = (row, k) => {
+    const cell = row.cells[k];
+    return cell.dataset.value === undefined ? null : parseFloat(cell.dataset.value);
+  };
+  heads.forEach((head, k) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.append(...head.childNodes);
+    head.append(button);
+    button.addEventListener("click", () => {
+      const order = { none: "descending", descending: "ascending", ascending: "none" }[head.ariaSort || "none"];
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      if (order === "none") {
+        body.append(...original);
+        return;
+      }
+      head.setAttribute("aria-sort", order);
+      const sign = order === "ascending" ? 1 : -1;
+      const rows = original.slice().sort((a, b) => {
+        const x = value(a, k), y = value(b, k);
+        if (x !== null && y !== null) return sign * (x - y);
+        if (x !== null || y !== null) return x === null ? 1 : -1; // what has no number stays below
+        return sign * a.cells[k].textContent.localeCompare(b.cells[k].textContent);
+      });
+      body.append(...rows);
+    });
+  });
+});

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from autoonco.evaluation import ensemble
+from autoonco.evaluation.ensemble import Candidate
+from autoonco.families.contract import Fidelity
+from autoonco.search.store import FoldKey, Store
+from autoonco.search.trial import Origin, Status, Trial
+
+
+def made_trial(number, config, *, score, folds=3, family="toy"):
+    return Trial(
+        id=number,
+        scope="final",
+        family=family,
+        config=config,
+        budget=folds / 3,
+        fidelity=Fidelity(folds=folds),
+        status=Status.SUCCESS,
+        seconds=1.0,
+        elapsed_s=1.0,
+        origin=Origin.SEARCH,
+        seed=0,
+        score=score,
+    )
+
+
+def candidate(problem, rng, *, skill, refit_s=1.0, family="toy", number=0):
+    """A made trial whose probabilities know the label as well as `skill` says."""
+    probas = []
+    for fold in problem.folds:
+        truth = problem.y[list(fold.test)]
+        p = 1 / (1 + np.exp(-(skill * (2 * truth - 1) + rng.normal(size=len(truth)))))
+        probas.append(np.column_stack([1 - p, p]))
+    trial = made_trial(number, {"n": number}, family=family, score=problem.score(probas))
+    return Candidate(trial=trial, probas=tuple(probas), refit_s=refit_s)
+
+
+@pytest.fixture
+def found(problem):
+    rng = np.random.default_rng(0)
+    items = [
+        candidate(problem, rng, skill=skill, number=i) for i, skill in enumerate([0.2, 0.4, 0.5, 0.6, 0.7])
+    ]
+    return sorted(items, key=lambda item: -item.score)
+
+
+def test_it_is_at_least_as_good_as_the_best_alone_and_its_weights_sum_to_one(problem, found):
+    members = ensemble.select(problem, found, rounds=20, refit_limit_s=np.inf)
+    assert ensemble.ensemble_score(problem, members) >= found[0].score
+    assert sum(member.weight for member in members) == pytest.approx(1)
+    assert [m.weight for m in members] == sorted((m.weight for m in members), reverse=True)
+
+
+def test_each_round_takes_the_best_addition_as_brute_force_does(problem, found):
+    chosen: list[int] = []
+    for _ in range(4):
+        sums = [
+            np.mean([[found[j].probas[k] for j in [*chosen, i]] for k in range(3)], axis=1) for i in range(5)
+        ]
+        chosen.append(int(np.argmax([problem.score(list(s)) for s in sums])))
+    scores = [
+        problem.score([np.mean([found[j].probas[k] for j in chosen[:n]], axis=0) for k in range(3)])
+        for n in range(1, 5)
+    ]
+    expected = chosen[: int(np.argmax(scores)) + 1]
+    members = ensemble.select(problem, found, rounds=4, refit_limit_s=np.inf)
+    got = {found.index(member.candidate): round(member.weight * len(expected)) for member in members}
+    assert got == {i: expected.count(i) for i in set(expected)}
+
+
+def test_what_can_not_be_refitted_in_time_stays_out(problem):
+    rng = np.random.default_rng(1)
+    costs = [100.0, 3.0, 3.0, 3.0]
+    items = [candidate(problem, rng, skill=1.5 - 0.1 * i, refit_s=c, number=i) for i, c in enumerate(costs)]
+    members = ensemble.select(problem, items, rounds=30, refit_limit_s=7.0)
+    assert all(member.candidate.refit_s < 100 for member in members)
+    assert sum(member.candidate.refit_s for member in members) <= 7.0
+    free = ensemble.select(problem, items, rounds=30, refit_limit_s=7.0, refitted=items[:1])
+    assert items[0] in [member.candidate for member in free]
+
+
+def test_one_round_is_the_best_single_model(problem, found):
+    members = ensemble.select(problem, found, rounds=1, refit_limit_s=np.inf)
+    assert [(m.candidate, m.weight) for m in members] == [(found[0], 1.0)]
+
+
+def test_only_full_trials_are_candidates_and_the_furthest_stands_in(toy, problem, tmp_path):
+    store = Store(tmp_path)
+    for number, folds in enumerate([1, 2]):
+        config = {"act": "work", "strength": 0.1 * number}
+        key = ensemble.config_key("toy", config)
+        for fold in problem.folds[:folds]:
+            proba = np.tile([0.5, 0.5], (20, 1))
+            store.add_fold(
+                FoldKey(scope="final", config_key=key, fold_key="full", fold=str(fold.index)),
+                proba,
+                seconds=1,
+                elapsed_s=1,
+            )
+        store.add_trial(made_trial(number, config, folds=folds, score=0.9 - number / 10))
+    assert ensemble.candidates(problem, store) == []
+    (furthest,) = ensemble.furthest(problem, store)
+    assert furthest.trial.id == 1  # two folds with a lower score say more than one with a higher
+    assert len(furthest.probas) == 2
+
+
+def test_best_of_families_prefers_what_can_be_refitted(problem):
+    rng = np.random.default_rng(2)
+    slow, quick, other = (
+        candidate(problem, rng, skill=s, refit_s=c, family=f, number=i)
+        for i, (s, c, f) in enumerate([(3, 50, "a"), (1, 5, "a"), (0.5, 60, "b")])
+    )
+    bests = ensemble.best_of_families([slow, quick, other], refit_limit_s=10)
+    assert bests == {"a": quick, "b": other}
+    assert list(itertools.islice(bests, 1)) == ["a"]

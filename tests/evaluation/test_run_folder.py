@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import pytest
+
+from autoonco.errors import AutoOncoError, RunMismatchError
+from autoonco.evaluation.run_folder import RunFolder
+
+IDENTITY = {"data": "abc", "seed": 0}
+
+
+def test_the_same_run_goes_on_and_its_time_adds_up(tmp_path):
+    RunFolder(tmp_path, identity=IDENTITY).update(session_s=5.0, status="running")
+    again = RunFolder(tmp_path, identity=IDENTITY)
+    again.update(session_s=1.0)
+    again.update(session_s=2.0, status="finished")
+    run = again.read("run.json")
+    assert (run["elapsed_s"], run["status"], run["format"]) == (7.0, "finished", 1)
+
+
+def test_another_run_is_refused_and_the_difference_named(tmp_path):
+    RunFolder(tmp_path, identity=IDENTITY).update(session_s=0.0)
+    with pytest.raises(RunMismatchError, match="another seed"):
+        RunFolder(tmp_path, identity=IDENTITY | {"seed": 1})
+    with pytest.raises(RunMismatchError, match="holds a run already"):
+        RunFolder(tmp_path, identity=IDENTITY, resume="never")
+
+
+def test_a_folder_of_other_things_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(RunMismatchError, match="not empty"):
+        RunFolder(tmp_path, identity=IDENTITY)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_a_damaged_run_json_is_told(tmp_path):
+    RunFolder(tmp_path, identity=IDENTITY).update(session_s=0.0)
+    (tmp_path / "run.json").write_text("{")
+    with pytest.raises(AutoOncoError, match="damaged"):
+        RunFolder(tmp_path, identity=IDENTITY)

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import pytest
+
+from autoonco.arguments import as_cases, as_labelled, seconds, usable
+from autoonco.data.checks import Finding, Severity
+from autoonco.errors import AutoOncoError, DataError
+from autoonco.settings import Settings
+
+
+@pytest.mark.parametrize("text", ["soon", "-5min", "0", "nan", "inf", ""])
+def test_a_time_limit_that_is_none_is_told(text):
+    with pytest.raises(AutoOncoError, match="is no time"):
+        seconds(text)
+
+
+def test_what_can_not_be_cases_is_told(dataset):
+    with pytest.raises(DataError, match="mixed list"):
+        as_cases([dataset.cases[0], "scan.nii.gz"])
+    with pytest.raises(DataError, match="no labels"):
+        as_labelled(dataset.unlabelled())
+
+
+def finding(row):
+    return Finding(
+        code="X", severity=Severity.ERROR, row=row, message=f"Row {row} is bad.", remedy="Mend it."
+    )
+
+
+def test_bad_cases_are_left_out_or_stop_the_run(dataset):
+    facts = list(range(60))
+    kept, kept_facts = usable(dataset, facts, [finding(2), finding(60)], Settings())
+    assert len(kept) == 58
+    assert kept_facts == [i for i in facts if i not in (1, 59)]
+    with pytest.raises(DataError, match="Row 2 is bad"):
+        usable(dataset, facts, [finding(2)], Settings(on_bad_case="raise"))
+    with pytest.raises(DataError, match="Row None is bad"):
+        usable(dataset, facts, [finding(None)], Settings())
+
+
+def test_a_class_that_is_gone_is_told(dataset):
+    bad = [finding(case.row) for case, label in zip(dataset.cases, dataset.y, strict=True) if label == 1]
+    with pytest.raises(DataError, match="No usable case"):
+        usable(dataset, list(range(60)), bad, Settings())

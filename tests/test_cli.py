@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from autoonco.cli import app
+
+COMMANDS = ["fit", "predict", "report", "check", "leaderboard", "status", "demo"]
+
+
+def autoonco(*words: object, cwd: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user does."""
+    code = "from autoonco.cli import main; main()"
+    return subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env=os.environ | {"COLUMNS": "400"},
+    )
+
+
+@pytest.fixture
+def manifest(tmp_path) -> Path:
+    """Twenty-four pictures of two classes with masks, and a test split."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(24):
+        label = i % 2
+        pixels = rng.integers(0, 60, (40, 40)).astype(np.uint8)
+        mask = np.zeros((40, 40), dtype=np.uint8)
+        mask[12 : 24 + 4 * label, 12:26] = 255
+        pixels[mask > 0] += 80 + 40 * label
+        Image.fromarray(pixels).save(tmp_path / f"scan{i}.png")
+        Image.fromarray(mask).save(tmp_path / f"mask{i}.png")
+        rows.append(
+            {
+                "case": f"c{i}",
+                "patient": f"Jane Doe {i}",
+                "image": f"scan{i}.png",
+                "mask": f"mask{i}.png",
+                "label": ["benign", "malignant"][label],
+                "split": "test" if i >= 16 else "train",
+            }
+        )
+    path = tmp_path / "data.csv"
+    pd.DataFrame(rows).to_csv(path, index=False)
+    return path
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_explains_each_command(command):
+    found = CliRunner().invoke(app, [command, "--help"])
+    assert found.exit_code == 0
+    assert "Usage" in found.output
+
+
+def spoil(manifest: Path, **cells: object) -> None:
+    table = pd.read_csv(manifest)
+    for column, value in cells.items():
+        table.loc[2, column] = value
+    table.to_csv(manifest, index=False)
+
+
+def one_class(manifest: Path) -> None:
+    pd.read_csv(manifest).assign(label="benign").to_csv(manifest, index=False)
+
+
+def no_label_column(manifest: Path) -> None:
+    pd.read_csv(manifest).rename(columns={"label": "lable"}).to_csv(manifest, index=False)
+
+
+def large_mask(manifest: Path) -> None:
+    Image.fromarray(np.full((50, 40), 255, dtype=np.uint8)).save(manifest.parent / "mask2.png")
+
+
+@pytest.mark.parametrize(
+    ("spoiled", "words"),
+    [
+        (lambda m: m.unlink(), ["data.csv"]),
+        (no_label_column, ["label", "lable"]),
+        (one_class, ["benign", "--label"]),
+        (lambda m: spoil(m, label=None), ["row 3", "label"]),
+        (lambda m: spoil(m, image="nowhere.png"), ["row 3", "nowhere.png"]),
+        (lambda m: spoil(m, split="trian"), ["row 3", "trian", "train"]),
+    ],
+    ids=["missing file", "unknown column", "one class", "label missing", "missing image", "unknown split"],
+)
+def test_a_user_s_mistake_is_a_sentence_and_exit_code_2(manifest, spoiled, words):
+    spoiled(manifest)
+    found = autoonco("fit", manifest, "--time-limit", "30s", cwd=manifest.parent)
+    assert found.returncode == 2
+    assert found.stderr.count("\n") == 1
+    assert "Traceback" not in found.stderr
+    for word in words:
+        assert word in found.stderr
+    assert not (manifest.parent / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--metric", "roc_acu", "Did you mean 'roc_auc'"),
+        ("--families", "radiomic", "Did you mean 'radiomics'"),
+        ("--time-limit", "soon", "is no time"),
+        ("--preset", "quik", "Did you mean 'quick'"),
+        ("--evaluation", "nestd", "Did you mean 'nested'"),
+    ],
+)
+def test_an_unknown_name_is_answered_with_the_nearest(manifest, option, value, words):
+    found = autoonco("fit", manifest, option, value, cwd=manifest.parent)
+    assert found.returncode == 2
+    assert words in found.stderr
+    assert found.stderr.count("\n") <= 2
+
+
+def test_check_names_the_row_whose_mask_has_another_size(manifest):
+    large_mask(manifest)
+    found = autoonco("check", manifest, cwd=manifest.parent)
+    assert found.returncode == 2
+    assert "row 3" in found.stdout
+    assert "(40, 50)" in found.stdout
+    assert "(40, 40)" in found.stdout
+
+
+def test_predict_and_report_say_what_is_no_model_and_no_run(manifest):
+    cwd = manifest.parent
+    found = autoonco("predict", manifest, manifest, cwd=cwd)
+    assert (found.returncode, "not a whole model file" in found.stderr) == (2, True)
+    found = autoonco("report", cwd, cwd=cwd)
+    assert (found.returncode, "no run folder" in found.stderr) == (2, True)
+
+
+@pytest.mark.slow
+def test_fit_report_predict_from_the_command_line(manifest):
+    cwd = manifest.parent
+    fit = [
+        "fit",
+        manifest,
+        "--time-limit",
+        "60s",
+        "--families",
+        "radiomics",
+        "--preset",
+        "quick",
+        "-o",
+        "run",
+    ]
+    found = autoonco(*fit, cwd=cwd, timeout=300)
+    assert found.returncode == 0, found.stderr
+    assert (cwd / "run" / "report" / "index.html").exists()
+    assert "radiomics" in found.stdout
+    for file in (cwd / "run").rglob("*"):
+        if file.is_file():
+            assert b"Jane" not in file.read_bytes(), file
+    found = autoonco("predict", "run/model.onco", manifest, "-o", "out.csv", cwd=cwd)
+    assert found.returncode == 0, found.stderr
+    table = pd.read_csv(cwd / "out.csv")
+    assert list(table) == [
+        "case",
+        "prediction",
+        "probability_benign",
+        "probability_malignant",
+        "status",
+        "message",
+    ]
+    assert (table["status"] == "ok").all()
+    judged = pd.read_csv(cwd / "run" / "evaluation" / "predictions.csv").query("model == 'ensemble'")
+    np.testing.assert_array_equal(table["probability_malignant"].to_numpy()[16:], judged["p_1"].to_numpy())
+    # One bad scan does not lose the others.
+    (cwd / "scan3.png").write_bytes(b"no picture")
+    assert autoonco("predict", "run/model.onco", manifest, "-o", "out.csv", cwd=cwd).returncode == 0
+    again = pd.read_csv(cwd / "out.csv")
+    assert again["status"].tolist() == ["ok"] * 3 + ["error"] + ["ok"] * 20
+    np.testing.assert_array_equal(again["probability_malignant"][4:], table["probability_malignant"][4:])
+    for command, word in [("status", "finished"), ("leaderboard", "radiomics"), ("report", "index.html")]:
+        found = autoonco(command, "run", cwd=cwd)
+        assert found.returncode == 0
+        assert word in found.stdout
