@@ -18,7 +18,7 @@ from autoonco.arguments import Labelled, Unlabelled, as_cases, as_labelled, core
 from autoonco.bundle import Bundle, Content, read_bundle, write_bundle
 from autoonco.data.cache import ArtefactCache, digest
 from autoonco.data.case import Case
-from autoonco.data.checks import Severity, findings, inspect
+from autoonco.data.checks import errors_of, findings, inspect
 from autoonco.data.manifest import Dataset
 from autoonco.errors import AutoOncoError, DataError
 from autoonco.evaluation.experiment import Request, run_experiment
@@ -117,8 +117,7 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         request = self._request(dataset)
         facts = inspect(dataset, n_jobs=cores())
         found = findings(dataset, facts)
-        errors = [finding for finding in found if finding.severity is Severity.ERROR]
-        kept, kept_facts = usable(dataset, facts, errors, request.settings)
+        kept, kept_facts = usable(dataset, facts, errors_of(found), request.settings)
         identity = _identity(kept, request)
         folder = RunFolder(
             run_path(self.run_dir, digest(identity)[:12]), identity=identity, resume=self.resume

@@ -90,7 +90,7 @@ def large_mask(manifest: Path) -> None:
         (no_label_column, ["label", "lable"]),
         (one_class, ["benign", "--label"]),
         (lambda m: spoil(m, label=None), ["row 3", "label"]),
-        (lambda m: spoil(m, image="nowhere.png"), ["row 3", "nowhere.png"]),
+        (lambda m: spoil(m, image="nowhere.png"), ["row 3", "'image'", "does not exist"]),
         (lambda m: spoil(m, split="trian"), ["row 3", "trian", "train"]),
     ],
     ids=["missing file", "unknown column", "one class", "label missing", "missing image", "unknown split"],
@@ -128,8 +128,8 @@ def test_check_names_the_row_whose_mask_has_another_size(manifest):
     found = autoonco("check", manifest, cwd=manifest.parent)
     assert found.returncode == 2
     assert "row 3" in found.stdout
-    assert "(40, 50)" in found.stdout
-    assert "(40, 40)" in found.stdout
+    assert "40×50" in found.stdout
+    assert "40×40" in found.stdout
 
 
 def test_predict_and_report_say_what_is_no_model_and_no_run(manifest):

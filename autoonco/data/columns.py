@@ -28,7 +28,7 @@ def read_table(path: Path) -> pd.DataFrame:
         If the file is missing, empty, not UTF-8 or has rows of unequal length.
     """
     if not path.is_file():
-        raise DataError("The manifest does not exist: give the path of a CSV file.")
+        raise DataError(f"There is no file {path}: give the path of a manifest, a CSV file.")
     try:
         with path.open(encoding="utf-8-sig") as stream:
             header = stream.readline()

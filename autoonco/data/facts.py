@@ -128,19 +128,23 @@ def _measure_case(case: Case) -> CaseFacts:
 
 def _measure(image: sitk.Image, mask: sitk.Image | None) -> ChannelFacts:
     values = sitk.GetArrayViewFromImage(image)
-    finite = values if values.dtype == np.uint8 else values[np.isfinite(values)]
-    whole = np.abs(finite - np.rint(finite)) <= _WHOLE_TOLERANCE
+    is_byte = values.dtype == np.uint8
+    finite = values if is_byte else values[np.isfinite(values)]
     return ChannelFacts(
         shape=tuple(image.GetSize()),
         spacing_mm=tuple(image.GetSpacing()),
         is_colour=image.GetNumberOfComponentsPerPixel() > 1,
         low=float(finite.min()) if finite.size else None,
         high=float(finite.max()) if finite.size else None,
-        whole_share=float(whole.mean()) if finite.size else 0.0,
+        whole_share=1.0 if is_byte else _whole_share(finite),
         n_not_finite=int(values.size - finite.size),
         content=_content(values),
         lesion=None if mask is None else _measure_lesion(mask),
     )
+
+
+def _whole_share(values: NDArray[Any]) -> float:
+    return float(np.mean(np.abs(values - np.rint(values)) <= _WHOLE_TOLERANCE)) if values.size else 0.0
 
 
 def _content(values: NDArray[Any]) -> str:

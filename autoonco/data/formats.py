@@ -188,7 +188,8 @@ def read_itk(path: Path) -> sitk.Image:
         shape = _spatial_shape(reader.GetSize())
         if reader.GetNumberOfComponents() > 1:
             raise ImageReadError("The voxels are vectors, expected one grey value each: save grey values.")
-        _refuse_absurd_claim(math.prod(shape), _stored_bytes(path))
+        one = sitk.Image([1] * len(shape), reader.GetPixelIDValue())
+        _refuse_absurd_claim(math.prod(shape) * one.GetSizeOfPixelComponent(), _stored_bytes(path))
         image = reader.Execute()
         if image.GetDimension() > len(shape):
             image = image[(slice(None),) * 3 + (0,) * (image.GetDimension() - 3)]

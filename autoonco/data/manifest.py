@@ -141,7 +141,8 @@ class Dataset:
     def _with_labels(self, table: Mapping[str, list[str]], label: str, classes: Sequence[str] | None) -> Self:
         cols.require(table, label, "Name the column of classes with label= (--label).")
         names = cols.class_labels(table[label], label, may_be_many=classes is not None)
-        wanted = tuple(map(str, classes)) if classes is not None else tuple(sorted(set(names)))
+        given = [classes] if isinstance(classes, str) else classes
+        wanted = tuple(map(str, given)) if given is not None else tuple(sorted(set(names)))
         for name in wanted:
             if name not in names:
                 raise DataError(

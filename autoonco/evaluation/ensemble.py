@@ -43,35 +43,39 @@ class Member:
     weight: float
 
 
-def candidates(problem: Problem, store: Store) -> list[Candidate]:
-    """Return the full-budget trials of a scope, best first; of equal scores the quicker one leads."""
+def candidates(problem: Problem, store: Store, *, n_test: int = 0) -> list[Candidate]:
+    """Return the full-budget trials of a scope, best first; of equal scores the quicker one leads.
+
+    `n_test` is how many cases a refitted model will have to predict.
+    """
     best: dict[str, Trial] = {}
     for trial in store.scope_trials(problem.scope):
         full = get_family(trial.family).plan(trial.config, 1.0, len(problem.folds))
         if trial.status is Status.SUCCESS and trial.fidelity == full:
             best.setdefault(config_key(trial.family, trial.config), trial)
-    found = [_candidate(problem, store, key, trial) for key, trial in best.items()]
+    found = [_candidate(problem, store, key, trial, n_test) for key, trial in best.items()]
     return sorted(found, key=lambda item: (-item.score, item.refit_s))
 
 
-def furthest(problem: Problem, store: Store) -> list[Candidate]:
+def furthest(problem: Problem, store: Store, *, n_test: int = 0) -> list[Candidate]:
     """Return the best of the trials that scored the most inner folds: what there is when time was too short."""
     done = [trial for trial in store.scope_trials(problem.scope) if trial.status is Status.SUCCESS]
     if not done:
         return []
     best = max(done, key=lambda trial: (trial.fidelity.folds, trial.fidelity.epochs or 0, trial.score or 0.0))
-    return [_candidate(problem, store, config_key(best.family, best.config), best)]
+    return [_candidate(problem, store, config_key(best.family, best.config), best, n_test)]
 
 
-def _candidate(problem: Problem, store: Store, key: str, trial: Trial) -> Candidate:
+def _candidate(problem: Problem, store: Store, key: str, trial: Trial, n_test: int) -> Candidate:
     keys = [
         FoldKey(scope=problem.scope, config_key=key, fold_key=trial.fidelity.fold_key, fold=str(fold.index))
         for fold in problem.folds[: trial.fidelity.folds]
     ]
-    # A refit has k/(k-1) times a fold's training cases. The median, for the first fold of all pays for
-    # artefacts that the refit finds in the cache.
-    k = len(problem.folds)
-    refit_s = float(np.median([store.fold_seconds(fold) for fold in keys])) * k / (k - 1)
+    # A refit has k/(k-1) times a fold's training cases. What the slowest fold took above the usual is taken
+    # for making artefacts, which the refit finds in the cache but for those of the test cases.
+    k, seconds = len(problem.folds), [store.fold_seconds(fold) for fold in keys]
+    usual = float(np.median(seconds))
+    refit_s = usual * k / (k - 1) + (max(seconds) - usual) * n_test / problem.fingerprint.n_cases
     return Candidate(trial=trial, probas=tuple(store.fold_proba(fold) for fold in keys), refit_s=refit_s)
 
 

@@ -151,9 +151,9 @@ class Judge:
             clock=clock,
             observer=self.observer,
         ).run()
-        found = ensemble.candidates(problem, self.store)
+        found = ensemble.candidates(problem, self.store, n_test=len(split.test))
         if not found:
-            found = ensemble.furthest(problem, self.store)
+            found = ensemble.furthest(problem, self.store, n_test=len(split.test))
             self._note_short_time(problem, found)
         # What earlier sessions spent counts for the search, not for the refits still to come.
         left_s = max(self.limit_s * self.settings.final_share, self.limit_s - (time.monotonic() - started))

@@ -100,7 +100,8 @@ def comparison_table(
 ) -> pd.DataFrame:
     """Return the AUC difference of every pair among the families and the ensemble, on the same test cases.
 
-    `models` is the content of ``evaluation/models.json``; baselines are not compared.
+    `models` is the content of ``evaluation/models.json``; baselines are not compared. Only clean cases count:
+    one that has a near-duplicate in training rewards the model that remembers best.
 
     Returns
     -------
@@ -146,8 +147,9 @@ def compare_models(
 ) -> dict[str, Any] | None:
     """Return one pair's difference in AUC as a row of `comparison_table`, or None where it can't be had.
 
-    Only cases that both models predicted count. None: there are none, or all are of one class.
+    Only clean cases that both models predicted count. None: there are none, or all are of one class.
     """
+    predictions = predictions[predictions["is_clean"] == 1]
     columns = probability_columns(predictions)
     keys = ["fold", "row", "group", "truth"]
     one, two = (predictions.loc[predictions["model"] == name, [*keys, *columns]] for name in (first, second))

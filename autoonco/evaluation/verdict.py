@@ -63,7 +63,7 @@ def verdict(
     margin: float = MARGIN,
     seed: int = 0,
 ) -> Verdict:
-    """Return whether the best deep family is better or worse than radiomics on the test cases, or equivalent.
+    """Return whether the best deep family is better or worse than radiomics on the clean test cases.
 
     The deep family is the one of the best inner score, so that the test cases choose nothing. Better or
     worse is a two-sided p below 0.05; equivalent only what two one-sided tests show to lie within `margin`;
@@ -85,11 +85,13 @@ def verdict(
         return Verdict(kind=Kind.INCONCLUSIVE, sentence=_why_none(predictions, deep, scores, families))
     figures = compare_models(predictions, deep, RADIOMICS, margin=margin, seed=seed)
     if figures is None:
-        sentence = "Deep networks and radiomics can't be compared: the test cases are all of one class."
+        sentence = "Deep networks and radiomics can't be compared: the clean test cases are all of one class."
         return Verdict(kind=Kind.INCONCLUSIVE, sentence=sentence)
     kind = _kind(figures)
     macro = "macro AUC" if any(str(name) == "p_2" for name in predictions) else "AUC"
-    return Verdict(kind=kind, sentence=_sentence(kind, deep, figures, macro), figures=figures)
+    n_test = int((predictions["model"] == deep).sum())
+    sentence = _sentence(kind, deep, figures, auc=macro, n_test=n_test)
+    return Verdict(kind=kind, sentence=sentence, figures=figures)
 
 
 def _known(score: float | None) -> float:
@@ -102,12 +104,11 @@ def _kind(figures: Mapping[str, Any]) -> Kind:
     return Kind.EQUIVALENT if figures["p_equivalent"] < _ALPHA else Kind.INCONCLUSIVE
 
 
-def _sentence(kind: Kind, deep: str, figures: Mapping[str, Any], auc: str) -> str:
+def _sentence(kind: Kind, deep: str, figures: Mapping[str, Any], *, auc: str, n_test: int) -> str:
     difference, lower, upper = (_signed(figures[name]) for name in ("difference", "lower", "upper"))
     folds = f" in {figures['n_folds']} outer folds" if figures["n_folds"] > 1 else ""
-    numbers = (
-        f"{auc} difference {difference} [{lower}, {upper}], {_p(figures['p'])}, n = {figures['n']}{folds}"
-    )
+    n = f"n = {figures['n']}{' clean test cases' if figures['n'] < n_test else ''}{folds}"
+    numbers = f"{auc} difference {difference} [{lower}, {upper}], {_p(figures['p'])}, {n}"
     names, margin = title(deep), f"{figures['margin']:g}"
     if kind is Kind.EQUIVALENT:
         return (

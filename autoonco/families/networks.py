@@ -142,11 +142,11 @@ def to_arrays(network: nn.Module) -> dict[str, NDArray[Any]]:
     return {key: value.detach().cpu().numpy() for key, value in network.state_dict().items()}
 
 
-def fill(network: nn.Module, arrays: Mapping[str, NDArray[Any]]) -> nn.Module:
-    """Return `network` in evaluation mode with the tensors that `to_arrays` gave."""
+def fill(network: nn.Module, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Give `network` the tensors that `to_arrays` took, all of them, and switch it to evaluation mode."""
     import torch
 
     network.load_state_dict(
         {key: torch.from_numpy(np.array(value)) for key, value in arrays.items()}, strict=True
     )
-    return network.eval()
+    network.eval()

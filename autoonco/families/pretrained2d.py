@@ -75,7 +75,7 @@ class Pretrained2D:
     def defaults(self, fingerprint: Fingerprint) -> Sequence[Config]:
         """Return a frozen network with logistic regression, another one, and a modest fine-tuning."""
         first, *others = with_weights(2)
-        head = {"head:learner": "logistic_regression", "head:logistic_regression:C": 0.02}
+        head: Config = {"head:learner": "logistic_regression", "head:logistic_regression:C": 0.02}
         chosen: list[Config] = [
             {"network": first, "mode": "frozen", "size": 224, **head},
             {"network": others[0] if others else first, "mode": "frozen", "size": 224, **head},
@@ -119,10 +119,11 @@ class Pretrained2D:
             return _fit_frozen(config, spec, cases, y, context)
         from autoonco.nets.builders import build_2d
 
-        build = {"name": config["network"], "n_classes": context.fingerprint.n_classes}
+        name, n_classes = str(config["network"]), context.fingerprint.n_classes
         drop_rate = float(config["dropout"])
-        network = build_2d(**build, drop_rate=drop_rate, pretrained=True, seed=context.seed)
+        network = build_2d(name, n_classes=n_classes, drop_rate=drop_rate, pretrained=True, seed=context.seed)
         network.freeze_stages(int(config["frozen_stages"]))
+        build = {"name": name, "n_classes": n_classes}
         return fit_network(network, build, spec, config, cases, y, fidelity=fidelity, context=context)
 
     def restore(self, state: ModelState, runtime: Runtime) -> FittedModel:
@@ -131,7 +132,8 @@ class Pretrained2D:
 
         spec = InputSpec.from_json(state.meta["spec"])
         build = state.meta["build"]
-        network = cast("Network", fill(build_2d(**build), state.tensors))
+        network = build_2d(str(build["name"]), n_classes=int(build["n_classes"]))
+        fill(network, state.tensors)
         if "head" not in state.parts:
             return TrainedNetwork(network=network, build=build, spec=spec, runtime=runtime)
         return FrozenModel(
@@ -178,9 +180,14 @@ class FrozenModel:
         """Return embeddings ``(n_cases, n_features)``, from the cache where they were made before."""
         from autoonco.nets.embeddings import embed
 
-        where = {"device": self.runtime.device, "n_threads": self.runtime.n_threads}
         return embed(
-            cases, self.network, self.spec, self.runtime.artefacts, network_id=self.network_id, **where
+            cases,
+            self.network,
+            self.spec,
+            self.runtime.artefacts,
+            network_id=self.network_id,
+            device=self.runtime.device,
+            n_threads=self.runtime.n_threads,
         )
 
     def predict_proba(self, cases: Sequence[Case]) -> NDArray[np.float64]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ from autoonco.tabular.pipeline import complete
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
+
+    from autoonco.nets.builders import Network
 
 STRIDE_COST = {1: 8.0, 2: 1.0}
 """A ResNet's cost by the stride of its first convolution: half the stride, eight times the voxels thereafter."""
@@ -82,27 +84,31 @@ class Volumetric3D:
         context: FitContext,
     ) -> FittedModel:
         """Train a network from random weights."""
-        from autoonco.nets.builders import build_3d
-
         spec = input_spec(config, context.fingerprint)
         build = {
             "name": config["network"],
             "n_classes": context.fingerprint.n_classes,
             "in_channels": spec.shape[0],
-            "size": int(config["size"]),
-            "stem_stride": int(config.get("stem_stride", 2)),
+            "size": config["size"],
+            "stem_stride": config.get("stem_stride", 2),
         }
-        network = build_3d(**build, seed=context.seed)
+        network = _build(build, seed=context.seed)
         return fit_network(network, build, spec, config, cases, y, fidelity=fidelity, context=context)
 
     def restore(self, state: ModelState, runtime: Runtime) -> FittedModel:
         """Return the model that `state` described."""
-        from autoonco.nets.builders import build_3d
-
         build = state.meta["build"]
-        network = fill(build_3d(**build), state.tensors)
+        network = _build(build, seed=0)
+        fill(network, state.tensors)
         spec = InputSpec.from_json(state.meta["spec"])
         return TrainedNetwork(network=network, build=build, spec=spec, runtime=runtime)
+
+
+def _build(build: Mapping[str, Any], *, seed: int) -> Network:
+    from autoonco.nets.builders import build_3d
+
+    sizes = {key: int(build[key]) for key in ("n_classes", "in_channels", "size", "stem_stride")}
+    return build_3d(str(build["name"]), seed=seed, **sizes)
 
 
 def input_spec(config: Config, fingerprint: Fingerprint) -> InputSpec:

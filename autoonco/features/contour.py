@@ -41,7 +41,7 @@ def contour_features(mask: NDArray[np.bool_], spacing_mm: tuple[float, ...]) -> 
       the equivalent radius, that of the disc or ball of equal volume.
     - InscribedRadius: radius of the largest inscribed ball over the equivalent radius.
     - Components: number of connected parts.
-    - Roughness, Spikes, Notches at three scales: standard deviation, 5th and 95th percentile over the border
+    - Roughness, Spikes, Notches at three scales: standard deviation, 5th and 95th percentile over the margin
       of the share of a Gaussian window that lies inside the lesion, the integral invariant of curvature
       (Manay et al., IEEE TPAMI 2006;28:1602; Pottmann et al., Comput Aided Geom Des 2009;26:37): ½ along a
       flat margin, less at a spike, more in a notch, equal all around a disc.
@@ -73,7 +73,7 @@ def contour_features(mask: NDArray[np.bool_], spacing_mm: tuple[float, ...]) -> 
         parts,
     ]
     for scale in SCALES:
-        numbers += _margin(mask, border, np.maximum(scale * radius / spacing, MIN_SIGMA_VOXELS))
+        numbers += _margin(mask, np.maximum(scale * radius / spacing, MIN_SIGMA_VOXELS))
     return np.asarray(numbers, dtype=np.float64)
 
 
@@ -106,10 +106,18 @@ def _major_axis(points: NDArray[Any]) -> list[float]:
     return [float(cosine**2) for cosine in vectors[:-1, -1]]
 
 
-def _margin(mask: NDArray[np.bool_], border: NDArray[np.bool_], sigma_voxels: NDArray[Any]) -> list[float]:
-    """Return spread, 5th and 95th percentile of the share of a window around the border that is inside."""
-    pad = int(np.ceil(4 * sigma_voxels.max()))
-    share = ndimage.gaussian_filter(np.pad(mask, pad).astype(np.float32), sigma_voxels)
-    inner = tuple(slice(pad - 1, length - pad + 1) for length in share.shape)
-    around = share[inner][border]
+def _margin(mask: NDArray[np.bool_], sigma_voxels: NDArray[Any]) -> list[float]:
+    """Return spread, 5th and 95th percentile over the margin of the share of a window that is inside.
+
+    The margin is the set of voxel faces between inside and outside; the share on a face is the mean of those
+    at its two voxels, so that a flat margin has exactly one half.
+    """
+    inside = np.pad(mask, int(np.ceil(4 * sigma_voxels.max())))
+    share = ndimage.gaussian_filter(inside.astype(np.float32), sigma_voxels)
+    on_faces = []
+    for axis in range(mask.ndim):
+        here, there = (np.moveaxis(array, axis, 0) for array in (inside, share))
+        is_face = here[1:] != here[:-1]
+        on_faces.append((there[1:][is_face] + there[:-1][is_face]) / 2)
+    around = np.concatenate(on_faces)
     return [float(around.std()), *(float(value) for value in np.percentile(around, (5, 95)))]

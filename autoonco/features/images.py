@@ -9,7 +9,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from autoonco.data.preprocessing import lesion_box, luminance
+from autoonco.data.grids import lesion_box, luminance
 from autoonco.data.readers import Scan
 from autoonco.errors import DataError
 from autoonco.features.spec import Filter

@@ -64,8 +64,8 @@ def rotation(angles: torch.Tensor) -> torch.Tensor:
 
     Examples
     --------
-    >>> rotation(torch.tensor([[math.pi / 2]])).round().tolist()
-    [[[0.0, -1.0], [1.0, 0.0]]]
+    >>> rotation(torch.tensor([[math.pi / 2]])).round().int().tolist()
+    [[[0, -1], [1, 0]]]
     """
     planes = [(0, 1)] if angles.shape[1] == 1 else [(0, 1), (0, 2), (1, 2)]
     n_space = 2 if len(planes) == 1 else 3

@@ -13,7 +13,7 @@ from autoonco.nets.weights import load_weights
 from autoonco.nets.zoo import Entry, entry_of
 
 
-class ByteInput(nn.Module):
+class ByteInput(nn.Module):  # type: ignore[misc]
     """Crops of 0..255 as the network wants them: scaled to 0..1, then standardised with its mean and std.
 
     Examples
@@ -37,13 +37,14 @@ class ByteInput(nn.Module):
         return (values - self.mean.reshape(along)) / self.std.reshape(along)
 
 
-class Network(nn.Module):
+class Network(nn.Module):  # type: ignore[misc]
     """A backbone behind its own input scaling; the backbone's first output counts where it returns several."""
 
     def __init__(self, backbone: nn.Module, entry: Entry) -> None:
         super().__init__()
         self.scale = ByteInput(entry["mean"], entry["std"])
         self.backbone = backbone
+        # a plain list: modules in it are not registered twice
         self._frozen: list[nn.Module] = []
 
     def freeze_stages(self, n_stages: int) -> None:
@@ -103,7 +104,8 @@ def build_2d(
             backbone = timm.create_model(entry["architecture"], **options)
             backbone.load_state_dict(load_weights(name, entry, backbone.state_dict()), strict=True)
             backbone.reset_classifier(n_classes)
-    return Network(backbone, entry).to(memory_format=torch.channels_last)
+    network: Network = Network(backbone, entry).to(memory_format=torch.channels_last)
+    return network
 
 
 def build_3d(

@@ -29,6 +29,13 @@ def torch_threads(n_threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def pick_device(device: str) -> str:
+    """Return `device`, or for ``"auto"`` the first GPU where there is one and the CPU elsewhere."""
+    if device != "auto":
+        return device
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def forward(
     network: nn.Module, inputs: NDArray[np.uint8], *, device: str, n_threads: int
 ) -> NDArray[np.float32]:
@@ -37,6 +44,7 @@ def forward(
     On a CPU the crops go one by one: that is as fast as in batches (48 images a second a core with
     EfficientNet-Lite0), and a case's output doesn't hang on its company, down to the last bit.
     """
+    device = pick_device(device)
     network = network.eval().to(device)
     batch = CUDA_BATCH if device.startswith("cuda") else 1
     parts = []

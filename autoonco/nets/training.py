@@ -24,7 +24,7 @@ from autoonco.data.cache import digest
 from autoonco.errors import DataError, TrainingDivergedError
 from autoonco.nets.augmentation import Augmentation, augment
 from autoonco.nets.checkpoints import checkpoint_epoch, load_checkpoint, save_checkpoint
-from autoonco.nets.embeddings import memory_order, torch_threads
+from autoonco.nets.embeddings import memory_order, pick_device, torch_threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,10 +113,11 @@ def train(
     DataError
         If there are fewer than two cases: batch normalisation can't be trained on one.
     TrainingDivergedError
-        If the loss of an epoch isn't finite.
+        If a loss or a weight is no longer finite.
     """
     if len(y) < 2:
         raise DataError(f"Training a network needs at least 2 cases, got {len(y)}.")
+    device = pick_device(device)
     with (
         torch_threads(n_threads),
         torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []),
@@ -200,9 +201,11 @@ class _Run:
             )
             self._step(losses[-1], step=epoch * self.n_batches + index)
         mean = float(torch.stack(losses).detach().mean())
-        if not math.isfinite(mean):
+        weights_finite = all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters())
+        if not (math.isfinite(mean) and weights_finite):
             raise TrainingDivergedError(
-                f"The training loss became {mean} in epoch {epoch + 1}; a lower learning rate than {recipe.learning_rate:g} avoids that."
+                f"Training diverged in epoch {epoch + 1}: the loss or a weight is no longer a number; "
+                f"a learning rate below {recipe.learning_rate:g} avoids that."
             )
 
     def _step(self, loss: torch.Tensor, *, step: int) -> None:
@@ -216,9 +219,8 @@ class _Run:
         if self.recipe.ema:
             self._average(min(self.recipe.ema, (1 + step) / (10 + step)))  # the first steps weigh less
 
-    @torch.no_grad()
     def _average(self, decay: float) -> None:
-        averaged, network = (self.networks[name].state_dict() for name in ("averaged", "network"))
+        averaged, network = (self.networks[name].state_dict() for name in ("averaged", "network"))  # detached
         for key, value in network.items():
             if value.is_floating_point():
                 averaged[key].lerp_(value, 1 - decay)

@@ -37,8 +37,8 @@ def load_weights(name: str, entry: Entry, like: Mapping[str, torch.Tensor]) -> T
     sha256 = entry["weights"]["sha256"]
     converted = default_cache_dir() / "weights" / f"{name}-{sha256[:16]}.safetensors"
     try:
-        tensors = load_file(converted)
-        if list(tensors) and _shapes(tensors) == _shapes(like):
+        tensors: Tensors = load_file(converted)
+        if _shapes(tensors) == _shapes(like):
             return tensors
     except (FileNotFoundError, SafetensorError):
         pass  # not converted yet, or damaged since: made from the original below
@@ -65,7 +65,8 @@ def read_checked(name: str, path: Path, sha256: str) -> Tensors:
         got = hashlib.file_digest(stream, "sha256").hexdigest()
     if got != sha256:
         raise WeightsError(
-            f"The weight file of {name} has sha256 {got}, expected {sha256}: it is damaged or another release; reinstall its package."
+            f"The weight file of {name} has sha256 {got}, expected {sha256}: "
+            "it is damaged or another release; reinstall its package."
         )
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
@@ -95,7 +96,8 @@ def by_order(name: str, tensors: Tensors, like: Mapping[str, torch.Tensor]) -> T
     for (theirs, value), (ours, wanted) in zip(tensors.items(), like.items(), strict=True):
         if value.shape != wanted.shape or value.dtype != wanted.dtype:
             raise WeightsError(
-                f"Tensor {theirs!r} of {name} is {value.dtype} {tuple(value.shape)}, but {ours!r} needs {wanted.dtype} {tuple(wanted.shape)}."
+                f"Tensor {theirs!r} of {name} is {value.dtype} {tuple(value.shape)}, "
+                f"but {ours!r} needs {wanted.dtype} {tuple(wanted.shape)}."
             )
     return {ours: value.contiguous() for ours, value in zip(like, tensors.values(), strict=True)}
 

@@ -51,7 +51,7 @@ def with_weights(dimensions: int) -> tuple[str, ...]:
 def seconds_per_crop(entry: Entry, *, size: int, train: bool) -> float:
     """Return the seconds that one crop of `size` takes on one core: the measured cost, scaled by pixels or voxels."""
     cost = entry["cost"]
-    share = (size / cost["size"]) ** entry["dimensions"]
+    share: float = (size / cost["size"]) ** entry["dimensions"]
     if "patches_per_side" in entry:  # the patches grow instead of their number
         share = max(1.0, share**0.5)
     return float(cost["train" if train else "forward"]) * share

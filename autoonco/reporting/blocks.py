@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
@@ -60,6 +59,17 @@ class Picture:
     caption: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A part of the page: paragraphs first, then tables and pictures in order, then texts to unfold."""
+
+    id: str
+    title: str
+    paragraphs: tuple[str, ...] = ()
+    blocks: tuple[Table | Picture, ...] = ()
+    folded: Mapping[str, str] | None = None
+
+
 def picture(figure: Figure, *, name: str, heading: str, description: str, caption: str) -> Picture:
     """Return `figure` drawn, described and captioned."""
     svg = to_svg(figure, name=name, heading=heading, description=description)
@@ -95,9 +105,9 @@ def bounds(value: float, lower: float, upper: float) -> Cell:
     >>> bounds(0.91, 0.8512, 0.9567).text
     '0.91 [0.85, 0.96]'
     """
-    if pd.isna(value):
+    if math.isnan(value):
         return Cell(text="–")
-    if pd.isna(lower) or pd.isna(upper):
+    if math.isnan(lower) or math.isnan(upper):
         return Cell(text=number(value), number=float(value))
     return Cell(text=f"{number(value)} [{number(lower)}, {number(upper)}]", number=float(value))
 
@@ -118,7 +128,7 @@ def number(value: float) -> str:
 
 def p_value(value: float) -> Cell:
     """Return a p value as it is printed."""
-    if pd.isna(value):
+    if math.isnan(value):
         return Cell(text="–")
     return Cell(text="< 0.001" if value < 0.001 else f"{value:.3f}", number=float(value))
 
@@ -165,11 +175,11 @@ def listing(names: Sequence[str]) -> str:
 
 
 def without_paths(text: str) -> str:
-    """Return `text` with anything that looks like a file put out: folders and files often name patients.
+    r"""Return `text` with anything that looks like a file put out: folders and files often name patients.
 
     Examples
     --------
-    >>> without_paths("row 3: can't read '/data/Jane Doe/scan.nii' and/or C:\\\\x\\\\y.png")
+    >>> without_paths("row 3: can't read '/data/Jane Doe/scan.nii' and/or C:\\x\\y.png")
     "row 3: can't read [path] and/or [path]"
     """
     return _FILE.sub("[path]", _PATH.sub("[path]", _QUOTED_PATH.sub("[path]", text)))

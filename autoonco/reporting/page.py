@@ -16,9 +16,12 @@ from markupsafe import Markup
 from autoonco.data.cache import write_atomically
 from autoonco.evaluation.tables import comparison_table, evaluation_table, leaderboard_table
 from autoonco.evaluation.verdict import verdict
-from autoonco.reporting import sections, summary
-from autoonco.reporting.blocks import Picture, Table, without_paths
+from autoonco.reporting import summary
+from autoonco.reporting.blocks import Picture, Section, Table, without_paths
+from autoonco.reporting.data_section import data_section, reproducibility_section
+from autoonco.reporting.families_section import families_section
 from autoonco.reporting.read_run import RunData, read_run
+from autoonco.reporting.search_section import search_section
 
 TEMPLATE = "report.html.jinja"
 _CSVS = ("evaluation", "comparison", "leaderboard", "checks")
@@ -65,18 +68,18 @@ def make_tables(data: RunData) -> dict[str, pd.DataFrame]:
     return {name: found for name, found in tables.items() if not found.empty}
 
 
-def make_sections(data: RunData, tables: dict[str, pd.DataFrame]) -> list[sections.Section]:
+def make_sections(data: RunData, tables: dict[str, pd.DataFrame]) -> list[Section]:
     """Return the sections of the page below the summary."""
     empty = pd.DataFrame()
     return [
-        sections.families_section(data, tables.get("evaluation", empty), tables.get("comparison", empty)),
-        sections.search_section(data),
-        sections.data_section(data),
-        sections.reproducibility_section(data),
+        families_section(data, tables.get("evaluation", empty), tables.get("comparison", empty)),
+        search_section(data),
+        data_section(data),
+        reproducibility_section(data),
     ]
 
 
-def render(data: RunData, tables: dict[str, pd.DataFrame], content: list[sections.Section]) -> str:
+def render(data: RunData, tables: dict[str, pd.DataFrame], content: list[Section]) -> str:
     """Return the page as HTML; every text of the run is escaped."""
     evaluation = tables.get("evaluation", pd.DataFrame())
     delivered = summary.delivered_model(data)
@@ -87,11 +90,14 @@ def render(data: RunData, tables: dict[str, pd.DataFrame], content: list[section
         .get_template(TEMPLATE)
         .render(
             task=summary.task_line(data),
+            data=summary.data_line(data),
             started=str(data.run.get("started", "unknown")),
             version=str(data.run.get("autoonco", "")),
             status=data.status,
             banners=summary.banners(data),
-            verdict=without_paths(found.sentence),
+            verdict=without_paths(found.sentence).replace(
+                " = ", "\u00a0=\u00a0"
+            ),  # a line may not end in "n ="
             verdict_kind=str(found.kind),
             verdict_label=summary.verdict_label(found),
             facts=summary.facts(data, evaluation, delivered),
@@ -139,7 +145,7 @@ def _write_tables(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
             (folder / f"{name}.csv").unlink(missing_ok=True)
 
 
-def _write_figures(folder: Path, content: list[sections.Section]) -> None:
+def _write_figures(folder: Path, content: list[Section]) -> None:
     pictures: dict[str, Any] = {b.name: b for part in content for b in part.blocks if isinstance(b, Picture)}
     for name in _SVGS:
         if name in pictures:

@@ -72,7 +72,7 @@ def roc(predictions: pd.DataFrame, evaluation: pd.DataFrame, models: Sequence[st
     the true positive rate at each false positive rate, so that its area is the AUC that the table gives.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = _axes(5.2, 4.6)
+        figure, axes = _axes(4.3, 4.1)
         axes.plot([0, 1], [0, 1], color="#888888", linewidth=0.8)
         aucs = evaluation[evaluation["subset"] == TEST].set_index("model")["auc"]
         for model in models:
@@ -92,28 +92,26 @@ def roc(predictions: pd.DataFrame, evaluation: pd.DataFrame, models: Sequence[st
 def forest(evaluation: pd.DataFrame) -> Figure:
     """Return each model's test AUC with its interval; filled on all test cases, hollow on the clean ones."""
     with mpl.rc_context(STYLE):
-        figure, axes = _axes(6.2, 0.95 + 0.36 * len(evaluation))
+        figure, axes = _axes(4.7, 0.85 + 0.33 * len(evaluation))
         ticks, low = [], 1.0
-        for height, row in enumerate(evaluation.itertuples()):
-            style = look(row.model)
-            if np.isfinite(row.auc_lower):
-                axes.plot(
-                    [row.auc_lower, row.auc_upper], [height] * 2, color=style.colour, linewidth=style.width
-                )
-                low = min(low, row.auc_lower)
-            face = style.colour if row.subset == TEST else "white"
-            axes.plot(row.auc, height, style.marker, color=style.colour, markerfacecolor=face, markersize=7)
-            low = min(low, row.auc) if np.isfinite(row.auc) else low
-            ticks.append(title(row.model) if row.subset == TEST else "clean cases")
-            axes.text(
-                1.03, height, _bounds(row), transform=axes.get_yaxis_transform(), va="center", fontsize=9
+        for height, row in enumerate(evaluation.to_dict("records")):
+            style, whole = look(row["model"]), row["subset"] == TEST
+            bounds = [row["auc_lower"], row["auc_upper"]]
+            axes.plot(bounds, [height] * 2, color=style.colour, linewidth=style.width)
+            face = style.colour if whole else "white"
+            axes.plot(
+                row["auc"], height, style.marker, color=style.colour, markerfacecolor=face, markersize=7
             )
+            low = np.nanmin([low, row["auc"], bounds[0]])
+            ticks.append(title(row["model"]) if whole else "clean cases")
+            beside = axes.get_yaxis_transform()
+            axes.text(1.03, height, _bounds(row), transform=beside, va="center", fontsize=9)
         axes.set_yticks(range(len(ticks)), labels=ticks)
         axes.invert_yaxis()
-        axes.axvline(0.5, color="#888888", linewidth=0.8)
-        axes.set(
-            xlabel="ROC AUC on test cases, with 95 % interval", xlim=(max(0, min(0.45, low - 0.02)), 1.01)
-        )
+        left = max(0.0, np.floor(20 * low - 0.5) / 20)
+        if left < 0.5:
+            axes.axvline(0.5, color="#888888", linewidth=0.8)
+        axes.set(xlabel="ROC AUC on test cases, with 95 % interval", xlim=(left, 1.01))
         axes.grid(visible=False, axis="y")
     return figure
 
@@ -121,7 +119,7 @@ def forest(evaluation: pd.DataFrame) -> Figure:
 def search_curve(trials: Iterable[Mapping[str, Any]], metric: str = "roc_auc") -> Figure:
     """Return every trial's inner score against time, and each family's best so far at full budget."""
     with mpl.rc_context(STYLE):
-        figure, axes = _axes(6.6, 4.0)
+        figure, axes = _axes(4.9, 3.9)
         scored = [t for t in trials if t.get("score") is not None]
         unit, name = (
             (60, "minutes") if max((t["elapsed_s"] for t in scored), default=0) > 180 else (1, "seconds")
@@ -160,7 +158,7 @@ def search_curve(trials: Iterable[Mapping[str, Any]], metric: str = "roc_auc") -
             )
         )
         axes.set(xlabel=f"Time since the search began, {name}", ylabel=f"Inner {get_metric(metric).title}")
-        figure.legend(handles=handles, loc="outside upper left", ncols=2)
+        figure.legend(handles=handles, loc="outside upper left", ncols=2, columnspacing=1)
     return figure
 
 
@@ -168,7 +166,7 @@ def time_per_family(trials: Iterable[Mapping[str, Any]], models: Iterable[Mappin
     """Return where the compute went: seconds of trials that succeeded, that didn't, and of refitting."""
     with mpl.rc_context(STYLE):
         table = seconds_per_family(trials, models)
-        figure, axes = _axes(6.2, 1.3 + 0.42 * len(table))
+        figure, axes = _axes(4.7, 1.2 + 0.42 * len(table))
         left = np.zeros(len(table))
         looks = {
             "succeeded": ("#0072B2", ""),
@@ -223,10 +221,10 @@ def _points(axes: Any, x: Any, y: Any, full: Any, style: Look) -> None:
     axes.plot(x[full], y[full], style.marker, color=style.colour, markersize=5)
 
 
-def _bounds(row: Any) -> str:
-    if not np.isfinite(row.auc):
+def _bounds(row: Mapping[Any, Any]) -> str:
+    if not np.isfinite(row["auc"]):
         return "undefined"
-    return f"{row.auc:.2f} [{row.auc_lower:.2f}, {row.auc_upper:.2f}]"
+    return f"{row['auc']:.2f} [{row['auc_lower']:.2f}, {row['auc_upper']:.2f}]"
 
 
 def _mean_curve(cases: pd.DataFrame) -> tuple[Any, Any] | None:

@@ -15,10 +15,9 @@ from autoonco.reporting.blocks import bounds, count, duration, listing, number, 
 from autoonco.reporting.read_run import RunData
 
 EVALUATIONS = {
-    "external": "on the test cases that the manifest names, never seen in fitting",
-    "holdout": "on patients held out before the search, never seen in fitting",
-    "nested": "on outer folds, each with a search of its own that never saw them",
-    "none": "not at all",
+    "external": "the test cases that the manifest names, never seen in fitting",
+    "holdout": "held out before the search, never seen in fitting",
+    "nested": "each fold with a search of its own that never saw it",
 }
 _FEW_PATIENTS = 20
 _MANY_FAILED = 0.2
@@ -34,30 +33,39 @@ class Fact:
 
 
 def task_line(data: RunData) -> str:
-    """Return the task in one line: classes, kind of image, cases."""
-    parts = [("Telling " + listing(data.classes) + " apart") if data.classes else "Task unknown"]
-    print_ = data.fingerprint
-    if print_ is not None:
-        colour = " colour" if print_.is_colour else "" channels = f", {count(len(print_.channels),
-        'channel')}" if len(print_.channels) > 1 else "" parts.append(f"{print_.ndim}D{colour}
-        images{channels}, {'with' if print_.has_mask else 'without'} masks")
+    """Return the task in one line: the classes."""
+    return f"Telling {listing(data.classes)} apart" if data.classes else "A classification run"
+
+
+def data_line(data: RunData) -> str:
+    """Return kind of image and number of cases in one line."""
+    parts = []
+    if data.fingerprint is not None:
+        found = data.fingerprint
+        colour = " colour" if found.is_colour else ""
+        channels = f" of {count(len(found.channels), 'channel')}" if len(found.channels) > 1 else ""
+        parts.append(
+            f"{found.ndim}D{colour} images{channels} {'with' if found.has_mask else 'without'} masks"
+        )
     n = data.run.get("n") or {}
     if "cases" in n:
         parts.append(f"{count(n['cases'], 'case')} of {count(n.get('patients', n['cases']), 'patient')}")
+        parts += [count(n[name], f"{name}ing case") for name in ("train",) if n.get(name)]
+        parts += [count(n[name], f"{name} case") for name in ("test",) if n.get(name)]
     return " · ".join(parts)
 
 
 def banners(data: RunData) -> list[str]:
-    """Return what has to be read before anything else: a run that isn't finished, models that nobody judged."""
+    """Return what to read first: that the run isn't finished, that nobody judged the models."""
     found = []
     if data.status == "running":
         found.append(
-            "This run has not finished (it is still running, or was stopped). Everything below is what it has "
+            "This run has not finished: it is still running, or was stopped. Everything below is what it has "
             "found so far; the same command on the same folder goes on with it."
         )
     elif data.status == "failed":
         found.append("This run failed. Everything below is what it had found until then.")
-    if data.predictions is None and (data.evaluation == "none" or data.status == "finished"):
+    if data.predictions is None:
         found.append(
             "No model was judged on cases it never saw. The inner scores below chose the models and are too "
             "good: never report them as performance."
@@ -66,39 +74,11 @@ def banners(data: RunData) -> list[str]:
 
 
 def facts(data: RunData, evaluation: pd.DataFrame, delivered: str | None) -> list[Fact]:
-    """Return the large figures: the delivered model, the test, the search and the compute."""
+    """Return the large figures: the delivered model, its test, the search and the compute."""
     found = [_model_fact(data, evaluation, delivered)]
     if not evaluation.empty:
-        row = evaluation.iloc[0]
-        folds = f" in {row['n_folds']} outer folds" if row["n_folds"] > 1 else ""
-        found.append(
-            Fact(
-                label="Judged on", value=count(int(row["n"]), "case"), note=f"of
-                {count(int(row['n_patients']), 'patient')}{folds}, {EVALUATIONS.get(data.evaluation, '')}",
-            )
-        )
-    trials = [trial for trial in data.trials if trial["scope"] == "final"]
-    succeeded = sum(trial["status"] == "success" for trial in trials)
-    outer = len(data.trials) - len(trials)
-    found.append(
-        Fact(
-            label="Searched",
-            value=count(len(trials), "trial"),
-            note=f"{succeeded} with a result" + (f"; {outer} more in outer folds" if outer else ""),
-        )
-    )
-    hardware = data.run.get("hardware") or {}
-    where = f" on {count(hardware['cores'], 'core')}" if isinstance(hardware.get("cores"), int) else ""
-    limit = data.run.get("time_limit_s")
-    device = f", {without_paths(str(data.run['device']))}" if data.run.get("device") else ""
-    found.append(
-        Fact(
-            label="Compute",
-            value=duration(data.run.get("elapsed_s")),
-            note=(f"of {duration(limit)} allowed" if limit else "") + where + device,
-        )
-    )
-    return found
+        found.append(_test_fact(data, evaluation))
+    return [*found, _search_fact(data), _compute_fact(data)]
 
 
 def warnings(data: RunData, evaluation: pd.DataFrame, delivered: str | None) -> list[str]:
@@ -106,73 +86,116 @@ def warnings(data: RunData, evaluation: pd.DataFrame, delivered: str | None) -> 
     found = [*_test_warnings(data), *_baseline_warnings(evaluation, delivered)]
     excluded = (data.run.get("n") or {}).get("excluded", 0)
     if excluded:
-        found.append(f"{count(excluded, 'case')} couldn't be used and {'was' if excluded == 1 else 'were'}
-        left out.")
+        found.append(f"{count(excluded, 'case')} could not be used: left out.")
     severe = int(data.checks["severity"].isin(["error", "warning"]).sum())
     if severe:
         found.append(f"The checks of the data found {count(severe, 'problem')}: see Data.")
     failed = sum(trial["status"] != "success" for trial in data.trials)
     if data.trials and failed >= _MANY_FAILED * len(data.trials):
-        found.append(f"{failed} of {len(data.trials)} trials ended without a result: see Search for the
-        reasons.")
-    found += [f"{title(name)} took no part: {without_paths(why)}" for name, why in data.families.items() if
-    why] found += [without_paths(str(note)) for note in data.run.get("notes") or ()]
+        found.append(
+            f"{failed} of {len(data.trials)} trials ended without a result: the reasons are in Search."
+        )
+    for name, why in data.families.items():
+        if why:
+            found.append(f"{title(name)} took no part: {without_paths(why)}")
+    found += [without_paths(str(note)) for note in data.run.get("notes") or ()]
     return [*found, *data.problems]
 
 
 def delivered_model(data: RunData) -> str | None:
-    """Return the name of the model that the run hands out: the ensemble, else the family best on inner folds."""
-    names = [model["name"] for model in data.models if model["kind"] == "ensemble"]
+    """Return the name of the model that is handed out: the ensemble, else the best family on inner folds."""
+    names = [str(model["name"]) for model in data.models if model["kind"] == "ensemble"]
+    if names:
+        return names[0]
     scored = [m for m in data.models if m["kind"] == "family" and m.get("inner_score") is not None]
     best = max(scored, key=lambda model: float(model["inner_score"]), default=None)
-    return str(names[0]) if names else str(best["name"]) if best else None
+    return None if best is None else str(best["name"])
+
+
+def verdict_label(verdict: Verdict) -> str:
+    """Return the short form of the verdict, for the badge beside its sentence."""
+    if verdict.figures is None:
+        return "not compared"
+    return {"better": "yes", "worse": "no, radiomics is better"}.get(str(verdict.kind), str(verdict.kind))
 
 
 def _model_fact(data: RunData, evaluation: pd.DataFrame, delivered: str | None) -> Fact:
-    members = next((m.get("members") or () for m in data.models if m["name"] == delivered), ()) what =
-    f"{title(delivered)} of {count(len(members), 'model')}" if members and delivered == "ensemble" else ""
-    what = (what or title(delivered)) + ", chosen without the test cases" if delivered else "" rows =
-    evaluation[evaluation["model"] == delivered] if not evaluation.empty else evaluation label =
-    f"{_auc_name(data.classes)} of the delivered model" if not rows.empty:
-        by_subset = {row.subset: row for row in rows.itertuples()}
-        row: Any = by_subset[TEST]
-        clean: Any = by_subset.get(CLEAN)
-        extra = (
-            f"; {bounds(clean.auc, clean.auc_lower, clean.auc_upper).text} on the {clean.n} clean cases"
-            if clean
-            else ""
-        )
-        return Fact(label=label, value=bounds(row.auc, row.auc_lower, row.auc_upper).text, note=what + extra)
-    best = max((float(t["score"]) for t in _full(data.trials)), default=None) inner = f"Best inner
-    {get_metric(data.metric).title} so far: {number(best)} (optimistic)" if best is not None else ""
-    return Fact(label=label, value="not measured", note="; ".join(part for part in (what, inner) if part))
+    label = f"{'AUC' if len(data.classes) == 2 else 'Macro AUC'} of the delivered model"
+    what = _described(data, delivered)
+    rows = [] if evaluation.empty else evaluation[evaluation["model"] == delivered].to_dict("records")
+    if not rows:
+        inner = _best_inner(data)
+        return Fact(label=label, value="not measured", note="; ".join(part for part in (what, inner) if part))
+    texts = {
+        row["subset"]: (bounds(row["auc"], row["auc_lower"], row["auc_upper"]).text, row["n"]) for row in rows
+    }
+    if CLEAN not in texts:
+        return Fact(label=label, value=texts[TEST][0], note=what)
+    on_all, n_all = texts[TEST]
+    on_clean, n_clean = texts[CLEAN]
+    return Fact(
+        label=label, value=on_clean, note=f"{what}; on the {n_clean} clean ones. On all {n_all}: {on_all}"
+    )
 
 
-def _full(trials: Sequence[Any]) -> list[Any]:
-    return [t for t in trials if t["scope"] == "final" and t.get("score") is not None and t["budget"] >= 1]
+def _described(data: RunData, delivered: str | None) -> str:
+    if delivered is None:
+        return ""
+    members: Sequence[Any] = next((m.get("members") or () for m in data.models if m["name"] == delivered), ())
+    size = f" of {count(len(members), 'model')}" if delivered == "ensemble" and members else ""
+    return f"{title(delivered)}{size}, chosen without the test cases"
 
 
-def _auc_name(classes: Sequence[str]) -> str:
-    return "AUC" if len(classes) == 2 else "Macro AUC"
+def _best_inner(data: RunData) -> str:
+    full = [
+        t for t in data.trials if t["scope"] == "final" and t.get("score") is not None and t["budget"] >= 1
+    ]
+    if not full:
+        return ""
+    best = max(float(trial["score"]) for trial in full)
+    return f"best inner {get_metric(data.metric).title} so far: {number(best)}, optimistic"
+
+
+def _test_fact(data: RunData, evaluation: pd.DataFrame) -> Fact:
+    row = evaluation.iloc[0]
+    folds = f" in {row['n_folds']} outer folds" if row["n_folds"] > 1 else ""
+    how = EVALUATIONS.get(data.evaluation, data.evaluation)
+    note = f"of {count(int(row['n_patients']), 'patient')}{folds}: {how}"
+    return Fact(label="Judged on", value=count(int(row["n"]), "case"), note=note)
+
+
+def _search_fact(data: RunData) -> Fact:
+    trials = [trial for trial in data.trials if trial["scope"] == "final"]
+    succeeded = sum(trial["status"] == "success" for trial in trials)
+    outer = len(data.trials) - len(trials)
+    more = f"; {outer} more in outer folds" if outer else ""
+    return Fact(label="Searched", value=count(len(trials), "trial"), note=f"{succeeded} with a result{more}")
+
+
+def _compute_fact(data: RunData) -> Fact:
+    run = data.run
+    cores = (run.get("hardware") or {}).get("cores")
+    notes = [f"of {duration(run['time_limit_s'])} allowed"] if run.get("time_limit_s") else []
+    notes += [f"on {count(cores, 'core')}"] if isinstance(cores, int) else []
+    notes += [f"device {run['device']}"] if run.get("device") else []
+    return Fact(label="Compute", value=duration(run.get("elapsed_s")), note=", ".join(notes))
 
 
 def _test_warnings(data: RunData) -> list[str]:
     if data.predictions is None:
         return []
-    first = data.predictions["model"].iloc[0]
-    cases = data.predictions[data.predictions["model"] == first].drop_duplicates("row")
-    found = []
+    cases = data.predictions.drop_duplicates(["fold", "row"])
     patients = cases.groupby("truth")["group"].nunique()
+    found = []
     for k, name in enumerate(data.classes):
         n = int(patients.get(k, 0))
         if n < _FEW_PATIENTS:
-            found.append(f"Only {count(n, 'test patient')} of class {name}: small differences can't be
-            shown.")
+            found.append(f"Only {count(n, 'test patient')} of class {name}: the intervals are wide.")
     unclean = int((cases["is_clean"] == 0).sum())
     if unclean:
         found.append(
-            f"{count(unclean, 'test case')} {'is' if unclean == 1 else 'are'} marked as not clean (a near-duplicate "
-            "in training, say): the figures on the clean cases are the honest ones."
+            f"{count(unclean, 'test case')} marked as not clean (near-duplicates of training cases, say): the "
+            "figures on the clean cases are the honest ones, and these alone compare the families."
         )
     return found
 
@@ -180,18 +203,10 @@ def _test_warnings(data: RunData) -> list[str]:
 def _baseline_warnings(evaluation: pd.DataFrame, delivered: str | None) -> list[str]:
     if evaluation.empty or delivered not in set(evaluation["model"]):
         return []
-    rows = evaluation[evaluation["subset"] == TEST].set_index("model")
-    lower = rows.loc[delivered, "auc_lower"]
+    rows = evaluation[evaluation["subset"] == TEST].to_dict("records")
+    lower = next(row["auc_lower"] for row in rows if row["model"] == delivered)
     return [
-        f"{title(str(name))} alone reaches an AUC of {number(auc)}, inside the interval of the delivered model."
-        for name, auc in rows["auc"].items()
-        if str(name).startswith("baseline") and auc >= lower
+        f"{title(row['model'])} reaches an AUC of {number(row['auc'])}, inside the interval of the delivered model."
+        for row in rows
+        if row["model"].startswith("baseline") and row["auc"] >= lower
     ]
-
-
-def verdict_label(verdict: Verdict) -> str:
-    """Return the short form of the verdict, for the badge beside its sentence."""
-    if verdict.figures is None:
-        return "not compared"
-    return {"better": "deep is better", "worse": "radiomics is better"}.get(str(verdict.kind),
-    str(verdict.kind))

@@ -36,7 +36,7 @@ def to_svg(figure: Figure, *, name: str, heading: str, description: str) -> Mark
     width = float(box[1].split()[2])
     opening = (
         '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" '
-        f'viewBox="{box[1]}" style="width:100%;max-width:{width * 4 / 3:.0f}px;height:auto" '
+        f'viewBox="{box[1]}" style="width:100%;max-width:{width * 1.7:.0f}px;height:auto" '
         f'role="img" aria-labelledby="{name}-title {name}-description">'
         f'<title id="{name}-title">{escape(heading)}</title>'
         f'<desc id="{name}-description">{escape(description)}</desc>'

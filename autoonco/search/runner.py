@@ -27,6 +27,8 @@ from autoonco.settings import Settings
 
 # So many proposals in a row that don't fit into the time left mean that nothing will.
 _GIVE_UP_AFTER = 30
+# Nothing is started in the last hundredth of the time.
+_LAST_START = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +153,7 @@ class Search:
     def _next(self, queue: deque[_Candidate]) -> _Candidate | None:
         limit = self._settings.max_trials
         n_trials = len(self._store.scope_trials(self._problem.scope)) + len(self._running)
-        if self._clock.remaining() <= 0 or self._exhausted or (limit is not None and n_trials >= limit):
+        if self._clock.remaining() <= _LAST_START * self._clock.limit_s or self._exhausted or (limit is not None and n_trials >= limit):
             return None
         if queue:
             return queue.popleft()

@@ -1,0 +1,120 @@
+"""What the run was given and what a rerun needs: data, findings, versions, settings, configs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pandas as pd
+
+from autoonco.data.fingerprint import Fingerprint
+from autoonco.evaluation.verdict import title
+from autoonco.metrics.scores import get_metric
+from autoonco.reporting.blocks import Cell, Section, Table, duration, listing, scrubbed, table
+from autoonco.reporting.read_run import RunData
+
+MOST_FINDINGS = 50
+_FLOW = {
+    "cases": "Usable cases",
+    "patients": "Patients",
+    "excluded": "Cases left out",
+    "train": "Training cases",
+    "test": "Test cases",
+}
+
+
+def data_section(data: RunData) -> Section:
+    """Return what is known of the data: counts, geometry, findings of the checks, families left out."""
+    blocks = []
+    if data.fingerprint is not None:
+        blocks += [_classes_block(data.fingerprint), _fingerprint_block(data.fingerprint)]
+    if data.run.get("n"):
+        flow = [(_FLOW.get(str(name), str(name)), n) for name, n in data.run["n"].items()]
+        blocks.append(table("flow", "Flow of cases", ["What", "Number"], flow))
+    if len(data.checks):
+        blocks.append(_checks_block(data.checks))
+    if data.families:
+        rows = [(title(name), "no" if why else "yes", why) for name, why in data.families.items()]
+        columns = ["Family", "Took part", "Why not"]
+        blocks.append(table("applicability", "Which families took part", columns, rows))
+    paragraphs = () if len(data.checks) else ("The checks of the data found nothing to report.",)
+    return Section(id="data", title="Data", paragraphs=paragraphs, blocks=tuple(blocks))
+
+
+def reproducibility_section(data: RunData) -> Section:
+    """Return what a rerun needs: command, seed, versions, settings, winning configs."""
+    run = data.run
+    command = " ".join(map(str, run["command"])) if run.get("command") else "called from Python"
+    facts = [
+        ("Started", run.get("started")),
+        ("Command", command),
+        ("Seed", run.get("seed")),
+        ("Score maximised", get_metric(data.metric).title),
+        ("Evaluation", data.evaluation),
+        ("Time limit", duration(run.get("time_limit_s"))),
+        ("Processes", run.get("n_jobs")),
+        ("Device", run.get("device")),
+        *((f"Hardware: {name}", value) for name, value in (run.get("hardware") or {}).items()),
+    ]
+    texts = [(name, None if value is None else str(value)) for name, value in facts]
+    blocks = [table("rerun", "What a rerun needs", ["What", "Value"], texts)]
+    versions = sorted((str(name), str(value)) for name, value in (run.get("versions") or {}).items())
+    if versions:
+        blocks.append(table("versions", "Versions", ["Package", "Version"], versions))
+    return Section(id="reproducibility", title="Reproducibility", blocks=tuple(blocks), folded=_folded(data))
+
+
+def _folded(data: RunData) -> dict[str, str]:
+    parts: dict[str, Any] = {"Settings": data.run["settings"]} if data.run.get("settings") else {}
+    for model in data.models:
+        if model.get("members"):
+            parts[f"Config: {title(model['name'])}"] = list(model["members"])
+    return {name: json.dumps(scrubbed(value), indent=2, ensure_ascii=False) for name, value in parts.items()}
+
+
+def _classes_block(found: Fingerprint) -> Table:
+    total = max(1, sum(found.class_counts))
+    rows = [
+        (name, n, Cell(text=f"{100 * n / total:.0f} %", number=n / total))
+        for name, n in zip(found.classes, found.class_counts, strict=True)
+    ]
+    return table("classes", "Training cases by class", ["Class", "Cases", "Share"], rows)
+
+
+def _fingerprint_block(found: Fingerprint) -> Table:
+    def axes(values: tuple[float, ...] | None) -> str | None:
+        return None if values is None else " × ".join(f"{value:.4g}" for value in values)
+
+    channels = [f"{name} ({found.intensity.get(name, 'unknown unit')})" for name in found.channels]
+    rows = [
+        ("Training cases, patients", f"{found.n_cases}, {found.n_patients}"),
+        ("Dimensions", f"{found.ndim}D, {'colour' if found.is_colour else 'grey'}"),
+        ("Channels and their unit", listing(channels)),
+        ("Median size in voxels", axes(found.shape)),
+        ("Median spacing in mm", axes(found.spacing_mm)),
+        ("Masks", "for every case" if found.has_mask else "not for every case"),
+        ("Median extent of the lesion in mm", axes(found.lesion_mm)),
+        ("Clinical columns", listing(found.clinical)),
+        ("Sites named", "yes" if found.has_site else "no"),
+    ]
+    return table("fingerprint", "Fingerprint of the training cases", ["Fact", "Value"], rows)
+
+
+def _checks_block(checks: pd.DataFrame) -> Table:
+    order = checks["severity"].map({"error": 0, "warning": 1, "note": 2}).fillna(3)
+    shown = checks.loc[order.sort_values(kind="stable").index].head(MOST_FINDINGS)
+    rows = [
+        (found["code"], found["severity"], _row_cell(found["row"]), found["message"], found["remedy"])
+        for found in shown.to_dict("records")
+    ]
+    columns = ["Code", "Severity", "Row", "Finding", "Remedy"]
+    more = f"The first {MOST_FINDINGS} of {len(checks)}; all are in tables/checks.csv."
+    return table(
+        "checks", "Findings of the checks", columns, rows, more if len(checks) > MOST_FINDINGS else ""
+    )
+
+
+def _row_cell(row: str) -> Cell:
+    if not row.replace(".", "", 1).isdigit():  # about the data set as a whole
+        return Cell(text=row or "–")
+    return Cell(text=f"{float(row):.0f}", number=float(row))

@@ -1,0 +1,134 @@
+"""The families on the test cases: figures, curves, and who differs from whom."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from autoonco.evaluation.tables import CLEAN, TEST
+from autoonco.evaluation.verdict import title
+from autoonco.metrics.scores import get_metric
+from autoonco.reporting import plots
+from autoonco.reporting.blocks import (
+    Picture,
+    Section,
+    Table,
+    bounds,
+    count,
+    listing,
+    number,
+    p_value,
+    picture,
+    table,
+)
+from autoonco.reporting.read_run import RunData
+
+_FIXED = {"model", "subset", "n", "n_patients", "n_folds", "method"}
+_HEADS = {
+    "auc": "AUC",
+    "balanced_accuracy": "Balanced accuracy",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "log_loss": "Log loss",
+    "brier": "Brier score",
+}
+
+
+def families_section(data: RunData, evaluation: pd.DataFrame, comparison: pd.DataFrame) -> Section:
+    """Return the section; `evaluation` and `comparison` are the tables of those names, maybe empty."""
+    if evaluation.empty:
+        text = "No test case has been predicted, so there is nothing to compare."
+        return Section(id="families", title="Families", paragraphs=(text,))
+    blocks = [_evaluation_block(data, evaluation), _forest(evaluation), _roc(data, evaluation)]
+    if not comparison.empty:
+        blocks.append(_comparison_block(comparison))
+    return Section(id="families", title="Families", blocks=tuple(blocks))
+
+
+def _evaluation_block(data: RunData, evaluation: pd.DataFrame) -> Table | Picture:
+    names = [str(c) for c in evaluation if c not in _FIXED and not str(c).endswith(("_lower", "_upper"))]
+    has_clean = bool((evaluation["subset"] == CLEAN).any())
+    rows = []
+    for _, row in evaluation.iterrows():
+        subset = ["all" if row["subset"] == TEST else "clean"] if has_clean else []
+        figures = [bounds(row[name], row[f"{name}_lower"], row[f"{name}_upper"]) for name in names]
+        rows.append([title(row["model"]), *subset, int(row["n"]), *figures])
+    heads = [_HEADS.get(name) or get_metric(name).title for name in names]
+    return table(
+        "evaluation",
+        "Figures on the test cases, with 95 % intervals",
+        ["Model", *(["Cases"] if has_clean else []), "n", *heads],
+        rows,
+        _note(data, evaluation),
+    )
+
+
+def _note(data: RunData, evaluation: pd.DataFrame) -> str:
+    if len(data.classes) == 2:
+        text = (
+            f"Positive class: {data.classes[1]}. Sensitivity, specificity and balanced accuracy are those of "
+            "the most probable class. "
+        )
+    else:
+        text = "The AUC is the mean over classes of one against the rest. "
+    text += f"Interval of the AUC: {listing(sorted(set(evaluation['method'])))}. "
+    if (evaluation["n_folds"] > 1).any():
+        return text + (
+            "Figures are means over the outer folds, intervals the corrected resampled t over folds: cases "
+            "pooled across folds were predicted by different models and may not be resampled as one sample."
+        )
+    return text + "Other intervals: bootstrap of patients (BCa)."
+
+
+def _forest(evaluation: pd.DataFrame) -> Table | Picture:
+    lines = [
+        f"{title(row['model'])}, {row['subset']}: "
+        f"{bounds(row['auc'], row['auc_lower'], row['auc_upper']).text}"
+        for row in evaluation.to_dict("records")
+    ]
+    clean = " Hollow: clean cases alone." if (evaluation["subset"] == CLEAN).any() else ""
+    return picture(
+        plots.forest(evaluation),
+        name="forest",
+        heading="AUC of each model on the test cases",
+        description="; ".join(lines) + ".",
+        caption=f"AUC of each model on the test cases, with 95 % intervals.{clean}",
+    )
+
+
+def _roc(data: RunData, evaluation: pd.DataFrame) -> Table | Picture:
+    assert data.predictions is not None  # else there were no table of figures
+    present = set(data.predictions["model"])
+    models = [m["name"] for m in data.models if m["kind"] != "baseline" and m["name"] in present]
+    models = models or sorted(present)
+    aucs = evaluation[evaluation["subset"] == TEST].set_index("model")["auc"]
+    said = "; ".join(f"{title(name)}: AUC {number(aucs[name])}" for name in models)
+    averaged = "" if len(data.classes) == 2 else ", mean over classes of one against the rest"
+    averaged += ", mean over outer folds" if data.predictions["fold"].nunique() > 1 else ""
+    positive = f" Positive class: {data.classes[1]}." if len(data.classes) == 2 else ""
+    return picture(
+        plots.roc(data.predictions, evaluation, models),
+        name="roc",
+        heading="ROC curves on the test cases",
+        description=f"Sensitivity against false positive rate. {said}.",
+        caption=f"ROC curves on all test cases{averaged}.{positive}",
+    )
+
+
+def _comparison_block(comparison: pd.DataFrame) -> Table | Picture:
+    rows = [
+        (
+            f"{title(row['first'])} − {title(row['second'])}",
+            bounds(row["difference"], row["lower"], row["upper"]),
+            *(p_value(row[name]) for name in ("p", "p_holm", "p_equivalent")),
+        )
+        for row in comparison.to_dict("records")
+    ]
+    margin = f"{comparison['margin'].iloc[0]:g}"
+    note = (
+        f"On {count(int(comparison['n'].max()), 'clean test case')}; "
+        f"{listing(sorted(set(comparison['method'])))}. p (Holm) is adjusted for "
+        f"{count(len(rows), 'pair')}. A small p of equivalence (two one-sided tests) shows that the AUCs lie "
+        f"within {margin} of each other; a large p of difference alone shows nothing."
+    )
+    columns = ["Pair", "AUC difference", "p", "p (Holm)", f"p of equivalence ± {margin}"]
+    return table("comparison", "Differences in AUC, with 95 % intervals", columns, rows, note)

@@ -1,0 +1,102 @@
+"""The fingerprint's measured units decide the settings; blocks share what doesn't differ."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from autoonco.data.fingerprint import Fingerprint, Intensity
+from autoonco.errors import AutoOncoError
+from autoonco.features.spec import Binning, ExtractionSpec, Kind, scale_unit_mm
+
+CONFIG = {
+    "log_filter": "multiscale",
+    "wavelet": "coif1",
+    "bin_width": 10,
+    "bin_count": 16,
+    "normalise": "zscore",
+}
+
+
+def fingerprint(spacing_mm=(1.0, 1.0), **intensity: Intensity) -> Fingerprint:
+    ndim = len(spacing_mm)
+    return Fingerprint(
+        n_cases=40,
+        n_patients=40,
+        classes=("a", "b"),
+        class_counts=(20, 20),
+        ndim=ndim,
+        channels=tuple(intensity),
+        is_colour=False,
+        has_mask=True,
+        clinical=(),
+        has_site=False,
+        spacing_mm=spacing_mm,
+        shape=(64,) * ndim,
+        lesion_mm=None,
+        lesion_voxels=100.0,
+        intensity=intensity,
+    )
+
+
+def test_units_decide_between_width_and_count():
+    units = {"ct": Intensity.HOUNSFIELD, "mr": Intensity.ARBITRARY, "us": Intensity.BYTE, "x": Intensity.UNIT}
+    spec = ExtractionSpec.from_config(CONFIG, fingerprint(**units))
+    by_name = {channel.name: channel for channel in spec.channels}
+    assert by_name["ct"].binning == Binning(kind="width", value=10)
+    assert not by_name["ct"].normalise
+    for name in ("mr", "us", "x"):
+        assert by_name[name].binning == Binning(kind="count", value=16)
+        assert by_name[name].normalise
+
+
+@pytest.mark.parametrize(
+    ("spacing", "unit"),
+    [((1.0, 1.0), 1.0), ((0.7, 0.7, 5.0), 1.0), ((0.004, 0.004), 0.004), ((50.0, 50.0), 50.0)],
+)
+def test_scales_are_pixels_where_no_scanner_has_that_spacing(spacing, unit):
+    assert scale_unit_mm(spacing) == unit
+    spec = ExtractionSpec.from_config(CONFIG, fingerprint(spacing, image=Intensity.BYTE))
+    assert spec.log_sigmas_mm == pytest.approx([unit, 2 * unit, 3 * unit])
+
+
+def test_json_round_trip_keeps_spec_and_key():
+    spec = ExtractionSpec.from_config(CONFIG, fingerprint(a=Intensity.HOUNSFIELD, b=Intensity.UNIT))
+    again = ExtractionSpec.from_json(json.loads(json.dumps(spec.to_json())))
+    assert again == spec
+    assert again.key == spec.key
+    assert [b.key for c in again.channels for b in again.blocks(c)] == [
+        b.key for c in spec.channels for b in spec.blocks(c)
+    ]
+
+
+def keys(**changes) -> dict[tuple[Kind, str, float | None], str]:
+    spec = ExtractionSpec.from_config(CONFIG | changes, fingerprint(image=Intensity.BYTE))
+    blocks = spec.blocks(spec.channels[0])
+    assert len({block.key for block in blocks}) == len(blocks)
+    return {(b.kind, b.filter.name, b.filter.sigma_mm): b.key for b in blocks}
+
+
+def differing(one: dict, other: dict) -> set[Kind]:
+    return {name[0] for name in one.keys() & other.keys() if one[name] != other[name]}
+
+
+def test_bin_settings_touch_textures_only():
+    assert differing(keys(), keys(bin_count=64)) == {Kind.TEXTURE}
+
+
+def test_normalisation_touches_first_order_only():
+    assert differing(keys(), keys(normalise="none")) == {Kind.FIRSTORDER}
+
+
+def test_filters_add_blocks_and_change_none():
+    plain = keys(log_filter="none", wavelet="none")
+    assert differing(plain, keys()) == set()
+    assert plain.keys() < keys(log_filter="fine", wavelet="none").keys() < keys().keys()
+
+
+@pytest.mark.parametrize(("kind", "value"), [("count", 1), ("count", 129), ("width", 0.0), ("width", -1.0)])
+def test_binning_out_of_range_is_refused(kind, value):
+    with pytest.raises(AutoOncoError, match="bin"):
+        Binning(kind=kind, value=value)

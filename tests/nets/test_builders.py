@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from autoonco.nets.builders import build_2d, build_3d
+from autoonco.nets.zoo import entry_of, networks
+
+
+@pytest.mark.parametrize("name", sorted(networks(2)))
+def test_pictures_give_logits(name: str) -> None:
+    network = build_2d(name, n_classes=5).eval()
+    assert network(torch.zeros(2, 3, 64, 64, dtype=torch.uint8)).shape == (2, 5)
+    assert len({id(parameter) for parameter in network.parameters()}) == len(list(network.parameters()))
+
+
+@pytest.mark.parametrize("name", sorted(networks(3)))
+@pytest.mark.parametrize(("size", "channels"), [(24, 1), (32, 2)])
+def test_volumes_give_logits(name: str, size: int, channels: int) -> None:
+    network = build_3d(name, n_classes=3, in_channels=channels, size=size).eval()
+    volumes = torch.zeros(2, channels, *(size,) * 3, dtype=torch.uint8)
+    assert network(volumes).shape == (2, 3)
+
+
+@pytest.mark.parametrize("name", sorted(networks(2)) + sorted(networks(3)))
+def test_parameters_are_as_the_zoo_says(name: str) -> None:
+    entry = entry_of(name)
+    if entry["dimensions"] == 2:
+        network = build_2d(name, n_classes=1000)
+    else:
+        network = build_3d(name, n_classes=2, in_channels=1, size=entry["input_size"])
+    assert sum(parameter.numel() for parameter in network.parameters()) == entry["parameters"]
+
+
+def test_stride_of_the_stem_shrinks_the_work() -> None:
+    shapes = []
+    for stride in (1, 2):
+        network = build_3d("monai_resnet10", n_classes=2, in_channels=1, size=24, stem_stride=stride).eval()
+        network.backbone.layer1.register_forward_hook(lambda *args: shapes.append(args[2].shape[-1]))
+        network(torch.zeros(1, 1, 24, 24, 24))
+    assert shapes == [12, 6]
+
+
+def test_random_weights_follow_the_seed_alone() -> None:
+    def weight(seed: int) -> torch.Tensor:
+        return build_3d("monai_vit_tiny", n_classes=2, in_channels=1, size=24, seed=seed).state_dict()[
+            "backbone.classification_head.weight"
+        ]
+
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    assert torch.equal(weight(1), weight(1))
+    assert not torch.equal(weight(1), weight(2))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_frozen_stages_do_not_move() -> None:
+    network = build_2d("tf_efficientnet_lite0", n_classes=2)
+    network.freeze_stages(3)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    network.train()
+    network(torch.rand(4, 3, 64, 64)).sum().backward()
+    optimizer.step()
+    moved = {key for key, value in network.state_dict().items() if not torch.equal(value, before[key])}
+    frozen = ("conv_stem", "bn1", "blocks.0", "blocks.1")
+    assert not {key for key in moved if key.removeprefix("backbone.").startswith(frozen)}
+    assert any(key.startswith("backbone.blocks.2") for key in moved)
+    assert "backbone.blocks.2.0.bn1.running_mean" in moved
+    assert "backbone.classifier.weight" in moved

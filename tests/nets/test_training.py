@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from autoonco.errors import DataError, TrainingDivergedError
+from autoonco.nets.augmentation import Augmentation
+from autoonco.nets.checkpoints import FILE, checkpoint_epoch
+from autoonco.nets.embeddings import forward
+from autoonco.nets.training import Recipe, batches, learning_rate, parameter_groups, train
+
+CALM = Augmentation(strength=0.3)
+
+
+class Tiny(nn.Module):
+    """Everything that a checkpoint has to keep: convolution, batch norm with its counters, dropout."""
+
+    def __init__(self, seed: int = 0, n_space: int = 2) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            conv, norm = (nn.Conv2d, nn.BatchNorm2d) if n_space == 2 else (nn.Conv3d, nn.BatchNorm3d)
+            self.features = nn.Sequential(conv(1, 8, 3), norm(8), nn.ReLU(), conv(8, 8, 3, 2), nn.ReLU())
+            self.drop, self.fc = nn.Dropout(0.3), nn.Linear(8, 2)
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        values = crops.float() / 255 if crops.dtype == torch.uint8 else crops
+        return self.fc(self.drop(self.features(values).flatten(2).mean(dim=2)))
+
+
+def stripes(n: int = 24, n_space: int = 2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Two classes: stripes along one axis or the other."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 2
+    wave = 200 * (np.arange(12) % 4 < 2)
+    one = np.broadcast_to(wave, (12,) * n_space)
+    crops = np.stack([one if label else np.moveaxis(one, -1, -2) for label in y])[:, None]
+    return np.clip(crops + rng.integers(0, 50, crops.shape), 0, 255).astype(np.uint8), y
+
+
+def run(
+    recipe: Recipe, until: int, *, seed: int = 0, n_space: int = 2, n: int = 24, **more: Any
+) -> nn.Module:
+    crops, y = stripes(n, n_space)
+    how: dict[str, Any] = {"n_classes": 2, "n_image_channels": 1, "seed": seed} | more
+    return train(Tiny(n_space=n_space), crops, y, recipe, until_epoch=until, **how)
+
+
+def distance(one: nn.Module, other: nn.Module) -> float:
+    states = one.state_dict(), other.state_dict()
+    return max(float((states[0][key].double() - states[1][key].double()).abs().max()) for key in states[0])
+
+
+@pytest.mark.parametrize("n_space", [2, 3])
+def test_learns_a_tiny_set_by_heart(n_space: int) -> None:
+    recipe = Recipe(epochs=30, learning_rate=0.02, batch_size=8, augmentation=Augmentation(strength=0.0))
+    network = run(recipe, 30, n_space=n_space)
+    crops, y = stripes(n_space=n_space)
+    assert (forward(network, crops, device="cpu", n_threads=1).argmax(axis=1) == y).mean() == 1
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("cut", [1, 3])
+def test_continued_equals_uninterrupted(tmp_path: Path, ema: float, cut: int) -> None:
+    recipe = Recipe(epochs=6, learning_rate=0.01, batch_size=7, ema=ema, augmentation=CALM)
+    expected = run(recipe, 5)
+    before = run(recipe, cut, checkpoint=tmp_path)
+    assert distance(before, expected) > 1e-3
+    torch.manual_seed(99)  # nothing outside may matter
+    assert distance(run(recipe, 5, checkpoint=tmp_path), expected) <= 1e-6
+
+
+def test_continuing_does_only_the_missing_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = Recipe(epochs=6, learning_rate=0.01, augmentation=CALM)
+    run(recipe, 4, checkpoint=tmp_path)
+    seen: list[int] = []
+    from autoonco.nets import training
+
+    original = training._Run.epoch
+    monkeypatch.setattr(
+        training._Run, "epoch", lambda self, *a, **k: (seen.append(k["epoch"]), original(self, *a, **k))
+    )
+    done = run(recipe, 6, checkpoint=tmp_path)
+    assert seen == [4, 5]
+    assert distance(run(recipe, 6, checkpoint=tmp_path), done) == 0
+    assert seen == [4, 5]
+
+
+def test_fewer_epochs_than_the_checkpoint_start_anew_and_leave_it(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=6, learning_rate=0.01, augmentation=CALM)
+    run(recipe, 4, checkpoint=tmp_path)
+    kept = (tmp_path / FILE).read_bytes()
+    assert distance(run(recipe, 2, checkpoint=tmp_path), run(recipe, 2)) == 0
+    assert (tmp_path / FILE).read_bytes() == kept
+
+
+@pytest.mark.parametrize("other", ["recipe", "seed", "data", "damaged"])
+def test_checkpoint_of_something_else_is_not_used(tmp_path: Path, other: str) -> None:
+    recipe = Recipe(epochs=4, learning_rate=0.01, augmentation=CALM)
+    run(recipe, 2, checkpoint=tmp_path)
+    changed: dict[str, Any] = {}
+    if other == "recipe":
+        recipe = Recipe(epochs=4, learning_rate=0.02, augmentation=CALM)
+    elif other == "seed":
+        changed["seed"] = 1
+    elif other == "data":
+        changed["n"] = 22
+    else:
+        (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes()[:500])
+    assert distance(run(recipe, 3, checkpoint=tmp_path, **changed), run(recipe, 3, **changed)) == 0
+
+
+def test_checkpoint_holds_tensors_and_plain_text_only(tmp_path: Path) -> None:
+    run(Recipe(epochs=2, learning_rate=0.01), 1, checkpoint=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert checkpoint_epoch(tmp_path, "another") == 0
+
+
+def test_same_seed_same_network_other_seed_another() -> None:
+    recipe = Recipe(epochs=2, learning_rate=0.01, augmentation=CALM)
+    assert distance(run(recipe, 2), run(recipe, 2)) == 0
+    assert distance(run(recipe, 2), run(recipe, 2, seed=1)) > 1e-4
+
+
+def test_training_leaves_the_random_state_and_threads_alone() -> None:
+    state, threads = torch.get_rng_state(), torch.get_num_threads()
+    run(Recipe(epochs=1, learning_rate=0.01), 1, n_threads=1)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert torch.get_num_threads() == threads
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.1, 0.3])
+def test_learning_rate_rises_then_falls_to_nearly_zero(warmup: float) -> None:
+    recipe = Recipe(epochs=1, learning_rate=0.5, warmup=warmup)
+    rates = [learning_rate(step, 100, recipe) for step in range(100)]
+    top = int(np.argmax(rates))
+    assert max(rates) == pytest.approx(0.5)
+    assert (np.diff(rates[: top + 1]) > 0).all()
+    assert (np.diff(rates[top + 1 :]) < 0).all()
+    assert 0 < rates[-1] < 0.005
+
+
+def test_a_cut_training_follows_the_schedule_of_the_full_one() -> None:
+    """Half a training of 8 epochs is not a training of 4: its learning rate is still high at its end."""
+    short = Recipe(epochs=4, learning_rate=0.01, augmentation=CALM)
+    long = Recipe(epochs=8, learning_rate=0.01, augmentation=CALM)
+    assert distance(run(long, 4), run(short, 4)) > 1e-4
+
+
+@pytest.mark.parametrize(("n", "size"), [(9, 8), (17, 8), (16, 8), (3, 2), (2, 32), (33, 32), (10, 3)])
+def test_every_case_once_and_never_a_batch_of_one(n: int, size: int) -> None:
+    parts = batches(n, size, torch.Generator().manual_seed(0))
+    assert sorted(torch.cat(parts).tolist()) == list(range(n))
+    assert min(map(len, parts)) >= 2
+
+
+def test_last_single_case_does_not_break_batch_norm() -> None:
+    run(Recipe(epochs=1, learning_rate=0.01, batch_size=8), 1, n=17)
+
+
+@pytest.mark.parametrize("until", [1, 3])
+def test_diverged_training_is_named(until: int) -> None:
+    with pytest.raises(TrainingDivergedError, match="learning rate below"):
+        run(Recipe(epochs=until, learning_rate=1e30, clip=1e30, augmentation=CALM), until)
+
+
+def test_one_case_is_refused() -> None:
+    with pytest.raises(DataError, match="at least 2"):
+        run(Recipe(epochs=1, learning_rate=0.01), 1, n=1)
+
+
+def test_class_weights_lift_the_rare_class() -> None:
+    """Pictures of pure noise: the weighted network calls the classes even, the plain one goes with the majority."""
+    rng = np.random.default_rng(0)
+    crops = rng.integers(0, 255, (60, 1, 12, 12)).astype(np.uint8)
+    y = (np.arange(60) < 6).astype(int)
+
+    def mean_probability(weighted: bool) -> float:
+        recipe = Recipe(
+            epochs=25, learning_rate=0.01, class_weights=weighted, augmentation=Augmentation(strength=0.0)
+        )
+        trained = train(Tiny(), crops, y, recipe, n_classes=2, n_image_channels=1, until_epoch=25, seed=0)
+        logits = torch.from_numpy(forward(trained, crops, device="cpu", n_threads=1))
+        return float(logits.softmax(dim=1)[:, 1].mean())
+
+    assert mean_probability(weighted=False) < 0.25
+    assert mean_probability(weighted=True) > 0.35
+
+
+def test_a_class_without_cases_has_no_weight() -> None:
+    crops, y = stripes()
+    network = Tiny()
+    network.fc = nn.Linear(8, 4)
+    recipe = Recipe(epochs=1, learning_rate=0.01)
+    trained = train(network, crops, y, recipe, n_classes=4, n_image_channels=1, until_epoch=1, seed=0)
+    assert all(torch.isfinite(value).all() for value in trained.state_dict().values())
+
+
+def test_averaged_network_lies_between_start_and_end() -> None:
+    plain, averaged = (
+        run(Recipe(epochs=6, learning_rate=0.02, ema=ema, augmentation=CALM), 6) for ema in (0.0, 0.9)
+    )
+    start, end, between = (net.fc.weight.detach() for net in (Tiny(), plain, averaged))
+    assert 0 < (between - start).norm() < (end - start).norm()
+    assert 0 < (between - end).norm() < (end - start).norm()
+
+
+def test_biases_and_norms_have_no_weight_decay() -> None:
+    groups = parameter_groups(Tiny(), Recipe(epochs=1, learning_rate=0.1, weight_decay=0.3))
+    for group in groups:
+        for parameter in group["params"]:
+            assert group["weight_decay"] == (0.3 if parameter.ndim > 1 else 0)
+
+
+def test_layer_decay_slows_early_layers() -> None:
+    from autoonco.nets.builders import build_2d
+
+    network = build_2d("tf_efficientnet_lite0", n_classes=2)
+    groups = parameter_groups(network, Recipe(epochs=1, learning_rate=0.1, layer_decay=0.8))
+    scale = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
+    backbone = network.backbone
+    ordered = [
+        backbone.conv_stem,
+        backbone.blocks[2][0].conv_pw,
+        backbone.blocks[6][0].conv_pw,
+        backbone.classifier,
+    ]
+    scales = [scale[id(module.weight)] for module in ordered]
+    assert scales == sorted(scales)
+    assert scales[0] < 0.1
+    assert scales[-1] == 1
+    assert len(scale) == len(list(network.parameters()))
+
+
+def test_inputs_are_not_changed() -> None:
+    crops, y = stripes()
+    kept = copy.deepcopy(crops)
+    train(
+        Tiny(),
+        crops,
+        y,
+        Recipe(epochs=1, learning_rate=0.1),
+        n_classes=2,
+        n_image_channels=1,
+        until_epoch=1,
+        seed=0,
+    )
+    assert (crops == kept).all()

@@ -1,0 +1,180 @@
+"""The space and the pipelines it describes: every hyperparameter counts, nothing leaks, equal seeds agree."""
+
+from __future__ import annotations
+
+import json
+import warnings
+
+import numpy as np
+import pytest
+from ConfigSpace import CategoricalHyperparameter, OrdinalHyperparameter
+from sklearn.datasets import make_classification
+
+from autoonco.errors import UnknownNameError
+from autoonco.resources import load_space
+from autoonco.tabular.learners import LEARNERS
+from autoonco.tabular.pipeline import build_pipeline, complete, tabular_space
+
+
+def table(n_classes: int, n_cases: int = 90):
+    X, y = make_classification(
+        n_cases, 30, n_informative=6, n_classes=n_classes, n_clusters_per_class=1, class_sep=2, random_state=1
+    )
+    X[::7, 3] = np.nan
+    X[:, 4] = np.nan
+    X[:, 5] = 1.0
+    return X, y
+
+
+def build(config, n_classes: int = 2, seed: int = 0):
+    return build_pipeline(config, n_features=30, n_classes=n_classes, n_train=90, seed=seed)
+
+
+def two_values(parameter) -> tuple:
+    if isinstance(parameter, CategoricalHyperparameter):
+        return parameter.choices[0], parameter.choices[1]
+    if isinstance(parameter, OrdinalHyperparameter):
+        return parameter.sequence[0], parameter.sequence[-1]
+    return parameter.lower, parameter.upper
+
+
+def settings(pipeline) -> dict:
+    return {name: repr(value) for name, value in pipeline.get_params().items()}
+
+
+def context_of(space, name: str) -> dict:
+    """The values of parents that make a hyperparameter active."""
+    found: dict = {}
+    for condition in space.parent_conditions_of[name]:
+        value = condition.values[0] if hasattr(condition, "values") else condition.value
+        found |= {condition.parent.name: value} | context_of(space, condition.parent.name)
+    return found
+
+
+ALL = [name for name in tabular_space() if name != "learner"]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_hyperparameter_changes_the_pipeline(name):
+    space = tabular_space()
+    base = context_of(space, name)
+    one, other = (complete(space, base | {name: value}) for value in two_values(space[name]))
+    assert name in one
+    assert settings(build(one)) != settings(build(other))
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_class_weights_reach_every_learner(learner):
+    found = [
+        build(complete(tabular_space(), {"learner": learner, "class_weight": weight})).get_params()
+        for weight in ("none", "balanced")
+    ]
+    weights = [{key: value for key, value in p.items() if key.endswith("class_weight")} for p in found]
+    assert set(weights[0].values()) == {None}
+    assert set(weights[1].values()) == {"balanced"}
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_balanced_weights_raise_the_rare_class(learner):
+    rng = np.random.default_rng(0)
+    y = np.r_[np.zeros(90, int), np.ones(20, int)]
+    X = rng.normal(size=(110, 4)) + 0.7 * y[:, None]
+    small = {"random_forest:min_samples_leaf": 8} if learner == "random_forest" else {}
+    means = []
+    for weight in ("none", "balanced"):
+        config = complete(tabular_space(), {"learner": learner, "class_weight": weight, **small})
+        fitted = build_pipeline(config, n_features=4, n_classes=2, n_train=110, seed=0).fit(X, y)
+        # Platt's sigmoid undoes weights in the probabilities of a support vector machine: look at its own score.
+        score = fitted[:-1].transform(X)
+        if learner == "svm":
+            machine = fitted["learner"].calibrated_classifiers_[0].estimator
+            means.append((machine.decision_function(score) > 0).mean())
+        else:
+            means.append(fitted.predict_proba(X)[:, 1].mean())
+    assert means[1] > means[0] + 0.02
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("seed", range(12))
+def test_sampled_configs_fit_and_repeat(n_classes, seed):
+    space = tabular_space()
+    space.seed(seed)
+    X, y = table(n_classes)
+    config = dict(space.sample_configuration()) | small(seed)
+    one, other = (build(config, n_classes, seed=5).fit(X, y) for _ in range(2))
+    found = one.predict_proba(X)
+    assert found.shape == (90, n_classes)
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_array_equal(found, other.predict_proba(X))
+
+
+def small(seed: int) -> dict:
+    """Few trees: the test is about the space, not about accuracy."""
+    return {"random_forest:n_estimators": 20, "xgboost:n_estimators": 20}
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_defaults_learn_without_deprecation_warnings(learner, n_classes):
+    X, y = table(n_classes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", FutureWarning)
+        warnings.simplefilter("error", DeprecationWarning)
+        fitted = build(complete(tabular_space(), {"learner": learner}), n_classes).fit(X[:60], y[:60])
+        assert fitted.score(X[60:], y[60:]) > 0.75
+
+
+@pytest.mark.parametrize("penalty", ["l1", "l2", "elasticnet"])
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_penalties_are_what_they_say(penalty, n_classes):
+    X, y = table(n_classes)
+    values = {"learner": "logistic_regression", "logistic_regression:penalty": penalty, "correlation": 1.0}
+    fitted = build(complete(tabular_space(), values | {"logistic_regression:C": 0.03}), n_classes).fit(X, y)
+    share_zero = (fitted["learner"].coef_ == 0).mean()
+    assert (share_zero > 0.3) == (penalty != "l2")
+
+
+def test_nothing_but_the_training_cases_is_learned():
+    X, y = table(2)
+    other = X.copy()
+    other[60:] = 1e6
+    for values in ({"selection": "pca"}, {"selection": "l1", "scale": "power"}, {"learner": "xgboost"}):
+        config = complete(tabular_space(), values)
+        one, two = (build(config).fit(data[:60], y[:60]) for data in (X, other))
+        np.testing.assert_array_equal(one.predict_proba(X[60:]), two.predict_proba(X[60:]))
+        row_by_row = np.vstack([one.predict_proba(row[None]) for row in X[60:70]])
+        np.testing.assert_allclose(one.predict_proba(X[60:70]), row_by_row, atol=1e-9)
+
+
+def test_space_of_some_learners_and_steps():
+    space = tabular_space(learners=["svm", "logistic_regression"], steps=["scale", "class_weight"])
+    assert {name.partition(":")[0] for name in space} == {
+        "learner", "scale", "class_weight", "svm", "logistic_regression",
+    }  # fmt: skip
+    assert "scale" in complete(space, {"learner": "logistic_regression"})
+    assert "scale" not in tabular_space(learners=["xgboost"])
+    assert "scale" not in complete(tabular_space(), {"learner": "random_forest"})
+
+
+def test_defaults_in_the_yaml_and_code_agree_on_the_learners():
+    for name in LEARNERS:
+        assert {key for key in tabular_space() if key.startswith(f"{name}:")} == {
+            f"{name}:{key}" for key in load_space(f"learner_{name}")
+        }
+
+
+def test_configs_are_plain_json():
+    config = complete(tabular_space(), {"learner": "xgboost", "selection": "anova"})
+    assert json.loads(json.dumps(config)) == config
+    assert {type(value) for value in config.values()} <= {str, int, float}
+
+
+def test_unknown_names_are_told():
+    with pytest.raises(UnknownNameError, match="svm"):
+        tabular_space(learners=["svn"])
+    with pytest.raises(UnknownNameError, match="impute"):
+        tabular_space(steps=["imputation"])
+    with pytest.raises(UnknownNameError, match="learner"):
+        complete(tabular_space(), {"learners": "svm"})
+    with pytest.raises(UnknownNameError, match="xgboost"):
+        build({"learner": "xgbost"})
