@@ -194,7 +194,10 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         DataError
             If a case can't be read or lacks what the model needs, such as a mask.
         """
-        return self._fitted().predict_proba(as_cases(X))
+        return self._fitted().predict_proba(self._cases(X))
+
+    def _cases(self, X: Unlabelled) -> tuple[Case, ...]:
+        return as_cases(X, clinical=self._fitted().fingerprint.clinical)
 
     def predict(self, X: Unlabelled) -> NDArray[Any]:
         """Return the most probable class of each case ``(n_cases,)``."""
@@ -216,7 +219,7 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
         A case that can't be predicted has the status ``"error"`` and the reason; the others are not lost.
         """
-        cases = as_cases(X)
+        cases = self._cases(X)
         try:
             outcomes: list[NDArray[Any] | str] = list(self._fitted().predict_proba(cases))
         except DataError:

@@ -2,7 +2,7 @@
 // Makes the tables sortable. Without this script every table is still readable.
 document.querySelectorAll("table").forEach((table) => {
   const body = table.tBodies[0];
-  if (body.rows.length < 2) return;
+  if (body.rows.length < 2 || !body.querySelector("[data-value]")) return;
   const heads = Array.from(table.tHead.rows[0].cells);
   const original = Array.from(body.rows);
   const value = (row, k) => {

@@ -96,8 +96,10 @@ def imports(tree: ast.AST, *, at_import_time: bool = True) -> Iterator[Import]:
             "import_module",
             "__import__",
         ):
-            names = [arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant)]
-        yield from (Import(target=name, line=node.lineno, at_import_time=at_import_time) for name in names)
+            constants = [arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant)]
+            names = [value for value in constants if isinstance(value, str)]
+        line = getattr(node, "lineno", 0)
+        yield from (Import(target=name, line=line, at_import_time=at_import_time) for name in names)
         later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or (
             isinstance(node, ast.If) and is_type_checking(node)
         )

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoonco.data.case import Case
+from autoonco.errors import TrainingDivergedError
 from autoonco.families.contract import Config, Fidelity, FitContext, ModelState, Runtime
 from autoonco.nets.inputs import InputSpec, crops
 
@@ -128,6 +129,10 @@ class TrainedNetwork:
 
         inputs = crops(cases, self.spec, self.runtime.artefacts)
         logits = forward(self.network, inputs, device=self.runtime.device, n_threads=self.runtime.n_threads)
+        if not np.isfinite(logits).all():
+            raise TrainingDivergedError(
+                "The trained network gives no finite number; its learning rate was too high."
+            )
         odds = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
         return np.asarray(odds / odds.sum(axis=1, keepdims=True))
 

@@ -192,13 +192,10 @@ class Radiomics:
         """
         from autoonco.tabular.serialise import from_parts
 
-        pipeline = from_parts(state.parts["pipeline"])
-        if "n_jobs" in pipeline["learner"].get_params():
-            pipeline["learner"].set_params(n_jobs=runtime.n_threads)
         return RadiomicsModel(
             spec=ExtractionSpec.from_json(state.meta["spec"]),
             names=state.meta["names"],
-            pipeline=pipeline,
+            pipeline=from_parts(state.parts["pipeline"]),
             n_classes=state.meta["n_classes"],
             backend=state.meta["backend"],
             runtime=runtime,

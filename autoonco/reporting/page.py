@@ -62,9 +62,8 @@ def make_tables(data: RunData) -> dict[str, pd.DataFrame]:
     """Return the tables of a run by name: evaluation, comparison, leaderboard, checks; empty ones left out."""
     tables = {"leaderboard": leaderboard_table(data.trials), "checks": data.checks}
     if data.predictions is not None:
-        seed = int(data.run.get("seed") or 0)
-        tables["evaluation"] = evaluation_table(data.predictions, data.classes, data.metric, seed=seed)
-        tables["comparison"] = comparison_table(data.predictions, data.models, seed=seed)
+        tables["evaluation"] = evaluation_table(data.predictions, data.classes, data.metric)
+        tables["comparison"] = comparison_table(data.predictions, data.models)
     return {name: found for name, found in tables.items() if not found.empty}
 
 
@@ -83,7 +82,7 @@ def render(data: RunData, tables: dict[str, pd.DataFrame], content: list[Section
     """Return the page as HTML; every text of the run is escaped."""
     evaluation = tables.get("evaluation", pd.DataFrame())
     delivered = summary.delivered_model(data)
-    found = verdict(data.predictions, data.models, data.families, seed=int(data.run.get("seed") or 0))
+    found = verdict(data.predictions, data.models, data.families)
     script = _resource("sort.js")
     return (
         _environment()

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
+import numpy as np
+from joblib import parallel_config
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
@@ -20,6 +22,15 @@ NEED_SCALING = ("logistic_regression", "svm")
 """Learners that depend on the columns' scales; trees don't."""
 MAX_SVM_STEPS = 200_000
 """A support vector machine with a large C on classes that overlap would otherwise not end."""
+
+
+class OrderedForest(RandomForestClassifier):  # type: ignore[misc]
+    """A random forest that sums its trees in order: scikit-learn's sums differ by which thread is done first."""
+
+    def predict_proba(self, X: NDArray[Any]) -> NDArray[Any]:
+        """Return probabilities ``(n_cases, n_classes)``, equal to the last bit on every call."""
+        with parallel_config(backend="sequential"):
+            return np.asarray(super().predict_proba(X))
 
 
 class WeightedXGBClassifier(XGBClassifier):  # type: ignore[misc]
@@ -90,7 +101,7 @@ def _svm(own: Mapping[str, Any], *, class_weight: str | None, seed: int, **_: An
 def _random_forest(
     own: Mapping[str, Any], *, class_weight: str | None, seed: int, n_threads: int, **_: Any
 ) -> BaseEstimator:
-    return RandomForestClassifier(**own, class_weight=class_weight, random_state=seed, n_jobs=n_threads)
+    return OrderedForest(**own, class_weight=class_weight, random_state=seed, n_jobs=n_threads)
 
 
 def _xgboost(

@@ -10,6 +10,7 @@ from sklearn.pipeline import Pipeline
 from autoonco.errors import UnsafeBundleError
 
 TRUSTED = (
+    "autoonco.tabular.learners.OrderedForest",
     "autoonco.tabular.learners.WeightedXGBClassifier",
     "autoonco.tabular.steps.CorrelationFilter",
     "autoonco.tabular.steps.TopShare",

@@ -154,7 +154,9 @@ def test_processes_give_what_one_process_gives(tmp_path, cache, monkeypatch):
     assert len(list(cache.folder.rglob("*.safetensors"))) == 5 * 4
 
 
-@pytest.mark.parametrize(("fault", "message"), [("no mask", "mask"), ("empty", "empty"), ("3D", "3D, expected 2D")])
+@pytest.mark.parametrize(
+    ("fault", "message"), [("no mask", "mask"), ("empty", "empty"), ("3D", "3D, expected 2D")]
+)
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_unusable_cases_are_named_by_row(cases, cache, tmp_path, monkeypatch, fault, message, n_threads):
     monkeypatch.setattr(blocks, "_WORKER_START_CASES", 1)
@@ -165,7 +167,11 @@ def test_unusable_cases_are_named_by_row(cases, cache, tmp_path, monkeypatch, fa
         empty = tmp_path / "empty.nii.gz"
         sitk.WriteImage(sitk.GetImageFromArray(np.zeros((24, 24), np.uint8)), empty)
         bad = Case(
-            case="c7", patient="p7", images=bad.images, masks={} if fault == "no mask" else {"mask": empty}, row=7
+            case="c7",
+            patient="p7",
+            images=bad.images,
+            masks={} if fault == "no mask" else {"mask": empty},
+            row=7,
         )
     with pytest.raises(DataError, match=rf"row 7.*{message}"):
         extract_table([*cases, bad], spec(), artefacts=cache, n_threads=n_threads)

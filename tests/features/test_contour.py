@@ -90,7 +90,13 @@ def test_axes_of_a_volume():
 
 def test_lobes_lower_solidity_and_raise_roughness():
     depths = [numbers(star(8, depth)) for depth in (0.0, 0.05, 0.1, 0.2)]
-    for name, sign in (("Solidity", -1), ("Roughness1", 1), ("Roughness2", 1), ("Spikes2", -1), ("RadialCV", 1)):
+    for name, sign in (
+        ("Solidity", -1),
+        ("Roughness1", 1),
+        ("Roughness2", 1),
+        ("Spikes2", -1),
+        ("RadialCV", 1),
+    ):
         series = [sign * found[name] for found in depths]
         assert series == sorted(series), name
         assert series[-1] > series[0] + 0.02, name

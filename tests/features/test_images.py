@@ -54,7 +54,9 @@ def test_wavelet_of_a_crop_is_pyradiomics_wavelet_of_the_image_at_every_border(s
         one = roi(shape, corner, (6,) * len(shape), (1.0,) * len(shape))
         found = responses(one, item)
         image, mask = itk(one)
-        whole = {name: sitk.GetArrayFromImage(band) for band, name, _ in operations.getWaveletImage(image, mask)}
+        whole = {
+            name: sitk.GetArrayFromImage(band) for band, name, _ in operations.getWaveletImage(image, mask)
+        }
         assert list(found) == list(response_names(item, len(shape)))
         assert set(found) == set(whole)
         for name, values in found.items():

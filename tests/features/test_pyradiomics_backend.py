@@ -36,7 +36,9 @@ def features(roi: Roi, binning: Binning, *, normalise: bool = False, **filters) 
     return dict(zip(names, values.tolist(), strict=True))
 
 
-def plain_pyradiomics(scan: Scan, binning: Binning, *, sigmas=(), wavelet=False, **settings) -> dict[str, float]:
+def plain_pyradiomics(
+    scan: Scan, binning: Binning, *, sigmas=(), wavelet=False, **settings
+) -> dict[str, float]:
     """The package's own extractor on the whole image."""
     from radiomics.featureextractor import RadiomicsFeatureExtractor
 
@@ -99,7 +101,9 @@ def test_pictures_match_pyradiomics_and_its_one_slice_volumes(seed, binning):
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_filters_match_pyradiomics(ndim):
     scan = phantom(ndim, 5, side=24)
-    doubled = Scan(image=sitk.Cast(scan.image, sitk.sitkFloat64), mask=scan.mask)  # its wavelet works in float32
+    doubled = Scan(
+        image=sitk.Cast(scan.image, sitk.sitkFloat64), mask=scan.mask
+    )  # its wavelet works in float32
     found = features(roi_of(scan), COUNT, log_sigmas_mm=(1.0,), wavelet="coif1")
     expected = plain_pyradiomics(doubled, COUNT, sigmas=(1.0,), wavelet=True)
     assert found.keys() >= expected.keys()
@@ -178,7 +182,17 @@ def lesion_of(name: str, ndim: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("ndim", [2, 3])
 @pytest.mark.parametrize(
     "name",
-    ["one voxel", "two voxels", "two parts", "a line", "corner", "constant", "nan", "infinite", "far below 0"],
+    [
+        "one voxel",
+        "two voxels",
+        "two parts",
+        "a line",
+        "corner",
+        "constant",
+        "nan",
+        "infinite",
+        "far below 0",
+    ],
 )
 def test_odd_lesions_give_numbers_or_nan(name, ndim, capfd):
     image, mask = lesion_of(name, ndim)

@@ -167,7 +167,7 @@ def test_last_single_case_does_not_break_batch_norm() -> None:
 @pytest.mark.parametrize("until", [1, 3])
 def test_diverged_training_is_named(until: int) -> None:
     with pytest.raises(TrainingDivergedError, match="learning rate below"):
-        run(Recipe(epochs=until, learning_rate=1e30, clip=1e30, augmentation=CALM), until)
+        run(Recipe(epochs=until, learning_rate=1e30, clip=1e30, batch_size=8, augmentation=CALM), until)
 
 
 def test_one_case_is_refused() -> None:

@@ -53,7 +53,13 @@ def write_run(
     _write_json(folder / "run.json", run_json(status, evaluation, families, n_test))
     _write_json(folder / "fingerprint.json", fingerprint_json(classes, ndim))
     checks = [
-        ("DATA003", "warning", 17.0, f"the mask touches the border of the image ({note})", "look at the mask"),
+        (
+            "DATA003",
+            "warning",
+            17.0,
+            f"the mask touches the border of the image ({note})",
+            "look at the mask",
+        ),
         ("DATA008", "note", None, "two images are equal byte by byte", "remove one of them"),
         ("DATA001", "error", 4.0, f"can't read '{PLANTED}'", "replace the file"),
     ]
@@ -62,7 +68,9 @@ def write_run(
     )
     trials = [trial_json(i, n_trials, present, note, rng) for i in range(n_trials)]
     lines = [json.dumps({"event": "fold", "scope": "final", "name": "x", "seconds": 1.0, "elapsed_s": 1.0})]
-    (folder / "journal.jsonl").write_text("\n".join([*lines, *map(json.dumps, trials)]) + "\n", encoding="utf-8")
+    (folder / "journal.jsonl").write_text(
+        "\n".join([*lines, *map(json.dumps, trials)]) + "\n", encoding="utf-8"
+    )
     if status == "finished":
         _write_json(folder / "evaluation" / "models.json", models_json(present, evaluation))
         if evaluation != "none":
@@ -116,12 +124,23 @@ def fingerprint_json(classes: Sequence[str], ndim: int) -> dict[str, Any]:
 def trial_json(i: int, n: int, families: Sequence[str], note: str, rng: Any) -> dict[str, Any]:
     family = families[i % len(families)]
     budget = (1 / 9, 1 / 3, 1.0)[int(rng.integers(3))]
-    status = str(rng.choice(["success", "failed", "timeout", "memory", "skipped"], p=[0.84, 0.06, 0.05, 0.03, 0.02]))
+    status = str(
+        rng.choice(["success", "failed", "timeout", "memory", "skipped"], p=[0.84, 0.06, 0.05, 0.03, 0.02])
+    )
     ceiling = {"radiomics": 0.90, "pretrained2d": 0.93, "volumetric3d": 0.86}[family]
     score = float(ceiling - rng.gamma(1.5, 0.03) - 0.05 * (budget < 1)) if status == "success" else None
-    config: dict[str, Any] = {"learner": "svm", "selection": "mutual_information", "C": float(rng.lognormal())}
+    config: dict[str, Any] = {
+        "learner": "svm",
+        "selection": "mutual_information",
+        "C": float(rng.lognormal()),
+    }
     if family != "radiomics":
-        config = {"network": "tf_efficientnet_lite0", "training": "frozen", "learning_rate": 3e-4, "mixup": False}
+        config = {
+            "network": "tf_efficientnet_lite0",
+            "training": "frozen",
+            "learning_rate": 3e-4,
+            "mixup": False,
+        }
     return {
         "event": "trial",
         "scope": "final",
@@ -143,7 +162,12 @@ def trial_json(i: int, n: int, families: Sequence[str], note: str, rng: Any) -> 
 
 def models_json(families: Sequence[str], evaluation: str) -> list[dict[str, Any]]:
     members = [
-        {"family": name, "config": {"learner": "svm", "C": 0.7}, "weight": 1 / len(families), "inner_score": 0.9}
+        {
+            "family": name,
+            "config": {"learner": "svm", "C": 0.7},
+            "weight": 1 / len(families),
+            "inner_score": 0.9,
+        }
         for name in families
     ]
     scores = {"radiomics": 0.895, "pretrained2d": 0.93, "volumetric3d": 0.86}
@@ -164,7 +188,13 @@ def _model(name: str, kind: str, score: float | None, members: list[dict[str, An
 
 
 def predictions_table(families: Sequence[str], k: int, n: int, n_folds: int, rng: Any) -> pd.DataFrame:
-    skill = {"ensemble": 2.2, "pretrained2d": 2.0, "radiomics": 1.5, "volumetric3d": 1.2, "baseline: lesion size": 0.9}
+    skill = {
+        "ensemble": 2.2,
+        "pretrained2d": 2.0,
+        "radiomics": 1.5,
+        "volumetric3d": 1.2,
+        "baseline: lesion size": 0.9,
+    }
     names = ["ensemble", *families, "baseline: lesion size"]
     truth = np.arange(n) % k
     shared = rng.normal(size=(n, k))

@@ -120,7 +120,9 @@ def test_defaults_learn_without_deprecation_warnings(learner, n_classes):
     with warnings.catch_warnings():
         warnings.simplefilter("error", FutureWarning)
         warnings.simplefilter("error", DeprecationWarning)
-        fitted = build(complete(tabular_space(), {"learner": learner}), n_classes).fit(X[:60], y[:60])
+        config = complete(tabular_space(), {"learner": learner})
+        pipeline = build_pipeline(config, n_features=30, n_classes=n_classes, n_train=60, seed=0)
+        fitted = pipeline.fit(X[:60], y[:60])
         assert fitted.score(X[60:], y[60:]) > 0.75
 
 
@@ -144,6 +146,17 @@ def test_nothing_but_the_training_cases_is_learned():
         np.testing.assert_array_equal(one.predict_proba(X[60:]), two.predict_proba(X[60:]))
         row_by_row = np.vstack([one.predict_proba(row[None]) for row in X[60:70]])
         np.testing.assert_allclose(one.predict_proba(X[60:70]), row_by_row, atol=1e-9)
+
+
+def test_threads_change_no_bit_of_a_forest():
+    X, y = table(2)
+    config = complete(tabular_space(), {"learner": "random_forest"}) | {"random_forest:n_estimators": 60}
+    one, two = (
+        build_pipeline(config, n_features=30, n_classes=2, n_train=90, seed=0, n_threads=n).fit(X, y)
+        for n in (1, 2)
+    )
+    for _ in range(5):
+        np.testing.assert_array_equal(two.predict_proba(X), one.predict_proba(X))
 
 
 def test_space_of_some_learners_and_steps():

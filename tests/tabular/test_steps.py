@@ -26,7 +26,9 @@ def test_correlation_filter_against_a_loop(seed, threshold):
     X = rng.normal(size=(30, 6)) @ rng.normal(size=(6, 25)) * 10 ** rng.uniform(-9, 9, 25)
     found = CorrelationFilter(threshold=threshold).fit(X)
     assert list(found.get_support(indices=True)) == brute_force(X, threshold)
-    left = np.abs(np.corrcoef(found.transform(X), rowvar=False)) if found.get_support().sum() > 1 else np.eye(1)
+    left = (
+        np.abs(np.corrcoef(found.transform(X), rowvar=False)) if found.get_support().sum() > 1 else np.eye(1)
+    )
     assert (left - np.eye(len(left))).max() <= threshold + 1e-9
 
 
@@ -39,7 +41,14 @@ def test_correlation_filter_keeps_columns_without_variance_and_a_threshold_of_1_
 @pytest.fixture(scope="module")
 def table():
     return make_classification(
-        120, 40, n_informative=4, n_redundant=0, n_clusters_per_class=1, shuffle=False, class_sep=2, random_state=0
+        120,
+        40,
+        n_informative=4,
+        n_redundant=0,
+        n_clusters_per_class=1,
+        shuffle=False,
+        class_sep=2,
+        random_state=0,
     )
 
 
@@ -77,7 +86,9 @@ def test_equal_seeds_select_equally(table, score):
 
 def test_a_perfect_column_is_the_best_by_anova():
     y = np.tile([0, 1], 10)
-    X = np.column_stack([np.random.default_rng(0).normal(size=20), y, np.random.default_rng(1).normal(size=20)])
+    X = np.column_stack(
+        [np.random.default_rng(0).normal(size=20), y, np.random.default_rng(1).normal(size=20)]
+    )
     assert TopShare(score="anova", share=0.3).fit(X, y).get_support().tolist() == [False, True, False]
 
 
@@ -94,7 +105,13 @@ def names(config, **more) -> list[str]:
 
 def test_absent_hyperparameters_leave_steps_out():
     assert names({}) == ["variance"]
-    full = {"impute": "mean", "scale": "zscore", "correlation": 0.9, "selection": "anova", "selection_share": 0.2}
+    full = {
+        "impute": "mean",
+        "scale": "zscore",
+        "correlation": 0.9,
+        "selection": "anova",
+        "selection_share": 0.2,
+    }
     assert names(full) == ["impute", "variance", "scale", "correlation", "select"]
     assert names(full | {"selection": "none"})[-1] == "correlation"
     assert "correlation" not in names(full, n_features=5001)
@@ -102,4 +119,8 @@ def test_absent_hyperparameters_leave_steps_out():
 
 def test_components_are_of_scaled_columns():
     assert names({"selection": "pca", "pca_variance": 0.9}) == ["variance", "standardise", "select"]
-    assert names({"scale": "power", "selection": "pca", "pca_variance": 0.9}) == ["variance", "scale", "select"]
+    assert names({"scale": "power", "selection": "pca", "pca_variance": 0.9}) == [
+        "variance",
+        "scale",
+        "select",
+    ]

@@ -1,0 +1,216 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import log_loss, recall_score, roc_auc_score
+
+from autoonco.errors import DataError, UnknownNameError
+from autoonco.evaluation.tables import (
+    comparison_table,
+    evaluation_table,
+    leaderboard_table,
+    read_predictions,
+)
+from autoonco.metrics.comparison import compare_auc
+from autoonco.metrics.intervals import auc_interval, resampled_t_interval
+
+MODELS = [
+    {"name": "ensemble", "kind": "ensemble"},
+    {"name": "radiomics", "kind": "family"},
+    {"name": "pretrained2d", "kind": "family"},
+    {"name": "baseline: lesion size", "kind": "baseline"},
+]
+
+
+def predictions(*, k: int = 2, n: int = 120, folds: int = 1, unclean: int = 0, seed: int = 0) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    truth = np.arange(n) % k
+    frames = []
+    for model, skill in zip(MODELS, (1.6, 1.0, 1.4, 0.5), strict=True):
+        logits = skill * np.eye(k)[truth] + rng.normal(size=(n, k))
+        proba = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        fixed = {
+            "fold": np.arange(n) * folds // n,
+            "row": np.arange(n) + 1,
+            "group": np.arange(n) // 2,
+            "truth": truth,
+            "is_clean": (np.arange(n) >= unclean).astype(int),
+            "model": model["name"],
+        }
+        frames.append(pd.DataFrame(fixed | {f"p_{j}": proba[:, j] for j in range(k)}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def of(table: pd.DataFrame, model: str) -> pd.DataFrame:
+    return table[table["model"] == model]
+
+
+def row(table: pd.DataFrame, model: str, subset: str = "test") -> Any:
+    return of(table[table["subset"] == subset], model).iloc[0]
+
+
+def test_figures_are_those_of_scikit_learn_and_the_last_class_is_positive() -> None:
+    table = predictions()
+    found = row(evaluation_table(table, ["benign", "malignant"]), "radiomics")
+    own = of(table, "radiomics")
+    y, p, called = own["truth"], own["p_1"], (own["p_1"] > 0.5).astype(int)
+    assert found["auc"] == pytest.approx(roc_auc_score(y, p))
+    assert found["sensitivity"] == pytest.approx(recall_score(y, called))
+    assert found["specificity"] == pytest.approx(recall_score(y, called, pos_label=0))
+    assert found["balanced_accuracy"] == pytest.approx((found["sensitivity"] + found["specificity"]) / 2)
+    assert found["log_loss"] == pytest.approx(log_loss(y, p))
+    assert (found["n"], found["n_patients"], found["n_folds"]) == (120, 60, 1)
+    interval = auc_interval(y, own[["p_0", "p_1"]], own["group"])
+    assert (found["auc_lower"], found["auc_upper"]) == (interval.lower, interval.upper)
+
+
+@pytest.mark.parametrize("k", [2, 3])
+@pytest.mark.parametrize("folds", [1, 4])
+def test_every_figure_has_bounds_around_it(k: int, folds: int) -> None:
+    table = evaluation_table(predictions(k=k, folds=folds), [f"class {j}" for j in range(k)])
+    names = [name.removesuffix("_lower") for name in table if name.endswith("_lower")]
+    assert ("sensitivity" in names) == (k == 2)
+    assert {"auc", "balanced_accuracy", "log_loss"} <= set(names)
+    for name in names:
+        assert (table[f"{name}_lower"] < table[name]).all()
+        assert (table[f"{name}_upper"] > table[name]).all()
+        assert (table[f"{name}_lower"] >= 0).all()
+        assert name == "log_loss" or (table[f"{name}_upper"] <= 1).all()
+
+
+def test_the_metric_of_the_search_is_shown_too() -> None:
+    table = evaluation_table(predictions(), ["a", "b"], "mcc")
+    assert (table["mcc_lower"] < table["mcc"]).all()
+    assert "mcc" not in evaluation_table(predictions(), ["a", "b"], "log_loss")
+    with pytest.raises(UnknownNameError, match="metric"):
+        evaluation_table(predictions(), ["a", "b"], "auc")
+
+
+def test_clean_rows_are_those_of_the_clean_cases() -> None:
+    table = predictions(unclean=30)
+    found = evaluation_table(table, ["a", "b"])
+    alone = evaluation_table(table[table["is_clean"] == 1], ["a", "b"])
+    assert len(found) == 8
+    assert len(alone) == 4
+    for model in found["model"].unique():
+        clean, expected = row(found, model, "test, clean"), row(alone, model)
+        assert clean["n"] == 90
+        same = [name for name in found if name not in ("model", "subset")]
+        assert clean[same].to_dict() == expected[same].to_dict()
+        assert clean["auc"] != row(found, model)["auc"]
+
+
+def test_baselines_stand_last() -> None:
+    table = predictions().iloc[::-1]
+    assert list(evaluation_table(table, ["a", "b"])["model"])[-1] == "baseline: lesion size"
+
+
+def test_outer_folds_are_averaged_and_not_pooled() -> None:
+    table = predictions(folds=5)
+    found = row(evaluation_table(table, ["a", "b"]), "radiomics")
+    aucs = [roc_auc_score(f["truth"], f["p_1"]) for _, f in of(table, "radiomics").groupby("fold")]
+    interval = resampled_t_interval(aucs, 1 / 4)
+    assert found["auc"] == pytest.approx(np.mean(aucs))
+    assert (found["auc_lower"], found["auc_upper"]) == pytest.approx((interval.lower, interval.upper))
+    assert found["n_folds"] == 5
+
+
+def test_a_subset_of_one_class_is_undefined_and_nothing_breaks() -> None:
+    table = predictions(n=20)
+    table["is_clean"] = (table["truth"] == 1).astype(int)
+    found = row(evaluation_table(table, ["a", "b"]), "radiomics", "test, clean")
+    assert np.isnan(found["auc"])
+    assert np.isfinite(found["log_loss"])
+    assert comparison_table(table, MODELS).empty
+
+
+def test_comparison_has_every_pair_once_and_no_baseline() -> None:
+    table = predictions()
+    found = comparison_table(table, MODELS)
+    pairs = list(zip(found["first"], found["second"], strict=True))
+    assert pairs == [("ensemble", "radiomics"), ("ensemble", "pretrained2d"), ("radiomics", "pretrained2d")]
+    one, two = (of(table, name) for name in ("ensemble", "radiomics"))
+    expected = compare_auc(one["truth"], one[["p_0", "p_1"]], two[["p_0", "p_1"]].to_numpy(), one["group"])
+    assert found.loc[0, "difference"] == pytest.approx(expected.difference)
+    assert found.loc[0, "p"] == pytest.approx(expected.p)
+    assert (found["p_holm"] >= found["p"]).all()
+    assert found["p_holm"].max() <= 1
+
+
+def test_comparison_pairs_cases_whatever_their_order() -> None:
+    table = predictions()
+    shuffled = table.sample(frac=1, random_state=1)
+    pd.testing.assert_frame_equal(comparison_table(table, MODELS), comparison_table(shuffled, MODELS))
+
+
+def test_comparison_takes_clean_cases_that_both_predicted() -> None:
+    table = predictions(folds=4, unclean=10)
+    lost = (table["model"] == "radiomics") & (table["fold"] == 3)
+    found = comparison_table(table[~lost], MODELS).set_index(["first", "second"])
+    assert found.loc[("ensemble", "radiomics"), "n"] == 80
+    assert found.loc[("ensemble", "radiomics"), "n_folds"] == 3
+    assert found.loc[("ensemble", "pretrained2d"), "n"] == 110
+
+
+def trial(id_: int, score: float | None, budget: float = 1.0, **more: Any) -> dict[str, Any]:
+    return {
+        "scope": "final",
+        "id": id_,
+        "family": "radiomics",
+        "config": {"learner": "svm", "C": 0.5},
+        "score": score,
+        "budget": budget,
+        "status": "failed" if score is None else "success",
+        "seconds": 1.0,
+    } | more
+
+
+def test_leaderboard_ranks_full_budget_first_and_failures_last() -> None:
+    trials = [
+        trial(0, 0.7),
+        trial(1, 0.99, 1 / 9),
+        trial(2, None),
+        trial(3, 0.8),
+        trial(4, 0.9, scope="outer0"),
+    ]
+    table = leaderboard_table(trials)
+    assert list(table["id"]) == [3, 0, 1, 2]
+    assert list(table["rank"]) == [1, 2, 3, 4]
+    assert list(leaderboard_table(trials, scope="outer0")["id"]) == [4]
+    assert leaderboard_table([]).empty
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a,b\n1,2\n", "lacks the column 'fold'"),
+        ("fold,row,group,truth,is_clean,model,p_0,p_1\n0,1,1,0,1,ensemble,0.5,\n", "damaged"),
+        ("fold,row,group,truth,is_clean,model,p_0,p_1\n0,1,1,x,1,ensemble,0.5,0.5\n", "damaged"),
+    ],
+)
+def test_damaged_predictions_are_named(tmp_path: Path, content: str, said: str) -> None:
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / "predictions.csv").write_text(content)
+    with pytest.raises(DataError, match=said):
+        read_predictions(tmp_path)
+
+
+@pytest.mark.parametrize("content", [None, "", "fold,row,group,truth,is_clean,model\n"])
+def test_no_predictions_are_none(tmp_path: Path, content: str | None) -> None:
+    (tmp_path / "evaluation").mkdir()
+    if content is not None:
+        (tmp_path / "evaluation" / "predictions.csv").write_text(content)
+    assert read_predictions(tmp_path) is None
+
+
+def test_predictions_come_back(tmp_path: Path) -> None:
+    (tmp_path / "evaluation").mkdir()
+    table = predictions(k=3)
+    table.to_csv(tmp_path / "evaluation" / "predictions.csv", index=False)
+    found = read_predictions(tmp_path)
+    assert found is not None
+    pd.testing.assert_frame_equal(found, table, check_dtype=False)

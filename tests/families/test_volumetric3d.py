@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from ConfigSpace import Configuration
+
+from autoonco.data.cache import ArtefactCache
+from autoonco.data.case import Case
+from autoonco.data.fingerprint import Fingerprint, Intensity
+from autoonco.families.contract import Fidelity, FitContext, ModelState, Runtime
+from autoonco.families.volumetric3d import family, input_spec
+from autoonco.tabular.pipeline import complete
+
+FINGERPRINT = Fingerprint(
+    n_cases=12,
+    n_patients=12,
+    classes=("hollow", "solid"),
+    class_counts=(6, 6),
+    ndim=3,
+    channels=("a", "b"),
+    is_colour=False,
+    has_mask=True,
+    clinical=(),
+    has_site=False,
+    spacing_mm=(1.0, 1.0, 2.0),
+    shape=(40, 40, 20),
+    lesion_mm=(20.0, 20.0, 20.0),
+    lesion_voxels=2000.0,
+    intensity={"a": Intensity.UNIT, "b": Intensity.ARBITRARY},
+)
+WITHOUT_MASK = dataclasses.replace(FINGERPRINT, has_mask=False, lesion_mm=None, lesion_voxels=None)
+Y = np.arange(12) % 2
+
+
+@pytest.fixture(scope="module")
+def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
+    """Balls of one radius, hollow or solid, two channels."""
+    folder, rng = tmp_path_factory.mktemp("volumes"), np.random.default_rng(0)
+    z, y, x = np.indices((20, 40, 40))
+    found = []
+    for row, label in enumerate(Y, start=1):
+        cy, cx = rng.integers(16, 24, 2)
+        radius = np.sqrt(((z - 10) * 2) ** 2 + (y - cy) ** 2 + (x - cx) ** 2)
+        inside = (radius < 10) & ((radius > 6) | bool(label))
+        paths = {}
+        for name, values in {
+            "a": 0.2 + 0.6 * inside + rng.normal(0, 0.05, x.shape),
+            "b": 500 - 300 * inside + rng.normal(0, 20, x.shape),
+            "mask": (radius < 10).astype(np.uint8),
+        }.items():
+            image = sitk.GetImageFromArray(values if name == "mask" else values.astype(np.float32))
+            image.SetSpacing((1.0, 1.0, 2.0))
+            paths[name] = folder / f"{name}{row}.nii.gz"
+            sitk.WriteImage(image, paths[name])
+        mask = paths.pop("mask")
+        found.append(Case(case=f"c{row}", patient=f"p{row}", images=paths, masks={"mask": mask}, row=row))
+    return found
+
+
+def context(folder: Path, *, checkpoint: Path | None = None) -> FitContext:
+    runtime = Runtime(artefacts=ArtefactCache(folder), n_threads=1)
+    return FitContext(runtime=runtime, fingerprint=FINGERPRINT, seed=3, checkpoint=checkpoint)
+
+
+def config_of(network: str, **changes: object) -> dict[str, object]:
+    chosen = {"network": network, "size": 24, "training:batch_size": 8, **changes}
+    return complete(family.space(FINGERPRINT), chosen)
+
+
+@pytest.mark.parametrize("network", ["monai_resnet10", "monai_vit_tiny"])
+def test_fit_store_restore_predicts_the_same_numbers(network: str, cases: list[Case], tmp_path: Path) -> None:
+    config = config_of(network)
+    model = family.fit(
+        config, cases, Y, fidelity=Fidelity(folds=1, epochs=1), context=context(tmp_path / "a")
+    )
+    expected = model.predict_proba(cases)
+    np.testing.assert_allclose(expected.sum(axis=1), 1)
+    state = model.state()
+    stored = ModelState(
+        meta=json.loads(json.dumps(state.meta)), tensors=dict(state.tensors), parts=state.parts
+    )
+    restored = family.restore(stored, Runtime(artefacts=ArtefactCache(tmp_path / "b")))
+    assert (restored.predict_proba(cases) == expected).all()
+    assert (restored.predict_proba(cases[5:6]) == expected[5:6]).all()
+
+
+def test_learns_hollow_from_solid(cases: list[Case], tmp_path: Path) -> None:
+    config = config_of("monai_resnet10", epochs=8, **{"training:ema": 0.0})
+    model = family.fit(config, cases, Y, fidelity=Fidelity(folds=1, epochs=8), context=context(tmp_path))
+    assert (model.predict_proba(cases).argmax(axis=1) == Y).mean() > 0.9
+
+
+def test_continuing_equals_one_go(cases: list[Case], tmp_path: Path) -> None:
+    def run(epochs: int, checkpoint: Path | None) -> np.ndarray:
+        return family.fit(
+            config_of("monai_vit_tiny"),
+            cases,
+            Y,
+            fidelity=Fidelity(folds=1, epochs=epochs),
+            context=context(tmp_path, checkpoint=checkpoint),
+        ).predict_proba(cases)
+
+    run(1, tmp_path / "checkpoint")
+    np.testing.assert_allclose(run(3, tmp_path / "checkpoint"), run(3, None), atol=1e-6)
+
+
+def test_pictures_are_not_for_this_family() -> None:
+    assert family.why_not(FINGERPRINT) is None
+    assert "2D" in str(family.why_not(dataclasses.replace(FINGERPRINT, ndim=2)))
+
+
+@pytest.mark.parametrize("fingerprint", [FINGERPRINT, WITHOUT_MASK])
+def test_defaults_are_valid_and_of_both_kinds(fingerprint: Fingerprint) -> None:
+    space, defaults = family.space(fingerprint), family.defaults(fingerprint)
+    assert [config["network"] for config in defaults] == ["monai_resnet10", "monai_vit_tiny"]
+    for config in defaults:
+        Configuration(space, values=dict(config)).check_valid_configuration()
+
+
+def test_cube_follows_the_config() -> None:
+    fixed = input_spec(config_of("monai_resnet10", crop="fixed", extent=2.0, mask="channel"), FINGERPRINT)
+    assert fixed.view.extent_mm == 40
+    assert fixed.shape == (3, 24, 24, 24)
+    fitted = input_spec(config_of("monai_resnet10", crop="fitted", mask="none"), FINGERPRINT)
+    assert fitted.view.extent_mm is None
+    assert fitted.shape == (2, 24, 24, 24)
+    whole = input_spec(family.defaults(WITHOUT_MASK)[0], WITHOUT_MASK)
+    assert whole.view.focus == "whole"
+    assert whole.shape == (2, 32, 32, 32)
+
+
+def test_more_budget_never_buys_less() -> None:
+    for config in family.defaults(FINGERPRINT):
+        plans = [family.plan(config, budget, 5) for budget in (1 / 27, 1 / 9, 1 / 3, 0.7, 1.0)]
+        work = [plan.folds * plan.epochs for plan in plans]
+        assert work == sorted(work)
+        assert plans[-1] == Fidelity(folds=5, epochs=config["epochs"])
+        seconds = [family.prior_seconds(config, plan, FINGERPRINT) for plan in plans]
+        assert seconds == sorted(seconds)
+
+
+def test_finer_strides_cost_more() -> None:
+    cheap, dear = (
+        family.prior_seconds(
+            config_of("monai_resnet10", stem_stride=stride), Fidelity(folds=1, epochs=8), FINGERPRINT
+        )
+        for stride in (2, 1)
+    )
+    assert dear > 3 * cheap

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, brier_score_loss, roc_auc_score
+
+from autoonco.errors import DataError, UnknownNameError
+from autoonco.metrics.scores import METRICS, get_metric
+
+
+def random_task(rng: np.random.Generator, n: int, k: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.arange(n) % k, rng.dirichlet(np.ones(k), n)
+
+
+@pytest.mark.parametrize("k", [2, 3, 5])
+@pytest.mark.parametrize("name", METRICS)
+def test_better_predictions_score_higher_and_lose_less(name: str, k: int) -> None:
+    rng = np.random.default_rng(k)
+    metric = get_metric(name)
+    y, noise = random_task(rng, 200, k)
+    truth = np.eye(k)[y]
+    scores = [metric(y, (1 - a) * noise + a * truth) for a in (0.0, 0.3, 0.6, 1.0)]
+    losses = [metric.loss(score) for score in scores]
+    assert scores == sorted(scores)
+    assert scores[0] < scores[2]
+    assert scores[-1] == pytest.approx(metric.best, abs=1e-12)
+    assert losses[-1] == pytest.approx(0, abs=1e-12)
+    assert all(loss >= 0 for loss in losses)
+    assert losses == sorted(losses, reverse=True)
+    worst = metric(y, np.eye(k)[(y + 1) % k])
+    assert worst >= metric.worst
+
+
+def test_hand_computed_binary() -> None:
+    # pairs: .8 beats .3 and .6, .4 beats .3 only: 3 of 4
+    y = [0, 0, 1, 1]
+    proba = [[0.7, 0.3], [0.4, 0.6], [0.2, 0.8], [0.6, 0.4]]
+    assert get_metric("roc_auc")(y, proba) == pytest.approx(0.75)
+    assert get_metric("accuracy")(y, proba) == pytest.approx(0.5)
+    assert get_metric("brier")(y, proba) == pytest.approx(-(0.09 + 0.36 + 0.04 + 0.36) / 4)
+    assert get_metric("log_loss")(y, proba) == pytest.approx(np.log([0.7, 0.4, 0.8, 0.4]).mean())
+    # ranked .8 (hit), .6 (miss), .4 (hit): precision 1 and 2/3 at the two hits
+    assert get_metric("average_precision")(y, proba) == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_macro_auc_is_the_mean_over_classes_and_brier_is_scikit_learns() -> None:
+    y, proba = random_task(np.random.default_rng(0), 90, 3)
+    expected = roc_auc_score(y, proba, multi_class="ovr", average="macro")
+    assert get_metric("roc_auc")(y, proba) == pytest.approx(expected)
+    assert get_metric("brier")(y, proba) == pytest.approx(-brier_score_loss(y, proba))
+    assert get_metric("balanced_accuracy")(y, proba) == pytest.approx(
+        balanced_accuracy_score(y, proba.argmax(1))
+    )
+
+
+def test_a_class_that_does_not_occur_is_left_out_of_the_mean() -> None:
+    rng = np.random.default_rng(1)
+    proba = rng.dirichlet(np.ones(3), 40)
+    y = np.arange(40) % 2
+    expected = np.mean([roc_auc_score(y == k, proba[:, k]) for k in (0, 1)])
+    assert get_metric("roc_auc")(y, proba) == pytest.approx(expected)
+    assert np.isfinite([metric(y, proba) for metric in METRICS.values()]).all()
+
+
+@pytest.mark.parametrize("name", ["roc_auc", "average_precision"])
+def test_one_class_cannot_be_ranked(name: str) -> None:
+    with pytest.raises(DataError, match="two classes"):
+        get_metric(name)([1, 1], [[0.5, 0.5], [0.1, 0.9]])
+
+
+@pytest.mark.parametrize(
+    ("y", "proba", "said"),
+    [
+        ([0, 1], [[0.5, 0.5]], "shapes"),
+        ([], np.empty((0, 2)), "at least one case"),
+        ([0, 1], [[1.0], [1.0]], "two classes"),
+        ([0, 2], [[0.5, 0.5], [0.5, 0.5]], "class indices 0 to 1"),
+        ([0, 1], [[0.5, 0.5], [np.nan, 0.5]], "position 1"),
+        ([0, 1], [[0.5, 0.6], [0.5, 0.5]], "sum to 1"),
+        ([0, 1], [[-0.5, 1.5], [0.5, 0.5]], "not negative"),
+    ],
+)
+def test_bad_input_is_named(y: list[int], proba: object, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        get_metric("roc_auc")(y, proba)  # type: ignore[arg-type]
+
+
+def test_single_precision_rows_are_as_good(recwarn: pytest.WarningsRecorder) -> None:
+    y, proba = random_task(np.random.default_rng(3), 500, 5)
+    for metric in METRICS.values():
+        assert metric(y, proba.astype(np.float32)) == pytest.approx(metric(y, proba), abs=1e-5)
+    assert not recwarn.list
+
+
+def test_unknown_name_lists_the_valid_ones() -> None:
+    with pytest.raises(UnknownNameError, match=r"Did you mean 'roc_auc'.*balanced_accuracy"):
+        get_metric("roc_aux")

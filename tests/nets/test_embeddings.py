@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from autoonco.data.cache import ArtefactCache
+from autoonco.data.case import Case
+from autoonco.data.fingerprint import Intensity
+from autoonco.data.preprocessing import SliceView, VolumeView
+from autoonco.errors import DataError
+from autoonco.nets import embeddings as module
+from autoonco.nets import inputs
+from autoonco.nets.builders import Network, build_2d
+from autoonco.nets.embeddings import embed, forward, weights_id
+from autoonco.nets.inputs import InputSpec, crops
+
+SPEC = InputSpec(intensity={"image": Intensity.BYTE}, view=SliceView(size=64))
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    return build_2d("tf_efficientnet_lite0", n_classes=0, pretrained=True)
+
+
+@pytest.fixture
+def cases(tmp_path: Path) -> list[Case]:
+    rng = np.random.default_rng(0)
+    found = []
+    for row in range(1, 6):
+        path = tmp_path / f"{row}.png"
+        Image.fromarray(rng.integers(0, 255, (40, 50 + row), np.uint8)).save(path)
+        found.append(Case(case=str(row), patient=str(row), images={"image": path}, row=row))
+    return found
+
+
+def run(cases: list[Case], network: Network, folder: Path, spec: InputSpec = SPEC) -> np.ndarray:
+    return embed(
+        cases, network, spec, ArtefactCache(folder), network_id=weights_id(network), device="cpu", n_threads=1
+    )
+
+
+def test_cache_hit_equals_fresh_and_computes_nothing(
+    cases: list[Case], network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run(cases, network, tmp_path / "a")
+    assert first.shape == (5, 1280)
+    assert len(np.unique(first.round(3), axis=0)) == 5
+    elsewhere = run(cases, network, tmp_path / "b")
+    assert (elsewhere == first).all()
+    monkeypatch.setattr(module, "forward", lambda *_, **__: pytest.fail("computed again"))
+    assert (run(cases, network, tmp_path / "a") == first).all()
+
+
+def test_embedding_does_not_depend_on_the_company(
+    cases: list[Case], network: Network, tmp_path: Path
+) -> None:
+    together = run(cases, network, tmp_path / "a")
+    assert (run(cases[3:4], network, tmp_path / "b")[0] == together[3]).all()
+    assert (run(cases[::-1], network, tmp_path / "c")[::-1] == together).all()
+
+
+def test_content_counts_not_the_name(cases: list[Case], network: Network, tmp_path: Path) -> None:
+    first = run(cases[:1], network, tmp_path / "a")
+    path = cases[0].images["image"]
+    moved = path.with_name("moved.png")
+    path.rename(moved)
+    copied = Case(case="x", patient="x", images={"image": moved})
+    assert (run([copied], network, tmp_path / "a") == first).all()
+    Image.fromarray(np.zeros((40, 51), np.uint8)).save(moved)
+    assert (run([copied], network, tmp_path / "a") != first).any()
+
+
+def test_other_weights_or_view_give_other_embeddings(
+    cases: list[Case], network: Network, tmp_path: Path
+) -> None:
+    first = run(cases, network, tmp_path)
+    assert (run(cases, build_2d("tf_efficientnet_lite0", n_classes=0, seed=1), tmp_path) != first).any()
+    larger = InputSpec(intensity=SPEC.intensity, view=SliceView(size=96))
+    assert (run(cases, network, tmp_path, larger) != first).any()
+
+
+def test_threads_do_not_change_the_numbers(network: Network) -> None:
+    batch = np.random.default_rng(0).integers(0, 255, (3, 3, 64, 64), np.uint8)
+    one, two = (forward(network, batch, device="cpu", n_threads=n) for n in (1, 2))
+    np.testing.assert_allclose(one, two, atol=1e-5)
+
+
+def test_crops_are_read_back_as_made(
+    cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = ArtefactCache(tmp_path / "crops")
+    first = crops(cases, SPEC, cache)
+    assert first.dtype == np.uint8
+    assert first.shape == (5, *SPEC.shape)
+    monkeypatch.setattr(inputs, "read_scan", lambda *_: pytest.fail("the scan was read again"))
+    assert (crops(cases, SPEC, cache) == first).all()
+
+
+def test_case_that_lacks_a_mask_is_named_by_its_row(cases: list[Case], tmp_path: Path) -> None:
+    spec = InputSpec(intensity=SPEC.intensity, view=SliceView(size=32, focus="lesion"))
+    with pytest.raises(DataError, match=r"^row 3: .*mask") as caught:
+        crops(cases[2:], spec, ArtefactCache(tmp_path))
+    assert str(tmp_path) not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [SliceView(size=32, focus="lesion", margin=0.5), VolumeView(size=16, extent_mm=30.0, with_mask=True)],
+)
+def test_spec_survives_json(view: SliceView | VolumeView) -> None:
+    import json
+
+    units = {"pet": Intensity.ARBITRARY, "ct": Intensity.HOUNSFIELD}
+    spec = InputSpec(intensity=units, view=view)
+    back = InputSpec.from_json(json.loads(json.dumps(spec.to_json(), sort_keys=True)))
+    assert back == spec
+    assert list(back.intensity) == ["pet", "ct"]
+    assert back.shape == ((3, 32, 32) if isinstance(view, SliceView) else (3, 16, 16, 16))
+
+
+@pytest.mark.shared
+def test_real_weights_tell_malignant_from_benign(shared_data: Path, network: Network, tmp_path: Path) -> None:
+    """Embeddings of training pictures separate the classes far better than those of the same net untrained."""
+    import pandas as pd
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import roc_auc_score
+    from sklearn.model_selection import cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    frame = pd.read_csv(shared_data / "busi" / "labels.csv").query("split == 'train'")
+    frame = frame.groupby("label").sample(40, random_state=0)
+    y = (frame.label == "malignant").to_numpy()
+    pictures = [
+        Case(case="c", patient="p", images={"image": shared_data / "busi" / path}) for path in frame.image
+    ]
+
+    def auc(net: Network) -> float:
+        features = run(pictures, net, tmp_path, InputSpec(intensity=SPEC.intensity, view=SliceView(size=128)))
+        learner = make_pipeline(StandardScaler(), LogisticRegression(C=0.02))
+        return roc_auc_score(y, cross_val_predict(learner, features, y, method="predict_proba")[:, 1])
+
+    pretrained = auc(network)
+    assert pretrained > 0.75
+    assert pretrained > auc(build_2d("tf_efficientnet_lite0", n_classes=0)) + 0.05

@@ -1,0 +1,240 @@
+"""The page of synthetic runs: whole, self-contained, inert, and nothing of the user's files in it."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from autoonco.evaluation.tables import evaluation_table
+from autoonco.reporting.page import write_report
+from autoonco.reporting.read_run import read_run
+
+ATTACK = "<script>alert(1)</script>"
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+BuildRun = Callable[..., Path]
+
+
+class Page(HTMLParser):
+    """Parses a page strictly enough for these tests: every tag closed in order, attributes kept."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        assert not self._open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] not in ("style", "script"):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", "".join(self.words))
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def report(folder: Path, out: Path | None = None) -> Page:
+    return Page(write_report(folder, out).read_text(encoding="utf-8"))
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "binary": {},
+    "three classes": {"classes": ("a", "b", "c"), "ndim": 3},
+    "nested": {"evaluation": "nested", "n_folds": 5},
+    "none": {"evaluation": "none"},
+    "running": {"status": "running"},
+    "just started": {"status": "running", "n_trials": 0},
+    "failed": {"status": "failed", "n_trials": 4},
+    "hostile": {"classes": (ATTACK, '"><img src=x onerror=alert(2)>'), "note": ATTACK},
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_of_run_gives_one_whole_page(build_run: BuildRun, kind: str) -> None:
+    folder = build_run(**KINDS[kind])
+    page = report(folder)
+    assert (folder / "report" / "index.html").stat().st_size < 5_000_000
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert {"summary", "families", "search", "data", "reproducibility"} <= set(ids)
+    outside_figures = [name for name in ids if name and not re.match(r"(forest|roc|search|time)-", name)]
+    assert len(outside_figures) == len(set(outside_figures))
+    assert "Research use only" in page.text
+    assert "nan" not in page.text.lower().split()
+    assert "None" not in page.text
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_loaded_from_anywhere(build_run: BuildRun, kind: str) -> None:
+    page = report(build_run(**KINDS[kind]))
+    for tag, attributes in page.tags:
+        assert tag not in ("link", "img", "iframe", "object", "embed", "image", "base")
+        assert "src" not in attributes
+        for name in ("href", "xlink:href"):
+            assert (attributes.get(name) or "#").startswith("#")
+        assert not [name for name in attributes if name.startswith("on")]
+        style = attributes.get("style") or ""
+        assert not [url for url in re.findall(r"url\(([^)]*)\)", style) if not url.startswith("#")]
+    targets = {f"#{attributes['id']}" for _, attributes in page.tags if "id" in attributes}
+    assert {str(attributes["href"]) for attributes in page.all("a")} <= targets
+    policy = next(a["content"] for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    assert "default-src 'none'" in str(policy)
+
+
+def test_figures_and_tables_can_be_read_out(build_run: BuildRun) -> None:
+    page = report(build_run())
+    figures = page.all("svg")
+    assert len(figures) == 4
+    ids = {attributes.get("id") for _, attributes in page.tags}
+    for figure in figures:
+        assert figure["role"] == "img"
+        assert set(str(figure["aria-labelledby"]).split()) <= ids
+    heads = page.all("th")
+    assert heads
+    assert all(head.get("scope") in ("col", "row") for head in heads)
+    assert all(set(str(table["aria-labelledby"]).split()) <= ids for table in page.all("table"))
+    assert "Ensemble: AUC 0.9" in page.text  # the description of the curves
+
+
+def test_hostile_text_is_shown_and_inert(build_run: BuildRun) -> None:
+    hostile = '"><img src=x onerror=alert(2)>'
+    folder = build_run(classes=(ATTACK, hostile), note=ATTACK)
+    for name in ("run.json", "evaluation/models.json"):
+        text = (
+            (folder / name)
+            .read_text()
+            .replace('"cpu"', json.dumps(ATTACK))
+            .replace('"svm"', json.dumps(hostile))
+        )
+        (folder / name).write_text(text.replace("scikit-learn", ATTACK.replace('"', "")))
+    page = report(folder)
+    assert len(page.all("script")) == 1
+    assert not page.all("img")
+    assert f"Telling {ATTACK} and {hostile} apart" in page.text
+    assert f"ended as failed: {ATTACK}" in page.text
+    assert ATTACK not in (folder / "report" / "index.html").read_text()
+    for figure in (folder / "report" / "figures").iterdir():
+        assert "alert" not in figure.read_text().replace("&lt;script&gt;alert(1)", "")
+
+
+def test_no_path_of_the_user_leaves(build_run: BuildRun) -> None:
+    folder = build_run(note="can't open /data/Jane Doe/patient_0042.nii.gz of '/mnt/Jane Doe/0042'")
+    report(folder)
+    for path in (folder / "report").rglob("*.*"):
+        text = path.read_text(encoding="utf-8")
+        assert "Jane" not in text
+        assert "0042" not in text
+        assert str(folder) not in text
+
+
+def test_the_summary_says_what_the_figures_say(build_run: BuildRun) -> None:
+    folder = build_run()
+    page = report(folder)
+    data = read_run(folder)
+    assert data.predictions is not None
+    table = evaluation_table(data.predictions, data.classes).set_index(["model", "subset"])
+    clean = table.loc[("ensemble", "test, clean")]
+    assert f"{clean['auc']:.2f} [{clean['auc_lower']:.2f}, {clean['auc_upper']:.2f}]" in page.text
+    assert "on the 137 clean ones" in page.text
+    assert "Pretrained 2D networks are better than radiomics here: AUC difference" in page.text
+    assert "3D networks took no part: 2D images" in page.text
+    assert "13 test cases marked as not clean" in page.text
+    assert "2 cases could not be used" in page.text
+    assert "autoonco fit [path] --time-limit 8min" in page.text
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "unsaid"),
+    [
+        ("running", "This run has not finished", "This run failed"),
+        ("failed", "This run failed", "has not finished"),
+        ("none", "No model was judged on cases it never saw", "has not finished"),
+        ("binary", "better than radiomics", "No model was judged"),
+        ("just started", "No trial of the final search has finished", "This run failed"),
+    ],
+)
+def test_what_is_missing_is_said_first(build_run: BuildRun, kind: str, said: str, unsaid: str) -> None:
+    page = report(build_run(**KINDS[kind]))
+    assert said in page.text
+    assert unsaid not in page.text
+    if kind in ("running", "failed", "none", "just started"):
+        assert "not measured" in page.text
+
+
+def test_a_simple_model_inside_the_interval_is_a_warning(build_run: BuildRun) -> None:
+    folder = build_run()
+    path = folder / "evaluation" / "predictions.csv"
+    table = pd.read_csv(path)
+    own = table["model"] == "baseline: lesion size"
+    table.loc[own, ["p_0", "p_1"]] = table.loc[table["model"] == "ensemble", ["p_0", "p_1"]].to_numpy()
+    assert "Baseline: lesion size reaches an AUC" not in report(folder).text
+    table.to_csv(path, index=False)
+    assert "Baseline: lesion size reaches an AUC" in report(folder).text
+
+
+def test_the_same_run_gives_the_same_bytes(build_run: BuildRun, tmp_path: Path) -> None:
+    folder = build_run()
+    one, two = write_report(folder, tmp_path / "a"), write_report(folder, tmp_path / "b")
+    names = sorted(path.relative_to(one.parent) for path in one.parent.rglob("*.*"))
+    assert len(names) == 9
+    for name in names:
+        assert (one.parent / name).read_bytes() == (two.parent / name).read_bytes()
+
+
+def test_tables_stand_beside_the_page(build_run: BuildRun) -> None:
+    folder = build_run(n_trials=50)
+    write_report(folder)
+    tables = {path.stem: pd.read_csv(path) for path in (folder / "report" / "tables").iterdir()}
+    assert set(tables) == {"evaluation", "comparison", "leaderboard", "checks"}
+    assert len(tables["leaderboard"]) == 50
+    assert set(tables["evaluation"]["subset"]) == {"test", "test, clean"}
+
+
+def test_a_second_report_replaces_the_first(build_run: BuildRun) -> None:
+    folder = build_run()
+    write_report(folder)
+    (folder / "evaluation" / "predictions.csv").unlink()
+    (folder / "evaluation" / "models.json").unlink()
+    (folder / "journal.jsonl").unlink()
+    page = report(folder)
+    assert "evaluation/predictions.csv is missing" in page.text
+    assert [path.name for path in (folder / "report").rglob("*.*")].count("roc.svg") == 0
+    assert not (folder / "report" / "tables" / "evaluation.csv").exists()
+
+
+def test_a_missing_column_of_the_wide_world_is_no_reason_to_fail(build_run: BuildRun) -> None:
+    folder = build_run(n_trials=10)
+    run = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(
+        json.dumps({"format": 1, "status": run["status"], "evaluation": "external"})
+    )
+    assert "Telling benign and malignant apart" in report(folder).text
+
+
+def test_three_hundred_trials_take_seconds(build_run: BuildRun) -> None:
+    folder = build_run(n_trials=300, classes=("a", "b", "c"), ndim=3)
+    started = time.process_time()
+    write_report(folder)
+    assert time.process_time() - started < 15
