@@ -233,7 +233,8 @@ def demo(
         )
     else:
         new = Dataset.from_csv(unseen, labelled=False)
-    _write_predictions(load(run / MODEL_FILE).predict_table(new), run / "predictions.csv")
+    # Beside the run folder, not in it: the table names cases as the user does.
+    _write_predictions(load(run / MODEL_FILE).predict_table(new), run.parent / f"{run.name}-predictions.csv")
 
 
 def _phantoms(folder: Path, *, quick: bool) -> tuple[Path, Path]:

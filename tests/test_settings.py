@@ -16,5 +16,5 @@ def test_mistakes_name_the_nearest_valid_word():
         Settings.preset("thorogh")
     with pytest.raises(UnknownNameError, match="Did you mean 'inner_folds'"):
         Settings.preset("quick", innerfolds=3)
-    with pytest.raises(AutoOncoError, match="'inner_folds'.*got 1"):
+    with pytest.raises(AutoOncoError, match=r"'inner_folds'.*got 1"):
         Settings.preset("quick", inner_folds=1)

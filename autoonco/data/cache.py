@@ -87,12 +87,13 @@ class ArtefactCache:
         """Return the arrays stored under (`kind`, `key`), or None where there are none or they are damaged."""
         path = self._path(kind, key)
         try:
-            return load_file(path)
+            found: Arrays = load_file(path)
         except FileNotFoundError:
             return None
         except (SafetensorError, OSError):
             path.unlink(missing_ok=True)
             return None
+        return found
 
     def put(self, kind: str, key: str, arrays: Arrays) -> None:
         """Store `arrays` under (`kind`, `key`), atomically."""

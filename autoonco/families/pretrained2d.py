@@ -30,7 +30,6 @@ from autoonco.nets.inputs import InputSpec
 from autoonco.nets.zoo import entry_of, networks, seconds_per_crop, with_weights
 from autoonco.resources import load_space
 from autoonco.tabular.pipeline import build_pipeline, complete, tabular_space
-from autoonco.tabular.serialise import from_parts, to_parts
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
@@ -129,6 +128,7 @@ class Pretrained2D:
     def restore(self, state: ModelState, runtime: Runtime) -> FittedModel:
         """Return the model that `state` described; no weights need be on this machine."""
         from autoonco.nets.builders import build_2d
+        from autoonco.tabular.serialise import from_parts
 
         spec = InputSpec.from_json(state.meta["spec"])
         build = state.meta["build"]
@@ -176,11 +176,14 @@ class FrozenModel:
     n_classes: int
     runtime: Runtime
 
-    def embed(self, cases: Sequence[Case]) -> NDArray[np.float32]:
-        """Return embeddings ``(n_cases, n_features)``, from the cache where they were made before."""
+    def embed(self, cases: Sequence[Case]) -> NDArray[np.float64]:
+        """Return embeddings ``(n_cases, n_features)``, from the cache where they were made before.
+
+        In double precision: so the head's sums over a batch of cases agree with those of one case to 1e-12.
+        """
         from autoonco.nets.embeddings import embed
 
-        return embed(
+        features = embed(
             cases,
             self.network,
             self.spec,
@@ -189,6 +192,7 @@ class FrozenModel:
             device=self.runtime.device,
             n_threads=self.runtime.n_threads,
         )
+        return features.astype(np.float64)
 
     def predict_proba(self, cases: Sequence[Case]) -> NDArray[np.float64]:
         """Return probabilities ``(n_cases, n_classes)``."""
@@ -198,6 +202,8 @@ class FrozenModel:
 
     def state(self) -> ModelState:
         """Return the network's weights, the head and what they belong to."""
+        from autoonco.tabular.serialise import to_parts  # imports torch, by way of skops
+
         meta = {
             "build": dict(self.build),
             "spec": self.spec.to_json(),

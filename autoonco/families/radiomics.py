@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
     from sklearn.pipeline import Pipeline
 
-SECONDS_PER_RESPONSE = (0.02, 1e-5)
+SECONDS_PER_RESPONSE = (0.012, 4e-6)
 """Extraction of one filtered image: a case, and a voxel of its lesion."""
 SECONDS_PER_FIT = {"logistic_regression": 0.1, "svm": 0.3, "random_forest": 2.0, "xgboost": 1.0}
 """Fits of 500 cases by 1000 features; the search corrects these by what it measures."""

@@ -123,7 +123,7 @@ def train(
         torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []),
     ):
         run = _Run(network.to(device), recipe, n_cases=len(y))
-        data = torch.from_numpy(crops), torch.from_numpy(np.asarray(y, np.int64))
+        data = torch.from_numpy(crops), torch.tensor(y, dtype=torch.int64)
         identity = _identity(network, recipe, seed, crops, y)
         done = checkpoint_epoch(checkpoint, identity) if checkpoint else 0
         start = (

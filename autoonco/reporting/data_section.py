@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 import pandas as pd
@@ -44,7 +45,7 @@ def data_section(data: RunData) -> Section:
 def reproducibility_section(data: RunData) -> Section:
     """Return what a rerun needs: command, seed, versions, settings, winning configs."""
     run = data.run
-    command = " ".join(map(str, run["command"])) if run.get("command") else "called from Python"
+    command = shlex.join(map(str, run["command"])) if run.get("command") else "called from Python"
     facts = [
         ("Started", run.get("started")),
         ("Command", command),

@@ -85,7 +85,8 @@ def roc(predictions: pd.DataFrame, evaluation: pd.DataFrame, models: Sequence[st
                 )
         axes.set(xlabel="1 − specificity", ylabel="Sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
         axes.set_aspect("equal")
-        axes.legend(loc="lower right")
+        if len(axes.lines) > 1:
+            axes.legend(loc="lower right")
     return figure
 
 

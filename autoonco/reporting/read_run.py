@@ -79,7 +79,7 @@ def read_run(run_dir: Path) -> RunData:
             return default
         try:
             return read(path)
-        except (ValueError, KeyError, TypeError, DataError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, DataError) as error:
             problems.append(f"{name} is damaged and was left out ({type(error).__name__}).")
             return default
 

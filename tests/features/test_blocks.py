@@ -155,9 +155,9 @@ def test_processes_give_what_one_process_gives(tmp_path, cache, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("fault", "message"), [("no mask", "mask"), ("empty", "empty"), ("3D", "3D, expected 2D")]
+    ("fault", "message", "n_threads"),
+    [("no mask", "mask", 1), ("empty", "empty", 1), ("3D", "3D, expected 2D", 1), ("empty", "empty", 2)],
 )
-@pytest.mark.parametrize("n_threads", [1, 2])
 def test_unusable_cases_are_named_by_row(cases, cache, tmp_path, monkeypatch, fault, message, n_threads):
     monkeypatch.setattr(blocks, "_WORKER_START_CASES", 1)
     if fault == "3D":

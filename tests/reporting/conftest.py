@@ -17,6 +17,12 @@ PLANTED = "/data/Jane Doe/patient_0042.nii.gz"
 BuildRun = Callable[..., Path]
 
 
+@pytest.fixture(scope="session")
+def run_writer() -> BuildRun:
+    """Return the function that writes a run into a folder that it is given."""
+    return write_run
+
+
 @pytest.fixture
 def build_run(tmp_path: Path) -> BuildRun:
     """Return a function that writes a run folder and returns its path."""
