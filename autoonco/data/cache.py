@@ -41,9 +41,18 @@ def _file_hash(path: str, size: int, mtime_ns: int) -> str:  # noqa: ARG001 - th
 
 def content_hash(case: Case) -> str:
     """Return the hash of a case's image and mask bytes; equal files give equal hashes, whatever their names."""
-    files = {f"{kind}:{name}": path for kind, paths in (("i", case.images), ("m", case.masks)) for name, path in paths.items()}
+    files = {
+        f"{kind}:{name}": path
+        for kind, paths in (("i", case.images), ("m", case.masks))
+        for name, path in paths.items()
+    }
     stats = {name: path.stat() for name, path in files.items()}
-    return digest({name: _file_hash(str(path), stats[name].st_size, stats[name].st_mtime_ns) for name, path in files.items()})
+    return digest(
+        {
+            name: _file_hash(str(path), stats[name].st_size, stats[name].st_mtime_ns)
+            for name, path in files.items()
+        }
+    )
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

@@ -110,7 +110,13 @@ class Family(Protocol):
         ...
 
     def fit(
-        self, config: Config, cases: Sequence[Case], y: NDArray[Any], *, fidelity: Fidelity, context: FitContext
+        self,
+        config: Config,
+        cases: Sequence[Case],
+        y: NDArray[Any],
+        *,
+        fidelity: Fidelity,
+        context: FitContext,
     ) -> FittedModel:
         """Fit on `cases` with integer labels `y` ``(n_cases,)`` in 0..n_classes-1.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from autoonco.data.cache import write_atomically
@@ -14,7 +15,9 @@ from autoonco.families.contract import ModelState
 def write_state(folder: Path, state: ModelState) -> None:
     """Write `state` into `folder`; ``meta.json`` comes last, so a folder that has it is whole."""
     if state.tensors:
-        write_atomically(folder / "tensors.safetensors", lambda path: save_file(dict(state.tensors), path))
+        # safetensors writes memory as it lies: a channels-last array would come back scrambled.
+        plain = {name: np.ascontiguousarray(array) for name, array in state.tensors.items()}
+        write_atomically(folder / "tensors.safetensors", lambda path: save_file(plain, path))
     for name, content in state.parts.items():
         write_atomically(folder / f"{name}.skops", lambda path, content=content: path.write_bytes(content))  # type: ignore[misc]
     text = json.dumps({"meta": state.meta, "parts": sorted(state.parts)}, indent=1)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from autoonco.evaluation.tables import leaderboard_table
+from autoonco.evaluation.tables import config_line, leaderboard_table
 from autoonco.evaluation.verdict import title
 from autoonco.metrics.scores import get_metric
 from autoonco.reporting import plots
@@ -28,6 +28,9 @@ from autoonco.reporting.read_run import RunData
 
 TOP = 20
 MOST_REASONS = 30
+_MOST_PARTS = 5
+_TELLING = ("mode", "network", "learner", "head:learner", "size", "view", "selection", "epochs", "crop")
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _STATUSES = ("success", "failed", "timeout", "memory", "skipped")
 
 Trials = Sequence[Mapping[str, Any]]
@@ -44,9 +47,10 @@ def search_section(data: RunData) -> Section:
         paragraphs.append("No trial of the final search has finished yet.")
         return Section(id="search", title="Search", paragraphs=tuple(paragraphs))
     blocks: list[Table | Picture] = []
-    if any(trial.get("score") is not None for trial in trials):
-        blocks.append(_curve(trials, data.metric))
-    blocks += [_leaderboard_block(trials, data.metric), _status_block(trials)]
+    scored = [trial for trial in trials if trial.get("score") is not None]
+    if scored:
+        blocks += [_curve(scored, data.metric), _leaderboard_block(scored, data.metric)]
+    blocks.append(_status_block(trials))
     if any(trial["status"] != "success" for trial in trials):
         blocks.append(_failures_block(trials))
     blocks += _time_blocks(trials, data.models)
@@ -56,7 +60,7 @@ def search_section(data: RunData) -> Section:
 def _curve(trials: Trials, metric: str) -> Picture:
     best: dict[str, float] = {}
     for trial in trials:
-        if trial.get("score") is not None and trial["budget"] >= 1:
+        if trial["budget"] >= 1:
             family = trial["family"]
             best[family] = max(trial["score"], best.get(family, trial["score"]))
     said = "; ".join(f"{title(name)}: best {number(score)}" for name, score in sorted(best.items()))
@@ -64,7 +68,7 @@ def _curve(trials: Trials, metric: str) -> Picture:
         plots.search_curve(trials, metric),
         name="search",
         heading="Inner score of every trial against time",
-        description=f"{count(len(trials), 'trial')}. {said or 'No trial at full budget yet'}.",
+        description=f"{count(len(trials), 'trial')} with a score. {said or 'No trial at full budget yet'}.",
         caption=(
             "Inner score of every trial against time. Filled: full budget, which the lines follow. Hollow: part "
             "of the budget, scored after less training or on fewer folds. Inner scores choose, so they flatter."
@@ -74,21 +78,37 @@ def _curve(trials: Trials, metric: str) -> Picture:
 
 def _leaderboard_block(trials: Trials, metric: str) -> Table:
     board = leaderboard_table(trials)
+    configs = {trial["id"]: trial["config"] for trial in trials}
     rows = [
         (
             int(row["rank"]),
             title(row["family"]),
             row["score"],
             Cell(text=f"{row['budget']:.2g}", number=row["budget"]),
-            row["status"],
             Cell(text=duration(row["seconds"]), number=row["seconds"]),
-            row["config"],
+            short_config(configs[row["id"]]),
         )
         for _, row in board.head(TOP).iterrows()
     ]
-    columns = ["Rank", "Family", f"Inner {get_metric(metric).title}", "Budget", "Status", "Time", "Config"]
-    note = f"All {count(len(board), 'trial')} are in tables/leaderboard.csv." if len(board) > TOP else ""
-    return table("leaderboard", f"Best {min(TOP, len(board))} trials", columns, rows, note)
+    columns = ["Rank", "Family", f"Inner {get_metric(metric).title}", "Budget", "Time", "Config, in short"]
+    best = min(TOP, len(board))
+    note = "All trials with their whole configs are in tables/leaderboard.csv."
+    return table("leaderboard", f"Best {count(best, 'trial')}", columns, rows, note)
+
+
+def short_config(config: Mapping[str, Any]) -> str:
+    """Return the few parts of a config that tell most: what is off is left out, named choices come first.
+
+    Examples
+    --------
+    >>> short_config({"C": 0.5, "learner": "svm", "selection": "none", "mixup": False, "svm:gamma": 0.01})
+    'learner=svm, C=0.5, svm:gamma=0.01'
+    """
+    on = {name: value for name, value in config.items() if value is not False and value != "none"}
+    first = [name for name in _TELLING if name in on]
+    names = [*first, *sorted(set(on) - set(first), key=lambda name: (":" in name, name))]
+    more = ", …" if len(names) > _MOST_PARTS else ""
+    return config_line({name: on[name] for name in names[:_MOST_PARTS]}) + more
 
 
 def _status_block(trials: Trials) -> Table:
@@ -100,14 +120,18 @@ def _status_block(trials: Trials) -> Table:
 
 
 def _failures_block(trials: Trials) -> Table:
-    tally = Counter(
-        (t["family"], t["status"], without_paths(str(t.get("reason") or "no reason recorded")))
-        for t in trials
-        if t["status"] != "success"
-    )
-    common = tally.most_common(MOST_REASONS)
-    rows = [(title(family), status, n, reason) for (family, status, reason), n in common]
-    note = f"The {MOST_REASONS} most frequent of {len(tally)} reasons." if len(tally) > MOST_REASONS else ""
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for trial in trials:
+        if trial["status"] != "success":
+            reason = without_paths(str(trial.get("reason") or "no reason recorded"))
+            key = (trial["family"], trial["status"], _NUMBER.sub("0", reason))
+            groups.setdefault(key, []).append(reason)
+    largest = sorted(groups.items(), key=lambda item: -len(item[1]))
+    rows = [
+        (title(family), status, len(said), said[0] if len(set(said)) == 1 else f"{said[0]} (numbers vary)")
+        for (family, status, _), said in largest[:MOST_REASONS]
+    ]
+    note = f"The {MOST_REASONS} most frequent of {len(groups)} reasons." if len(groups) > MOST_REASONS else ""
     return table(
         "failures", "Why trials gave no result", ["Family", "Ended as", "Trials", "Reason"], rows, note
     )

@@ -90,11 +90,10 @@ def warnings(data: RunData, evaluation: pd.DataFrame, delivered: str | None) -> 
     severe = int(data.checks["severity"].isin(["error", "warning"]).sum())
     if severe:
         found.append(f"The checks of the data found {count(severe, 'problem')}: see Data.")
-    failed = sum(trial["status"] != "success" for trial in data.trials)
-    if data.trials and failed >= _MANY_FAILED * len(data.trials):
-        found.append(
-            f"{failed} of {len(data.trials)} trials ended without a result: the reasons are in Search."
-        )
+    started = [trial["status"] for trial in data.trials if trial["status"] != "skipped"]
+    failed = len(started) - started.count("success")
+    if failed > _MANY_FAILED * len(started):
+        found.append(f"{failed} of {len(started)} trials ended without a result: the reasons are in Search.")
     for name, why in data.families.items():
         if why:
             found.append(f"{title(name)} took no part: {without_paths(why)}")
@@ -165,11 +164,12 @@ def _test_fact(data: RunData, evaluation: pd.DataFrame) -> Fact:
 
 
 def _search_fact(data: RunData) -> Fact:
-    trials = [trial for trial in data.trials if trial["scope"] == "final"]
-    succeeded = sum(trial["status"] == "success" for trial in trials)
-    outer = len(data.trials) - len(trials)
-    more = f"; {outer} more in outer folds" if outer else ""
-    return Fact(label="Searched", value=count(len(trials), "trial"), note=f"{succeeded} with a result{more}")
+    final = [trial["status"] for trial in data.trials if trial["scope"] == "final"]
+    skipped, outer = final.count("skipped"), len(data.trials) - len(final)
+    notes = [f"{final.count('success')} with a result"]
+    notes += [f"{skipped} more not started, too long for the time left"] if skipped else []
+    notes += [f"{outer} more in outer folds"] if outer else []
+    return Fact(label="Searched", value=count(len(final) - skipped, "trial"), note="; ".join(notes))
 
 
 def _compute_fact(data: RunData) -> Fact:

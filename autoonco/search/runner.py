@@ -153,7 +153,11 @@ class Search:
     def _next(self, queue: deque[_Candidate]) -> _Candidate | None:
         limit = self._settings.max_trials
         n_trials = len(self._store.scope_trials(self._problem.scope)) + len(self._running)
-        if self._clock.remaining() <= _LAST_START * self._clock.limit_s or self._exhausted or (limit is not None and n_trials >= limit):
+        if (
+            self._clock.remaining() <= _LAST_START * self._clock.limit_s
+            or self._exhausted
+            or (limit is not None and n_trials >= limit)
+        ):
             return None
         if queue:
             return queue.popleft()

@@ -153,7 +153,7 @@ def test_hostile_text_is_shown_and_inert(build_run: BuildRun) -> None:
 
 
 def test_no_path_of_the_user_leaves(build_run: BuildRun) -> None:
-    folder = build_run(note="can't open /data/Jane Doe/patient_0042.nii.gz of '/srv/Jane Doe/patient_7'")
+    folder = build_run(note="can't open /data/Jane Doe/patient_0042.nii.gz of '/scans/Jane Doe/patient_7'")
     report(folder)
     for path in (folder / "report").rglob("*.*"):
         text = path.read_text(encoding="utf-8")
@@ -239,7 +239,22 @@ def test_a_second_report_replaces_the_first(build_run: BuildRun) -> None:
     assert not (folder / "report" / "tables" / "evaluation.csv").exists()
 
 
-def test_a_missing_column_of_the_wide_world_is_no_reason_to_fail(build_run: BuildRun) -> None:
+def test_reasons_that_differ_in_numbers_only_are_one_row(build_run: BuildRun) -> None:
+    folder = build_run(n_trials=40)
+    journal = folder / "journal.jsonl"
+    events = [json.loads(line) for line in journal.read_text().splitlines()]
+    for number, event in enumerate(events):
+        if event["event"] == "trial":
+            event |= {"status": "skipped", "score": None, "reason": f"Predicted to take {number} s."}
+    journal.write_text("".join(json.dumps(event) + "\n" for event in events))
+    page = report(folder)
+    assert page.text.count("Predicted to take") == 2  # one a family
+    assert "20 Predicted to take 1 s. (numbers vary)" in page.text
+    assert "0 trials 0 with a result; 40 more not started" in page.text
+    assert "ended without a result" not in page.text
+
+
+def test_a_run_json_of_few_words_is_enough(build_run: BuildRun) -> None:
     folder = build_run(n_trials=10)
     run = json.loads((folder / "run.json").read_text())
     (folder / "run.json").write_text(
