@@ -194,7 +194,8 @@ def leaderboard(run: Run, top: Annotated[int, typer.Option(help="Rows to show.")
     """Show the best trials of a run, also while it runs."""
     from autoonco.reporting.result import Result
 
-    _print_frame(Result(run).leaderboard().head(top), "Leaderboard")
+    table = Result(run).leaderboard().head(top)
+    _print_frame(table[["rank", "family", "score", "budget", "status", "seconds", "config"]], "Leaderboard")
 
 
 @app.command()
@@ -249,7 +250,7 @@ def _phantoms(folder: Path, *, quick: bool) -> tuple[Path, Path]:
 def _print_frame(frame: pd.DataFrame, title: str) -> None:
     table = Table(title=title)
     for name in frame.columns:
-        table.add_column(str(name), overflow="fold")
+        table.add_column(str(name), no_wrap=True, overflow="ellipsis")
     for row in frame.itertuples(index=False):
         table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row))
     out.print(table)

@@ -100,7 +100,7 @@ def fit_network(
 
     trained = train(
         network,
-        crops(cases, spec, context.runtime.artefacts),
+        crops(cases, spec, context.runtime.artefacts, n_threads=context.runtime.n_threads),
         y,
         recipe_of(config),
         n_classes=context.fingerprint.n_classes,
@@ -127,8 +127,9 @@ class TrainedNetwork:
         """Return probabilities ``(n_cases, n_classes)``."""
         from autoonco.nets.embeddings import forward
 
-        inputs = crops(cases, self.spec, self.runtime.artefacts)
-        logits = forward(self.network, inputs, device=self.runtime.device, n_threads=self.runtime.n_threads)
+        n_threads = self.runtime.n_threads
+        inputs = crops(cases, self.spec, self.runtime.artefacts, n_threads=n_threads)
+        logits = forward(self.network, inputs, device=self.runtime.device, n_threads=n_threads)
         if not np.isfinite(logits).all():
             raise TrainingDivergedError(
                 "The trained network gives no finite number; its learning rate was too high."

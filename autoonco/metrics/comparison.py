@@ -181,7 +181,7 @@ def _by_bootstrap(
     def share(hits: NDArray[np.bool_]) -> float:  # never 0: so many resamples can't show less
         return float((hits.sum() + 1) / (hits.size + 1))
 
-    if np.ptp(draws) < 1e-12 and not np.array_equal(one, two):
+    if draws.size == 0 or (np.ptp(draws) < 1e-12 and not np.array_equal(one, two)):
         error = _error_of_bounds(labels, one, two, patients)
         method = "bounds of both, squared and added"
         return _from_error(difference, error, np.inf, margin=margin, level=level, method=method)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -80,10 +82,17 @@ def crop(case: Case, spec: InputSpec) -> NDArray[np.uint8]:
     return np.rint(values * 255).astype(np.uint8)
 
 
-def crops(cases: Sequence[Case], spec: InputSpec, artefacts: ArtefactCache) -> NDArray[np.uint8]:
+def crops(
+    cases: Sequence[Case], spec: InputSpec, artefacts: ArtefactCache, *, n_threads: int = 1
+) -> NDArray[np.uint8]:
     """Return the crops of all cases ``(n_cases, *spec.shape)``; a crop made before is only read."""
     out = np.empty((len(cases), *spec.shape), np.uint8)
-    for row, case in enumerate(cases):
-        key = digest("crop", VERSION, content_hash(case), spec.to_json())
-        out[row] = artefacts.get_or_make("crops", key, lambda case=case: {"x": crop(case, spec)})["x"]  # type: ignore[misc]
+
+    def fill(row: int) -> None:
+        key = digest("crop", VERSION, content_hash(cases[row]), spec.to_json())
+        out[row] = artefacts.get_or_make("crops", key, lambda: {"x": crop(cases[row], spec)})["x"]
+
+    # Decoding, resampling and disk release Python's lock, so threads do.
+    with ThreadPoolExecutor(n_threads) as pool:
+        deque(pool.map(fill, range(len(cases))), maxlen=0)
     return out

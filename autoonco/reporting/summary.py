@@ -178,7 +178,9 @@ def _compute_fact(data: RunData) -> Fact:
     notes = [f"of {duration(run['time_limit_s'])} allowed"] if run.get("time_limit_s") else []
     notes += [f"on {count(cores, 'core')}"] if isinstance(cores, int) else []
     notes += [f"device {run['device']}"] if run.get("device") else []
-    return Fact(label="Compute", value=duration(run.get("elapsed_s")), note=", ".join(notes))
+    # run.json of a running or killed run is older than its last trial
+    spent = max([run.get("elapsed_s") or 0.0, *(trial["elapsed_s"] for trial in data.trials)])
+    return Fact(label="Compute", value=duration(spent), note=", ".join(notes))
 
 
 def _test_warnings(data: RunData) -> list[str]:

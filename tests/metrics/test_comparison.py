@@ -87,6 +87,16 @@ def test_two_perfect_models_on_few_cases_prove_nothing(k: int) -> None:
     assert found.upper > 0.1
 
 
+@pytest.mark.parametrize("k", [2, 3])
+def test_a_single_patient_is_no_evidence(k: int) -> None:
+    rng = np.random.default_rng(10)
+    y, (one, two) = np.arange(12) % k, rng.dirichlet(np.ones(k), (2, 12))
+    found = compare_auc(y, one, two, np.zeros(12))
+    assert found.p > 0.05
+    assert found.p_equivalent > 0.05
+    assert found.lower < found.difference < found.upper
+
+
 def test_perfect_against_inverted_is_certain_without_a_variance() -> None:
     y = np.arange(20) % 2
     found = compare_auc(y, np.eye(2)[y], np.eye(2)[1 - y])

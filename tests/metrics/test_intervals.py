@@ -114,7 +114,7 @@ def test_patients_widen_the_interval() -> None:
     assert (together.lower, together.upper) == pytest.approx((once.lower, once.upper))
 
 
-@pytest.mark.parametrize("name", ["accuracy", "log_loss", "balanced_accuracy", "roc_auc"])
+@pytest.mark.parametrize("name", ["accuracy", "roc_auc"])
 def test_bca_is_scipys(name: str) -> None:
     rng = np.random.default_rng(6)
     y, proba = binormal(rng, 120, 0.8, 0.4)
@@ -174,7 +174,7 @@ def test_corrected_resampled_t() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("n", "prevalence"), [(30, 0.5), (30, 0.2), (100, 0.5), (100, 0.2), (500, 0.3)])
-@pytest.mark.parametrize("auc", [0.6, 0.8, 0.9, 0.97])
+@pytest.mark.parametrize("auc", [0.8, 0.9, 0.97])
 def test_coverage_of_delong(n: int, prevalence: float, auc: float) -> None:
     rng = np.random.default_rng(0)
     tries = 1500
