@@ -248,11 +248,20 @@ def _phantoms(folder: Path, *, quick: bool) -> tuple[Path, Path]:
 
 
 def _print_frame(frame: pd.DataFrame, title: str) -> None:
+    """Print a table; where the terminal is narrow, the last column is cut."""
+    cells = [
+        [f"{value:.3f}" if isinstance(value, float) else str(value) for value in row]
+        for row in frame.itertuples(index=False)
+    ]
     table = Table(title=title)
-    for name in frame.columns:
-        table.add_column(str(name), no_wrap=True, overflow="ellipsis")
-    for row in frame.itertuples(index=False):
-        table.add_row(*(f"{value:.3f}" if isinstance(value, float) else str(value) for value in row))
+    names = [str(name) for name in frame.columns]
+    widths = [max([len(name), *(len(row[i]) for row in cells)]) for i, name in enumerate(names)]
+    left = out.width - sum(widths[:-1]) - 3 * len(names) - 1  # three characters a border and its padding
+    widths[-1] = max(min(widths[-1], left), len(names[-1]))
+    for name, width in zip(names, widths, strict=True):
+        table.add_column(name, no_wrap=True, overflow="ellipsis", width=width)
+    for row in cells:
+        table.add_row(*row)
     out.print(table)
 
 

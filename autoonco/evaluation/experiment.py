@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from autoonco.data.cache import default_cache_dir
+from autoonco.data.cache import ArtefactCache, default_cache_dir
 from autoonco.data.checks import CaseFacts, Finding
 from autoonco.data.manifest import Dataset
-from autoonco.evaluation.judge import Judge, Judged, ScopeResult
+from autoonco.evaluation.judge import Judge
+from autoonco.evaluation.outcome import Judged, ScopeResult
 from autoonco.evaluation.run_folder import RunFolder, hardware, versions
 from autoonco.evaluation.splits import OuterSplit, outer_splits
 from autoonco.families import get_family
@@ -87,7 +88,9 @@ def run_experiment(
             seed=request.seed,
             pool=pool,
             store=Store(folder.path),
+            artefacts=ArtefactCache(setup.cache_dir),
             n_workers=request.n_jobs,
+            n_threads=request.n_threads,
             limit_s=request.time_limit_s / len(splits),
             observer=observer,
         )

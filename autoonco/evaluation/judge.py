@@ -5,78 +5,33 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from autoonco.data.cache import ArtefactCache
 from autoonco.data.checks import CaseFacts
-from autoonco.data.fingerprint import Fingerprint, fingerprint
+from autoonco.data.fingerprint import fingerprint
 from autoonco.data.folds import stratified_group_folds
 from autoonco.data.manifest import Dataset
 from autoonco.errors import NothingToFitError
 from autoonco.evaluation import baselines, ensemble
 from autoonco.evaluation.ensemble import Candidate, Member
+from autoonco.evaluation.outcome import Delivered, Judged, ScopeResult
+from autoonco.evaluation.refit import Refit, Refitted, key_of
 from autoonco.evaluation.splits import FINAL, OuterSplit
 from autoonco.families import get_family
 from autoonco.metrics.scores import Metric
 from autoonco.search.clock import Clock
 from autoonco.search.runner import Observer, Problem, Search
-from autoonco.search.space import config_key
-from autoonco.search.store import FoldKey, Store
-from autoonco.search.trial import FoldTask, Status, Task
-from autoonco.search.worker import FoldDone
+from autoonco.search.store import Store
+from autoonco.search.trial import FoldTask
 from autoonco.search.workers import WorkerPool
 from autoonco.settings import Settings
 
-_REFIT = "refit"
 # A refit's time is a guess from its folds' times: plan for four fifths of what there is, stop at 1.05 of it.
 _PLAN, _STOP = 0.8, 1.05
-
-
-@dataclass(frozen=True, kw_only=True)
-class Judged:
-    """A model refitted on all training cases and its probabilities of the test cases ``(n_test, n_classes)``."""
-
-    name: str
-    kind: str
-    proba: NDArray[Any]
-    inner_score: float | None = None
-    members: Sequence[Mapping[str, Any]] = ()
-    refit_s: float = 0.0
-    search_s: float = 0.0
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain JSON, probabilities left out."""
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "inner_score": self.inner_score,
-            "members": [dict(member) for member in self.members],
-            "refit_seconds": self.refit_s,
-            "search_seconds": self.search_s,
-        }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Delivered:
-    """A member of the model that is delivered: its weight and the folder of its fitted state."""
-
-    family: str
-    weight: float
-    folder: Path
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScopeResult:
-    """What one scope gave."""
-
-    judged: tuple[Judged, ...]
-    delivered: tuple[Delivered, ...]
-    fingerprint: Fingerprint
-    inner_score: float
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +46,9 @@ class Judge:
     seed: int
     pool: WorkerPool
     store: Store
+    artefacts: ArtefactCache
     n_workers: int
+    n_threads: int
     limit_s: float
     observer: Observer | None = None
     notes: list[str] = field(default_factory=list)
@@ -158,10 +115,12 @@ class Judge:
         # What earlier sessions spent counts for the search, not for the refits still to come.
         left_s = max(self.limit_s * self.settings.final_share, self.limit_s - (time.monotonic() - started))
         bests, members = self._choose(problem, found, left_s=left_s)
-        probas = self._refit(
-            problem, split, [*bests.values(), *(m.candidate for m in members)], left_s=left_s
+        refit = Refit(
+            problem=problem, split=split, pool=self.pool, store=self.store, seed=self.seed, notes=self.notes
         )
-        return self._result(problem, split, bests, members, probas)
+        wanted = [*bests.values(), *(member.candidate for member in members)]
+        probas = refit.run(wanted, stop_s=_STOP * left_s)
+        return self._result(problem, split, bests, members, probas, refit)
 
     def _choose(
         self, problem: Problem, found: Sequence[Candidate], *, left_s: float
@@ -177,61 +136,19 @@ class Judge:
         )
         return bests, members
 
-    def _refit(
-        self, problem: Problem, split: OuterSplit, wanted: Sequence[Candidate], *, left_s: float
-    ) -> dict[str, tuple[NDArray[Any], float]]:
-        """Return (test probabilities, seconds) by config key of what could be refitted in time."""
-        train, test = _ints(split.train), _ints(split.test)
-        queue = {_key(item): item for item in wanted}
-        done: dict[str, tuple[NDArray[Any], float]] = {}
-        for key, item in list(queue.items()):
-            fold_key = self._refit_key(split, item)
-            if self.store.has_fold(fold_key) and (
-                split.scope != FINAL or (self._folder(key) / "meta.json").exists()
-            ):
-                done[key] = (self.store.fold_proba(fold_key), self.store.fold_seconds(fold_key))
-                del queue[key]
-        end = time.monotonic() + _STOP * left_s
-        tasks: dict[int, tuple[str, Candidate]] = {}
-        while queue or self.pool.n_busy:
-            while queue and self.pool.n_idle:
-                key = next(iter(queue))
-                item = queue.pop(key)
-                task = Task(
-                    id=self.store.next_id(),
-                    family=item.trial.family,
-                    config=item.trial.config,
-                    fidelity=item.trial.fidelity,
-                    folds=(FoldTask(index=0, train=train, test=test),),
-                    fingerprint=problem.fingerprint.to_json(),
-                    seed=self.seed,
-                    save_to=str(self._folder(key)) if split.scope == FINAL else None,
-                )
-                tasks[task.id] = key, item
-                self.pool.submit(task, timeout_s=max(1.0, end - time.monotonic()))
-            for event in self.pool.poll():
-                key, item = tasks[event.task_id]
-                if isinstance(event, FoldDone):
-                    fold_key = self._refit_key(split, item)
-                    self.store.add_fold(fold_key, event.proba, seconds=event.seconds, elapsed_s=0.0)
-                    done[key] = (event.proba, event.seconds)
-                elif event.status is not Status.SUCCESS:
-                    done.pop(key, None)
-                    self.notes.append(f"A {item.trial.family} model could not be refitted: {event.reason}")
-        return done
-
     def _result(
         self,
         problem: Problem,
         split: OuterSplit,
         bests: Mapping[str, Candidate],
         members: Sequence[Member],
-        probas: Mapping[str, tuple[NDArray[Any], float]],
+        probas: Refitted,
+        refit: Refit,
     ) -> ScopeResult:
-        alive = [member for member in members if _key(member.candidate) in probas]
+        alive = [member for member in members if key_of(member.candidate) in probas]
         if not alive:
             # Every chosen member failed to refit: the best family model that did takes its place.
-            spare = [best for best in bests.values() if _key(best) in probas]
+            spare = [best for best in bests.values() if key_of(best) in probas]
             if not spare:
                 raise NothingToFitError(
                     "No model could be refitted on all training cases. " + " ".join(self.notes)
@@ -245,16 +162,16 @@ class Judge:
             Judged(
                 name="ensemble",
                 kind="ensemble",
-                proba=sum(m.weight * probas[_key(m.candidate)][0] for m in alive),  # type: ignore[arg-type]
+                proba=sum(m.weight * probas[key_of(m.candidate)][0] for m in alive),  # type: ignore[arg-type]
                 inner_score=inner_score,
                 members=[_describe(m.candidate, m.weight) for m in alive],
-                refit_s=sum(probas[_key(m.candidate)][1] for m in alive),
+                refit_s=sum(probas[key_of(m.candidate)][1] for m in alive),
                 search_s=sum(seconds.values()),
             )
         ]
         for name, best in bests.items():
-            if _key(best) in probas:
-                proba, refit_s = probas[_key(best)]
+            if key_of(best) in probas:
+                proba, refit_s = probas[key_of(best)]
                 judged.append(
                     Judged(
                         name=name,
@@ -268,7 +185,7 @@ class Judge:
                 )
         delivered = tuple(
             Delivered(
-                family=m.candidate.trial.family, weight=m.weight, folder=self._folder(_key(m.candidate))
+                family=m.candidate.trial.family, weight=m.weight, folder=refit.folder(key_of(m.candidate))
             )
             for m in alive
         )
@@ -284,19 +201,21 @@ class Judge:
         assert self.dataset.y is not None
         if not len(split.test):
             return []
-        proba = baselines.lesion_size_proba(self.facts, self.dataset.y, split.train, split.test)
-        return [] if proba is None else [Judged(name=baselines.LESION_SIZE, kind="baseline", proba=proba)]
+        columns = {
+            baselines.LESION_SIZE: baselines.lesion_sizes(self.facts),
+            baselines.LESION_OUTLINE: baselines.lesion_outlines(
+                self.dataset.cases, artefacts=self.artefacts, n_threads=self.n_threads
+            ),
+        }
+        y = self.dataset.y
+        return [
+            Judged(name=name, kind="baseline", proba=baselines.baseline_proba(x, y, split.train, split.test))
+            for name, x in columns.items()
+            if x is not None
+        ]
 
     def _search_seconds(self, scope: str, family: str) -> float:
         return sum(trial.seconds for trial in self.store.scope_trials(scope) if trial.family == family)
-
-    def _refit_key(self, split: OuterSplit, item: Candidate) -> FoldKey:
-        return FoldKey(
-            scope=split.scope, config_key=_key(item), fold_key=item.trial.fidelity.fold_key, fold=_REFIT
-        )
-
-    def _folder(self, key: str) -> Path:
-        return self.store.folder / "models" / key
 
     def _note_short_time(self, problem: Problem, found: Sequence[Candidate]) -> None:
         if not found:
@@ -317,10 +236,6 @@ class Judge:
             for name in problem.families
         }
         return "No trial finished: give it a longer time limit, or mend this. " + _sentences(reasons)
-
-
-def _key(candidate: Candidate) -> str:
-    return config_key(candidate.trial.family, candidate.trial.config)
 
 
 def _describe(candidate: Candidate, weight: float) -> dict[str, Any]:

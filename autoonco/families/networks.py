@@ -144,8 +144,10 @@ class TrainedNetwork:
 
 
 def to_arrays(network: nn.Module) -> dict[str, NDArray[Any]]:
-    """Return every tensor of a network's state by name."""
-    return {key: value.detach().cpu().numpy() for key, value in network.state_dict().items()}
+    """Return every tensor of a network's state by name, as C-ordered arrays (torch may hold them channels-last)."""
+    return {
+        key: np.ascontiguousarray(value.detach().cpu().numpy()) for key, value in network.state_dict().items()
+    }
 
 
 def fill(network: nn.Module, arrays: Mapping[str, NDArray[Any]]) -> None:

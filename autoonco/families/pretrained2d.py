@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 HEAD_LEARNERS = ("logistic_regression", "svm", "xgboost")
 HEAD_STEPS = ("scale", "selection", "class_weight")
 HEAD_SECONDS = 0.5
-STAGE_SAVING = {0: 1.0, 3: 0.7, 5: 0.45}
+STAGE_SAVING = {0: 1.0, 3: 0.65, 5: 0.4}
 """Share of a training step's time that is left when so many leading stages are frozen (EfficientNet-Lite0)."""
 
 
@@ -78,7 +78,14 @@ class Pretrained2D:
         chosen: list[Config] = [
             {"network": first, "mode": "frozen", "size": 224, **head},
             {"network": others[0] if others else first, "mode": "frozen", "size": 224, **head},
-            {"network": first, "mode": "finetune", "size": 160},
+            {
+                "network": first,
+                "mode": "finetune",
+                "size": 160,
+                "epochs": 6,
+                "frozen_stages": 3,
+                "training:learning_rate": 0.002,
+            },
         ]
         space = self.space(fingerprint)
         return [complete(space, values) for values in chosen]

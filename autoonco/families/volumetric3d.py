@@ -61,7 +61,8 @@ class Volumetric3D:
     def defaults(self, fingerprint: Fingerprint) -> Sequence[Config]:
         """Return a strided ResNet-10 and a small vision transformer, both at 32 voxels a side."""
         space = self.space(fingerprint)
-        return [complete(space, {"network": name}) for name in ("monai_resnet10", "monai_vit_tiny")]
+        transformer = {"network": "monai_vit_tiny", "epochs": 15, "training:learning_rate": 0.0003}
+        return [complete(space, {"network": "monai_resnet10"}), complete(space, transformer)]
 
     def plan(self, config: Config, budget: float, inner_folds: int) -> Fidelity:
         """Return epochs of one fold, then whole folds."""

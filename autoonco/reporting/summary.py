@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from autoonco.evaluation.baselines import LESION_OUTLINE
 from autoonco.evaluation.tables import CLEAN, TEST
 from autoonco.evaluation.verdict import Verdict, title
 from autoonco.metrics.scores import get_metric
@@ -21,6 +22,7 @@ EVALUATIONS = {
 }
 _FEW_PATIENTS = 20
 _MANY_FAILED = 0.2
+_NEAR = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,9 +208,17 @@ def _baseline_warnings(evaluation: pd.DataFrame, delivered: str | None) -> list[
     if evaluation.empty or delivered not in set(evaluation["model"]):
         return []
     rows = evaluation[evaluation["subset"] == TEST].to_dict("records")
-    lower = next(row["auc_lower"] for row in rows if row["model"] == delivered)
-    return [
+    model = next(row for row in rows if row["model"] == delivered)
+    found = [
         f"{title(row['model'])} reaches an AUC of {number(row['auc'])}, inside the interval of the delivered model."
         for row in rows
-        if row["model"].startswith("baseline") and row["auc"] >= lower
+        if row["model"].startswith("baseline") and row["auc"] >= model["auc_lower"]
     ]
+    outline = next((row["auc"] for row in rows if row["model"] == LESION_OUTLINE), None)
+    if outline is not None and outline > model["auc"] - _NEAR:
+        found.append(
+            f"The drawn outline of the lesion, without a single grey value, gives an AUC of {number(outline)}: "
+            "much of the answer is in how lesions were drawn. Expect less of masks from another reader or from "
+            "software, and don't take the difference to networks for one in what the scans show."
+        )
+    return found

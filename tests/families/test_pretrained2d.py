@@ -86,6 +86,7 @@ def test_fit_store_restore_predicts_the_same_numbers(config: dict, cases: list[C
     state = model.state()
     meta = json.loads(json.dumps(state.meta))
     stored = ModelState(meta=meta, tensors={k: v.copy() for k, v in state.tensors.items()}, parts=state.parts)
+    assert all(array.flags.c_contiguous for array in state.tensors.values())
     assert not any(case.case in json.dumps(meta) for case in cases)
     elsewhere = Runtime(artefacts=ArtefactCache(tmp_path / "b"), n_threads=1)
     restored = family.restore(stored, elsewhere)

@@ -122,6 +122,34 @@ def test_checkpoint_holds_tensors_and_plain_text_only(tmp_path: Path) -> None:
     assert checkpoint_epoch(tmp_path, "another") == 0
 
 
+def test_norms_hold_the_statistics_of_the_training_cases() -> None:
+    """Oracle: mean and variance of the first layer's output over all cases, by hand."""
+    crops, _ = stripes()
+    network = run(Recipe(epochs=1, learning_rate=0.01, batch_size=24, augmentation=CALM), 1)
+    with torch.no_grad():
+        values = network.features[0](torch.from_numpy(crops).float() / 255).transpose(0, 1).flatten(1)
+    torch.testing.assert_close(network.features[1].running_mean, values.mean(dim=1), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(network.features[1].running_var, values.var(dim=1), atol=1e-5, rtol=1e-4)
+    assert network.features[1].momentum == 0.1
+
+
+def test_frozen_norms_keep_their_statistics() -> None:
+    from autoonco.nets.builders import build_2d
+
+    network = build_2d("tf_efficientnet_lite0", n_classes=2, pretrained=True)
+    network.freeze_stages(3)
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    crops = np.random.default_rng(0).integers(0, 255, (8, 3, 64, 64), np.uint8)
+    recipe = Recipe(epochs=1, learning_rate=0.001, augmentation=CALM, ema=0.9)
+    trained = train(
+        network, crops, np.arange(8) % 2, recipe, n_classes=2, n_image_channels=3, until_epoch=1, seed=0
+    )
+    moved = {key for key, value in trained.state_dict().items() if not torch.equal(value, before[key])}
+    assert "backbone.bn1.running_mean" not in moved
+    assert "backbone.blocks.1.0.bn1.running_var" not in moved
+    assert "backbone.blocks.3.0.bn1.running_mean" in moved
+
+
 def test_same_seed_same_network_other_seed_another() -> None:
     recipe = Recipe(epochs=2, learning_rate=0.01, augmentation=CALM)
     assert distance(run(recipe, 2), run(recipe, 2)) == 0

@@ -1,0 +1,56 @@
+"""What a scope gives: judged models, and the members of the model that is delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from autoonco.data.fingerprint import Fingerprint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """A model refitted on all training cases and its probabilities of the test cases ``(n_test, n_classes)``."""
+
+    name: str
+    kind: str
+    proba: NDArray[Any]
+    inner_score: float | None = None
+    members: Sequence[Mapping[str, Any]] = ()
+    refit_s: float = 0.0
+    search_s: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON, probabilities left out."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "inner_score": self.inner_score,
+            "members": [dict(member) for member in self.members],
+            "refit_seconds": self.refit_s,
+            "search_seconds": self.search_s,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Delivered:
+    """A member of the model that is delivered: its weight and the folder of its fitted state."""
+
+    family: str
+    weight: float
+    folder: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScopeResult:
+    """What one scope gave."""
+
+    judged: tuple[Judged, ...]
+    delivered: tuple[Delivered, ...]
+    fingerprint: Fingerprint
+    inner_score: float
+    notes: tuple[str, ...] = ()
