@@ -46,7 +46,7 @@ class Settings(BaseModel):
     min_budget: float = Field(1 / 27, gt=0, le=1)
     eta: int = Field(3, ge=2, le=10)
     max_trials: int | None = Field(None, ge=1)
-    trial_share: float = Field(0.5, gt=0, le=1)
+    trial_share: float = Field(0.35, gt=0, le=1)
     memory_limit_gb: float | None = Field(None, gt=0)
     final_share: float = Field(0.25, gt=0, lt=0.9)
     ensemble_rounds: int = Field(30, ge=1, le=1000)

@@ -57,13 +57,17 @@ def candidates(problem: Problem, store: Store, *, n_test: int = 0) -> list[Candi
     return sorted(found, key=lambda item: (-item.score, item.refit_s))
 
 
-def furthest(problem: Problem, store: Store, *, n_test: int = 0) -> list[Candidate]:
-    """Return the best of the trials that scored the most inner folds: what there is when time was too short."""
-    done = [trial for trial in store.scope_trials(problem.scope) if trial.status is Status.SUCCESS]
+def furthest(problem: Problem, store: Store, family: str, *, n_test: int = 0) -> Candidate | None:
+    """Return a family's best trial of those that scored the most inner folds: what there is when time was short."""
+    done = [
+        trial
+        for trial in store.scope_trials(problem.scope)
+        if trial.status is Status.SUCCESS and trial.family == family
+    ]
     if not done:
-        return []
+        return None
     best = max(done, key=lambda trial: (trial.fidelity.folds, trial.fidelity.epochs or 0, trial.score or 0.0))
-    return [_candidate(problem, store, config_key(best.family, best.config), best, n_test)]
+    return _candidate(problem, store, config_key(best.family, best.config), best, n_test)
 
 
 def _candidate(problem: Problem, store: Store, key: str, trial: Trial, n_test: int) -> Candidate:

@@ -109,12 +109,12 @@ class Judge:
             observer=self.observer,
         ).run()
         found = ensemble.candidates(problem, self.store, n_test=len(split.test))
-        if not found:
-            found = ensemble.furthest(problem, self.store, n_test=len(split.test))
-            self._note_short_time(problem, found)
+        partial = self._partial(problem, split, found)
+        if not found and not partial:
+            raise NothingToFitError(self._why_nothing(problem))
         # What earlier sessions spent counts for the search, not for the refits still to come.
         left_s = max(self.limit_s * self.settings.final_share, self.limit_s - (time.monotonic() - started))
-        bests, members = self._choose(problem, found, left_s=left_s)
+        bests, members = self._choose(problem, found, partial, left_s=left_s)
         refit = Refit(
             problem=problem, split=split, pool=self.pool, store=self.store, seed=self.seed, notes=self.notes
         )
@@ -122,14 +122,33 @@ class Judge:
         probas = refit.run(wanted, stop_s=_STOP * left_s)
         return self._result(problem, split, bests, members, probas, refit)
 
+    def _partial(self, problem: Problem, split: OuterSplit, found: Sequence[Candidate]) -> list[Candidate]:
+        """Return the furthest trial of each family that never had a full training, best first, and say so."""
+        full = {candidate.trial.family for candidate in found}
+        partial = []
+        for name in problem.families:
+            item = (
+                None if name in full else ensemble.furthest(problem, self.store, name, n_test=len(split.test))
+            )
+            if item is not None:
+                fidelity, of = item.trial.fidelity, len(problem.folds)
+                epochs = "" if fidelity.epochs is None else f" and {fidelity.epochs} epochs"
+                self.notes.append(
+                    f"The time was too short for a full training of {name}: its model had {fidelity.folds} of {of} "
+                    f"inner folds{epochs}. Give the search more time before judging {name} by it."
+                )
+                partial.append(item)
+        return sorted(partial, key=lambda item: -item.score)
+
     def _choose(
-        self, problem: Problem, found: Sequence[Candidate], *, left_s: float
+        self, problem: Problem, found: Sequence[Candidate], partial: Sequence[Candidate], *, left_s: float
     ) -> tuple[dict[str, Candidate], list[Member]]:
+        """Return each family's best, and the ensemble: of fully trained candidates where there are any."""
         plan_s = _PLAN * left_s * min(self.n_workers, 2)
-        bests = ensemble.best_of_families(found, refit_limit_s=plan_s / 2)
+        bests = ensemble.best_of_families([*found, *partial], refit_limit_s=plan_s / 2)
         members = ensemble.select(
             problem,
-            found,
+            found or partial[:1],
             rounds=self.settings.ensemble_rounds,
             refit_limit_s=max(0.0, plan_s - sum(best.refit_s for best in bests.values())),
             refitted=tuple(bests.values()),
@@ -216,15 +235,6 @@ class Judge:
 
     def _search_seconds(self, scope: str, family: str) -> float:
         return sum(trial.seconds for trial in self.store.scope_trials(scope) if trial.family == family)
-
-    def _note_short_time(self, problem: Problem, found: Sequence[Candidate]) -> None:
-        if not found:
-            raise NothingToFitError(self._why_nothing(problem))
-        folds, of = found[0].trial.fidelity.folds, len(problem.folds)
-        self.notes.append(
-            f"The time was too short for any full training: the model was chosen by {folds} of {of} inner folds. "
-            "Give the search more time before trusting it."
-        )
 
     def _why_nothing(self, problem: Problem) -> str:
         trials = self.store.scope_trials(problem.scope)

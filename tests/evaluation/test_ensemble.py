@@ -104,9 +104,10 @@ def test_only_full_trials_are_candidates_and_the_furthest_stands_in(toy, problem
             )
         store.add_trial(made_trial(number, config, folds=folds, score=0.9 - number / 10))
     assert ensemble.candidates(problem, store) == []
-    (furthest,) = ensemble.furthest(problem, store)
+    furthest = ensemble.furthest(problem, store, "toy")
     assert furthest.trial.id == 1  # two folds with a lower score say more than one with a higher
     assert len(furthest.probas) == 2
+    assert ensemble.furthest(problem, store, "radiomics") is None
 
 
 def test_best_of_families_prefers_what_can_be_refitted(problem):

@@ -220,3 +220,13 @@ def test_coverage_of_the_bootstrap(n: int) -> None:
             inside[name] += found.lower <= value <= found.upper
     print(n, {name: round(hits / 300, 3) for name, hits in inside.items()})
     assert all(0.91 <= hits / 300 <= 0.985 for hits in inside.values())  # 300 tries: 0.95 +- 0.025
+
+
+def test_one_misranked_pair_is_not_told_as_surer_than_none() -> None:
+    y = np.repeat([0, 1], [90, 40])
+    perfect = np.concatenate([np.linspace(0.0, 0.4, 90), np.linspace(0.6, 1.0, 40)])
+    swapped = perfect.copy()
+    swapped[[89, 90]] = perfect[[90, 89]]
+    bounds = [auc_interval(y, np.column_stack([1 - p, p])) for p in (perfect, swapped)]
+    assert bounds[1].value < bounds[0].value == 1.0
+    assert bounds[1].lower <= bounds[0].lower
