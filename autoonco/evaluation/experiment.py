@@ -101,7 +101,7 @@ def run_experiment(
             results.append(judge.run(split, already_s=already_s))
             tested = list(zip(splits, results, strict=False))
             folder.write("evaluation/predictions.csv", _predictions(dataset, tested))
-    folder.write("evaluation/models.json", [judged.to_json() for judged in results[-1].judged])
+    folder.write("evaluation/models.json", _models(results))
     folder.update(session_s=time.monotonic() - started, notes=list(judge.notes))
     return results[-1]
 
@@ -113,6 +113,14 @@ def _write_space(folder: RunFolder, judge: Judge, split: OuterSplit) -> None:
     (folder.path / "space.json").write_text(space + "\n", encoding="utf-8")
     reasons = {name: get_family(name).why_not(problem.fingerprint) for name in judge.families}
     folder.update(session_s=0.0, families=reasons)
+
+
+def _models(results: Sequence[ScopeResult]) -> list[dict[str, Any]]:
+    """Describe the final models; ``fold_scores`` are the inner scores of each scope's model of that name."""
+    return [
+        judged.to_json() | {"fold_scores": [result.inner_score_of(judged.name) for result in results]}
+        for judged in results[-1].judged
+    ]
 
 
 def _counts(dataset: Dataset, final: OuterSplit, n_excluded: int) -> dict[str, int]:

@@ -54,3 +54,7 @@ class ScopeResult:
     fingerprint: Fingerprint
     inner_score: float
     notes: tuple[str, ...] = ()
+
+    def inner_score_of(self, name: str) -> float | None:
+        """Return the inner score of the model called `name`, None where there is none."""
+        return next((judged.inner_score for judged in self.judged if judged.name == name), None)

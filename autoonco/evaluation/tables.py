@@ -233,6 +233,11 @@ def _interval(name: str, cases: pd.DataFrame, *, level: float, seed: int) -> Int
             return auc_interval(*arrays, level=level, seed=seed)
         return bootstrap_interval(name, *arrays, level=level, seed=seed)
     scores = [_score(name, fold["truth"].to_numpy(), fold[columns].to_numpy()) for fold in folds]
+    if np.ptp(scores) == 0:
+        # Equal folds have no variance to estimate, so the widest of the folds' own intervals stands for all.
+        own = [_interval(name, fold, level=level, seed=seed) for fold in folds]
+        lower, upper = min(each.lower for each in own), max(each.upper for each in own)
+        return Interval(value=scores[0], lower=lower, upper=upper, method=f"widest fold, {own[0].method}")
     known = METRICS.get(name, METRICS["accuracy"])
     return resampled_t_interval(
         scores, _test_to_train(folds), level=level, best=known.best, worst=known.worst

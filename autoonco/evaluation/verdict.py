@@ -15,6 +15,7 @@ from autoonco.metrics.comparison import MARGIN
 
 RADIOMICS = "radiomics"
 DEEP = ("pretrained2d", "volumetric3d")
+BEST_DEEP = "best deep family of each fold"
 TITLES = {
     "ensemble": "Ensemble",
     RADIOMICS: "Radiomics",
@@ -22,6 +23,7 @@ TITLES = {
     "volumetric3d": "3D networks",
     "clinical": "Clinical variables",
     "fusion": "Fusion",
+    BEST_DEEP: "Deep networks (2D or 3D, as each fold's inner score chose)",
 }
 _ALPHA = 0.05
 
@@ -65,7 +67,8 @@ def verdict(
 ) -> Verdict:
     """Return whether the best deep family is better or worse than radiomics on the clean test cases.
 
-    The deep family is the one of the best inner score, so that the test cases choose nothing. Better or
+    The deep family is the one of the best inner score, in each outer fold that fold's own, so that the test
+    cases choose nothing. Better or
     worse is a two-sided p below 0.05; equivalent only what two one-sided tests show to lie within `margin`;
     anything else is inconclusive, which isn't "no difference".
 
@@ -79,10 +82,10 @@ def verdict(
         ``run.json``'s families: None for those that took part, else the reason why not.
     """
     predicted = set() if predictions is None else set(predictions["model"])
-    scores = {str(m["name"]): m.get("inner_score") for m in models if m["name"] in predicted}
-    deep = max((name for name in DEEP if name in scores), key=lambda name: _known(scores[name]), default=None)
-    if predictions is None or deep is None or RADIOMICS not in scores:
-        return Verdict(kind=Kind.INCONCLUSIVE, sentence=_why_none(predictions, deep, scores, families))
+    judged = {str(m["name"]): m for m in models if m["name"] in predicted}
+    if predictions is None or RADIOMICS not in judged or not predicted & set(DEEP):
+        return Verdict(kind=Kind.INCONCLUSIVE, sentence=_why_none(predictions, set(judged), families))
+    predictions, deep = _with_best_deep(predictions, judged)
     figures = compare_models(predictions, deep, RADIOMICS, margin=margin, seed=seed)
     if figures is None:
         sentence = "Deep networks and radiomics can't be compared: the clean test cases are all of one class."
@@ -94,8 +97,25 @@ def verdict(
     return Verdict(kind=kind, sentence=sentence, figures=figures)
 
 
-def _known(score: float | None) -> float:
-    return -math.inf if score is None or math.isnan(score) else score
+def _with_best_deep(
+    predictions: pd.DataFrame, models: Mapping[str, Mapping[str, Any]]
+) -> tuple[pd.DataFrame, str]:
+    """Return the predictions and the name in them of the deep family that each fold's inner score chooses."""
+    folds = sorted(predictions["fold"].unique())
+    chosen = {fold: _best_deep(models, fold) for fold in folds}
+    if len(set(chosen.values())) == 1:
+        return predictions, chosen[folds[0]]
+    rows = predictions[predictions["model"] == predictions["fold"].map(chosen)].assign(model=BEST_DEEP)
+    return pd.concat([predictions, rows], ignore_index=True), BEST_DEEP
+
+
+def _best_deep(models: Mapping[str, Mapping[str, Any]], fold: int) -> str:
+    def inner_score(name: str) -> float:
+        scores = models[name].get("fold_scores") or []
+        score = scores[fold] if fold < len(scores) else models[name].get("inner_score")
+        return -math.inf if score is None or math.isnan(score) else float(score)
+
+    return max((name for name in DEEP if name in models), key=inner_score)
 
 
 def _kind(figures: Mapping[str, Any]) -> Kind:
@@ -116,22 +136,17 @@ def _sentence(kind: Kind, deep: str, figures: Mapping[str, Any], *, auc: str, n_
             f"(equivalence: {_p(figures['p_equivalent'])})."
         )
     if kind is Kind.INCONCLUSIVE:
-        plain = title(deep)[0].lower() + title(deep)[1:] if deep == "pretrained2d" else title(deep)
+        plain = title(deep) if deep == "volumetric3d" else title(deep)[0].lower() + title(deep)[1:]
         return f"No difference shown between {plain} and radiomics, and no equivalence either: {numbers}."
     small = f" Yet the difference is smaller than {margin}." if figures["p_equivalent"] < _ALPHA else ""
     return f"{names} are {kind.value} than radiomics here: {numbers}.{small}"
 
 
-def _why_none(
-    predictions: pd.DataFrame | None,
-    deep: str | None,
-    scores: Mapping[str, Any],
-    families: Mapping[str, str | None],
-) -> str:
+def _why_none(predictions: pd.DataFrame | None, judged: set[str], families: Mapping[str, str | None]) -> str:
     if predictions is None:
         return "Deep networks and radiomics were not compared: no test case has been predicted."
-    absent = [name for name in (RADIOMICS,) if name not in scores]
-    absent += [] if deep else DEEP
+    absent = [] if RADIOMICS in judged else [RADIOMICS]
+    absent += [] if judged & set(DEEP) else DEEP
     return "Deep networks and radiomics were not compared. " + " ".join(
         f"{title(name)}: {_reason(name, families)}" for name in absent
     )

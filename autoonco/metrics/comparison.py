@@ -95,8 +95,7 @@ def compare_folds(
     """Return the comparison of two models from their AUC differences on the same outer folds.
 
     Corrected resampled t (Nadeau and Bengio 2003); see `intervals.resampled_t_interval`. Folds that all
-    differ by the same amount leave no variance to test with: the p values are ``nan`` unless that amount is
-    0.
+    differ by the same amount, 0 included, leave no variance to test with: bounds and p values are ``nan``.
 
     Examples
     --------
@@ -105,7 +104,7 @@ def compare_folds(
     (0.06, True, True)
     """
     mean, error = corrected_error(differences, test_to_train)
-    if np.ptp(differences) == 0 and mean != 0:
+    if np.ptp(differences) == 0:
         error = float("nan")
     k = len(differences)
     method = f"corrected resampled t, {k} folds"
@@ -132,7 +131,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def _from_error(
     difference: float, error: float, freedom: float, *, margin: float, level: float, method: str
 ) -> Comparison:
-    if error == 0:  # the same predictions, or equal scores in every fold
+    if error == 0:  # the same predictions
         p, p_equivalent = 1.0, 0.0
     else:
         p = float(2 * t.sf(abs(difference) / error, freedom))

@@ -214,3 +214,20 @@ def test_predictions_come_back(tmp_path: Path) -> None:
     found = read_predictions(tmp_path)
     assert found is not None
     pd.testing.assert_frame_equal(found, table, check_dtype=False)
+
+
+def test_perfect_folds_are_not_told_as_certain() -> None:
+    truth = np.tile([0, 1], 9)
+    table = pd.DataFrame(
+        {
+            "fold": np.repeat([0, 1, 2], 6),
+            "row": np.arange(18),
+            "group": np.arange(18),
+            "truth": truth,
+            "is_clean": 1,
+        }
+        | {"model": "radiomics", "p_0": 1.0 - truth, "p_1": truth}
+    )
+    found = evaluation_table(table, ["no", "yes"]).iloc[0]
+    assert found["auc"] == 1.0
+    assert found["auc_lower"] < 0.75  # three of each class say little about a fold

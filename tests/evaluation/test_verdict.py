@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from autoonco.evaluation.verdict import Kind, Verdict, title, verdict
+from autoonco.evaluation.verdict import DEEP, Kind, Verdict, title, verdict
 
 TOOK_PART = {"pretrained2d": None, "radiomics": None, "volumetric3d": None}
 
@@ -152,3 +152,22 @@ def test_false_verdicts_are_rare(n: int) -> None:
     wrong = sum(kind in (Kind.BETTER, Kind.WORSE) for kind in said)
     print(f"n = {n}: {wrong / 400:.3f} false better or worse")
     assert wrong / 400 <= 0.075  # 0.05 and two standard errors
+
+
+def test_each_outer_fold_has_the_deep_family_that_its_own_inner_score_chose() -> None:
+    frames = []
+    for fold in range(5):
+        # The better deep family alternates; choosing by the final search would take one of them throughout.
+        leads = {"radiomics": 1.0, DEEP[fold % 2]: 3.0, DEEP[1 - fold % 2]: 0.0}
+        frames.append(predictions(leads, n=60, seed=fold).assign(fold=fold))
+    table = pd.concat(frames, ignore_index=True)
+    table["row"] += 60 * table["fold"]
+    inner = {name: [0.9 if name == DEEP[fold % 2] else 0.6 for fold in range(5)] for name in DEEP}
+    found = verdict(
+        table,
+        [{"name": "radiomics", "inner_score": 0.8}]
+        + [{"name": name, "inner_score": 0.9, "fold_scores": inner[name]} for name in DEEP],
+        TOOK_PART,
+    )
+    assert found.kind is Kind.BETTER
+    assert found.sentence.startswith("Deep networks (2D or 3D")

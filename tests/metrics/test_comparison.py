@@ -148,7 +148,9 @@ def test_folds_without_correction_are_students_t() -> None:
 def test_folds_that_cannot_vary_prove_nothing() -> None:
     assert np.isnan(compare_folds([0.1, 0.1, 0.1], 0.5).p)
     assert np.isnan(compare_folds([0.1], 0.5).p)
-    assert compare_folds([0.0, 0.0, 0.0], 0.5).p == 1
+    equal = compare_folds([0.0, 0.0, 0.0], 0.5)
+    assert equal.difference == 0
+    assert np.isnan([equal.p, equal.p_equivalent, equal.lower, equal.upper]).all()
 
 
 def test_holm() -> None:
