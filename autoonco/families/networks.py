@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
     from torch import nn
 
-    from autoonco.nets.training import Recipe
+    from autoonco.nets.recipe import Recipe
 
 READ_SECONDS = 0.01
 """A rough guess of reading, cropping and resampling one case."""
@@ -71,7 +71,7 @@ def plan_epochs(epochs: int, budget: float, inner_folds: int) -> Fidelity:
 def recipe_of(config: Config) -> Recipe:
     """Return the training recipe that a config describes."""
     from autoonco.nets.augmentation import Augmentation
-    from autoonco.nets.training import Recipe
+    from autoonco.nets.recipe import Recipe
 
     values = part(config, "training")
     balanced = values.pop("class_weight") == "balanced"

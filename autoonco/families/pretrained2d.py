@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 from numpy.typing import NDArray
 
 from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint
 from autoonco.data.preprocessing import SliceView
 from autoonco.families.contract import Config, Fidelity, FitContext, FittedModel, ModelState, Runtime
+from autoonco.families.frozen import fit_frozen, restore_frozen
 from autoonco.families.networks import (
     READ_SECONDS,
     TrainedNetwork,
@@ -24,18 +22,14 @@ from autoonco.families.networks import (
     fit_network,
     part,
     plan_epochs,
-    to_arrays,
 )
 from autoonco.nets.inputs import InputSpec
 from autoonco.nets.zoo import entry_of, networks, seconds_per_crop, with_weights
 from autoonco.resources import load_space
-from autoonco.tabular.pipeline import build_pipeline, complete, tabular_space
+from autoonco.tabular.pipeline import complete, tabular_space
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
-    from sklearn.pipeline import Pipeline
-
-    from autoonco.nets.builders import Network
 
 HEAD_LEARNERS = ("logistic_regression", "svm", "xgboost")
 HEAD_STEPS = ("scale", "selection", "class_weight")
@@ -45,7 +39,7 @@ STAGE_SAVING = {0: 1.0, 3: 0.65, 5: 0.4}
 
 
 class Pretrained2D:
-    """See the module."""
+    """The family of pretrained networks on pictures; for volumes the picture is one axial slice."""
 
     name = "pretrained2d"
 
@@ -122,7 +116,7 @@ class Pretrained2D:
         """Fit a head on frozen embeddings, or fine-tune."""
         spec = input_spec(config, context.fingerprint)
         if config["mode"] == "frozen":
-            return _fit_frozen(config, spec, cases, y, context)
+            return fit_frozen(str(config["network"]), part(config, "head"), spec, cases, y, context)
         from autoonco.nets.builders import build_2d
 
         name, n_classes = str(config["network"]), context.fingerprint.n_classes
@@ -135,24 +129,14 @@ class Pretrained2D:
     def restore(self, state: ModelState, runtime: Runtime) -> FittedModel:
         """Return the model that `state` described; no weights need be on this machine."""
         from autoonco.nets.builders import build_2d
-        from autoonco.tabular.serialise import from_parts
 
         spec = InputSpec.from_json(state.meta["spec"])
         build = state.meta["build"]
         network = build_2d(str(build["name"]), n_classes=int(build["n_classes"]))
         fill(network, state.tensors)
-        if "head" not in state.parts:
-            return TrainedNetwork(network=network, build=build, spec=spec, runtime=runtime)
-        return FrozenModel(
-            network=network,
-            network_id=_identity(build["name"], network),
-            head=from_parts(state.parts["head"]),
-            build=build,
-            spec=spec,
-            labels=tuple(state.meta["labels"]),
-            n_classes=state.meta["n_classes"],
-            runtime=runtime,
-        )
+        if "head" in state.parts:
+            return restore_frozen(network, spec, state, runtime)
+        return TrainedNetwork(network=network, build=build, spec=spec, runtime=runtime)
 
 
 def input_spec(config: Config, fingerprint: Fingerprint) -> InputSpec:
@@ -164,103 +148,6 @@ def input_spec(config: Config, fingerprint: Fingerprint) -> InputSpec:
         use_mask=fingerprint.has_mask,
     )
     return InputSpec.of(fingerprint, view)
-
-
-@dataclass(frozen=True, kw_only=True)
-class FrozenModel:
-    """A frozen network and the pipeline that classifies its embeddings.
-
-    `labels` are the classes of the training cases, which `head` numbers 0, 1, ...: a class without a single
-    training case gets probability 0.
-    """
-
-    network: Network
-    network_id: str
-    head: Pipeline
-    build: Mapping[str, Any]
-    spec: InputSpec
-    labels: tuple[int, ...]
-    n_classes: int
-    runtime: Runtime
-
-    def embed(self, cases: Sequence[Case]) -> NDArray[np.float64]:
-        """Return embeddings ``(n_cases, n_features)``, from the cache where they were made before.
-
-        In double precision: so the head's sums over a batch of cases agree with those of one case to 1e-12.
-        """
-        from autoonco.nets.embeddings import embed
-
-        features = embed(
-            cases,
-            self.network,
-            self.spec,
-            self.runtime.artefacts,
-            network_id=self.network_id,
-            device=self.runtime.device,
-            n_threads=self.runtime.n_threads,
-        )
-        return features.astype(np.float64)
-
-    def predict_proba(self, cases: Sequence[Case]) -> NDArray[np.float64]:
-        """Return probabilities ``(n_cases, n_classes)``."""
-        result = np.zeros((len(cases), self.n_classes))
-        result[:, list(self.labels)] = self.head.predict_proba(self.embed(cases))
-        return result
-
-    def state(self) -> ModelState:
-        """Return the network's weights, the head and what they belong to."""
-        from autoonco.tabular.serialise import to_parts  # imports torch, by way of skops
-
-        meta = {
-            "build": dict(self.build),
-            "spec": self.spec.to_json(),
-            "labels": list(self.labels),
-            "n_classes": self.n_classes,
-        }
-        return ModelState(meta=meta, tensors=to_arrays(self.network), parts={"head": to_parts(self.head)})
-
-
-def _fit_frozen(
-    config: Config, spec: InputSpec, cases: Sequence[Case], y: NDArray[Any], context: FitContext
-) -> FrozenModel:
-    name = str(config["network"])
-    network, network_id = _frozen_network(name)
-    labels, codes = np.unique(y, return_inverse=True)
-    head = build_pipeline(
-        part(config, "head"),
-        n_features=network.backbone.num_features,
-        n_classes=len(labels),
-        n_train=len(y),
-        seed=context.seed,
-        n_threads=context.runtime.n_threads,
-    )
-    model = FrozenModel(
-        network=network,
-        network_id=network_id,
-        head=head,
-        build={"name": name, "n_classes": 0},
-        spec=spec,
-        labels=tuple(int(label) for label in labels),
-        n_classes=context.fingerprint.n_classes,
-        runtime=context.runtime,
-    )
-    head.fit(model.embed(cases), codes)
-    return model
-
-
-@lru_cache(maxsize=4)
-def _frozen_network(name: str) -> tuple[Network, str]:
-    """Return the pretrained network without its classifier, loaded once a process, and what names its weights."""
-    from autoonco.nets.builders import build_2d
-
-    network = build_2d(name, n_classes=0, pretrained=True)
-    return network, _identity(name, network)
-
-
-def _identity(name: str, network: Network) -> str:
-    from autoonco.nets.embeddings import weights_id
-
-    return f"{name}:{weights_id(network)}"
 
 
 family = Pretrained2D()

@@ -35,7 +35,7 @@ STRIDE_COST = {1: 8.0, 2: 1.0}
 
 
 class Volumetric3D:
-    """See the module."""
+    """The family of 3D networks; it applies to volumes only."""
 
     name = "volumetric3d"
 

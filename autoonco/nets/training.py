@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,60 +22,10 @@ from torch.nn import functional
 
 from autoonco.data.cache import digest
 from autoonco.errors import DataError, TrainingDivergedError
-from autoonco.nets.augmentation import Augmentation, augment
+from autoonco.nets.augmentation import augment
 from autoonco.nets.checkpoints import checkpoint_epoch, load_checkpoint, save_checkpoint
-from autoonco.nets.embeddings import memory_order, pick_device, torch_threads
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """How a network is trained.
-
-    Parameters
-    ----------
-    epochs
-        The full length, which shapes the learning rate; a training may be cut before.
-    learning_rate
-        Its peak, after the warm-up.
-    warmup
-        Share of all steps over which the learning rate rises from zero.
-    class_weights
-        Whether each class counts equally in the loss, whatever its number of cases.
-    ema
-        Decay a step of the averaged weights that predict in the end; 0 means the plain weights do.
-    layer_decay
-        Factor on the learning rate a stage further from the output; 1 trains all alike.
-    clip
-        Largest norm of the gradient.
-    """
-
-    epochs: int
-    learning_rate: float
-    weight_decay: float = 0.01
-    warmup: float = 0.1
-    batch_size: int = 32
-    label_smoothing: float = 0.0
-    class_weights: bool = True
-    ema: float = 0.0
-    layer_decay: float = 1.0
-    clip: float = 1.0
-    augmentation: Augmentation = field(default_factory=Augmentation)
-
-
-def learning_rate(step: int, n_steps: int, recipe: Recipe) -> float:
-    """Return the learning rate of a step: a line up over the warm-up, then half a cosine down to zero.
-
-    Examples
-    --------
-    >>> recipe = Recipe(epochs=1, learning_rate=1.0, warmup=0.2)
-    >>> [round(learning_rate(step, 10, recipe), 3) for step in (0, 1, 2, 6, 9)]
-    [0.5, 1.0, 1.0, 0.5, 0.038]
-    """
-    n_warmup = max(1, round(recipe.warmup * n_steps))
-    if step < n_warmup:
-        return recipe.learning_rate * (step + 1) / n_warmup
-    done = (step - n_warmup) / max(1, n_steps - n_warmup)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+from autoonco.nets.embeddings import memory_order, pick_device, torch_threads, weights_id
+from autoonco.nets.recipe import Recipe, learning_rate, parameter_groups
 
 
 def train(
@@ -120,7 +70,7 @@ def train(
     device = pick_device(device)
     with (
         torch_threads(n_threads),
-        torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []),
+        torch.random.fork_rng(devices=range(torch.cuda.device_count() if device.startswith("cuda") else 0)),
     ):
         run = _Run(network.to(device), recipe, n_cases=len(y))
         data = torch.from_numpy(crops), torch.tensor(y, dtype=torch.int64)
@@ -142,9 +92,8 @@ def train(
                 optimizer=run.optimizer,
             )
         trained = run.networks["averaged" if recipe.ema else "network"]
-        settle_norms(
-            trained, data[0], batch_size=recipe.batch_size
-        )  # after the checkpoint: training goes on without
+        # after the checkpoint was written: a training that goes on knows nothing of this
+        settle_norms(trained, data[0], batch_size=recipe.batch_size)
     return trained.eval()
 
 
@@ -227,13 +176,12 @@ class _Run:
             )
             with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
                 logits = network(batch.contiguous(memory_format=memory_order(batch)))
-            losses.append(
-                functional.cross_entropy(
-                    logits.float(), y[rows].to(device), weight=weights, label_smoothing=recipe.label_smoothing
-                )
+            loss = functional.cross_entropy(
+                logits.float(), y[rows].to(device), weight=weights, label_smoothing=recipe.label_smoothing
             )
-            self._step(losses[-1], step=epoch * self.n_batches + index)
-        mean = float(torch.stack(losses).detach().mean())
+            self._step(loss, step=epoch * self.n_batches + index)
+            losses.append(loss.detach())
+        mean = float(torch.stack(losses).mean())
         weights_finite = all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters())
         if not (math.isfinite(mean) and weights_finite):
             raise TrainingDivergedError(
@@ -261,21 +209,6 @@ class _Run:
                 averaged[key].copy_(value)
 
 
-def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Return AdamW's groups: biases and norms without weight decay, early stages with a smaller learning rate.
-
-    Stages are the network's own, as timm describes them; where there is no description all parts train alike.
-    """
-    from timm.optim import param_groups_layer_decay, param_groups_weight_decay
-
-    backbone = getattr(network, "backbone", network)
-    if recipe.layer_decay < 1 and hasattr(backbone, "group_matcher"):
-        groups = param_groups_layer_decay(backbone, recipe.weight_decay, layer_decay=recipe.layer_decay)
-    else:
-        groups = param_groups_weight_decay(backbone, recipe.weight_decay)
-    return [{"lr_scale": 1.0, **group} for group in groups]
-
-
 def _class_weights(y: torch.Tensor, n_classes: int) -> torch.Tensor:
     """Return weights ``(n_classes,)`` that give each class present the same total; their mean over cases is 1."""
     counts = torch.bincount(y, minlength=n_classes).float()
@@ -285,7 +218,7 @@ def _class_weights(y: torch.Tensor, n_classes: int) -> torch.Tensor:
 def _identity(
     network: nn.Module, recipe: Recipe, seed: int, crops: NDArray[np.uint8], y: NDArray[Any]
 ) -> str:
-    """Return what a checkpoint has to agree in: data, recipe, seed and the shapes of the network."""
+    """Return what a checkpoint has to agree in: data, recipe, seed, first weights and which of them are trained."""
     data = hashlib.blake2b(crops.tobytes() + np.asarray(y, np.int64).tobytes()).hexdigest()
-    shapes = {name: list(value.shape) for name, value in network.state_dict().items()}
-    return digest(data, asdict(recipe), seed, shapes)
+    trained = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
+    return digest(data, asdict(recipe), seed, weights_id(network), trained)

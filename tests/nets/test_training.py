@@ -13,7 +13,8 @@ from autoonco.errors import DataError, TrainingDivergedError
 from autoonco.nets.augmentation import Augmentation
 from autoonco.nets.checkpoints import FILE, checkpoint_epoch
 from autoonco.nets.embeddings import forward
-from autoonco.nets.training import Recipe, batches, learning_rate, parameter_groups, train
+from autoonco.nets.recipe import Recipe, learning_rate, parameter_groups
+from autoonco.nets.training import batches, train
 
 CALM = Augmentation(strength=0.3)
 
