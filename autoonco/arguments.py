@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -72,15 +72,25 @@ def as_labelled(data: Labelled, *, clinical: Sequence[str] = ()) -> Dataset:
     return data
 
 
-def as_cases(data: Unlabelled, *, clinical: Sequence[str] = ()) -> tuple[Case, ...]:
-    """Return the cases to predict, in the order given: of a dataset, a manifest, a table, or image files."""
+def as_cases(
+    data: Unlabelled,
+    *,
+    clinical: Sequence[str] = (),
+    image: Sequence[str] | None = None,
+    mask: Sequence[str] | None = None,
+) -> tuple[Case, ...]:
+    """Return the cases to predict, in the order given: of a dataset, a manifest, a table, or image files.
+
+    The columns are those of `Dataset.from_frame`.
+    """
+    columns: dict[str, Any] = {"clinical": tuple(clinical), "image": image or None, "mask": mask or None}
     if isinstance(data, Dataset):
         return data.cases
     if isinstance(data, pd.DataFrame):
-        return Dataset.from_frame(data, clinical=tuple(clinical), labelled=False).cases
+        return Dataset.from_frame(data, labelled=False, **columns).cases
     if isinstance(data, str | Path):
         if Path(data).suffix.lower() in {".csv", ".tsv"}:
-            return Dataset.from_csv(data, clinical=tuple(clinical), labelled=False).cases
+            return Dataset.from_csv(data, labelled=False, **columns).cases
         return Dataset.from_scans([data]).cases
     items = list(data)
     if all(isinstance(item, Case) for item in items):

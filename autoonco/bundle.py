@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load as load_tensors
 
 from autoonco.data.cache import write_atomically
 from autoonco.data.case import Case
@@ -25,6 +24,7 @@ from autoonco.data.fingerprint import Fingerprint
 from autoonco.errors import AutoOncoError, BundleVersionError, UnsafeBundleError
 from autoonco.families import get_family
 from autoonco.families.contract import FittedModel, ModelState, Runtime
+from autoonco.families.state import state_of
 
 FORMAT = 1
 _MANIFEST = "manifest.json"
@@ -75,7 +75,10 @@ def _write(path: Path, content: Content) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for number, (_, _, folder) in enumerate(content.members):
             for file in sorted(folder.iterdir()):
-                name, data = f"members/{number}/{file.name}", file.read_bytes()
+                name = f"members/{number}/{file.name}"
+                if not _MEMBER.fullmatch(name):
+                    continue  # half-written by a process that was killed
+                data = file.read_bytes()
                 hashes[name] = hashlib.sha256(data).hexdigest()
                 archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED, compresslevel=1)
         manifest = {
@@ -116,14 +119,22 @@ def read_bundle(path: Path, runtime: Runtime) -> Bundle:
         raise UnsafeBundleError(
             f"{path} lacks {sorted(missing)[0]}, which its manifest lists. Get the file again."
         )
+    try:
+        return _restored(manifest, files, runtime)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, AutoOncoError):
+            raise
+        raise UnsafeBundleError(
+            f"The content of {path} does not fit together ({type(error).__name__}: {error}). Get the file again."
+        ) from None
+
+
+def _restored(manifest: Mapping[str, Any], files: Mapping[str, bytes], runtime: Runtime) -> Bundle:
     return Bundle(
         classes=tuple(manifest["classes"]),
         fingerprint=Fingerprint.from_json(manifest["fingerprint"]),
         members=tuple(
-            (
-                float(member["weight"]),
-                get_family(member["family"]).restore(_state(files, number, path), runtime),
-            )
+            (float(member["weight"]), get_family(member["family"]).restore(_state(files, number), runtime))
             for number, member in enumerate(manifest["members"])
         ),
         facts=manifest["facts"],
@@ -156,6 +167,8 @@ def _checked_manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
         )
     if lacking:
         raise UnsafeBundleError(f"The manifest of {path} lacks {sorted(lacking)[0]!r}.")
+    if not isinstance(manifest["sha256"], dict) or not isinstance(manifest["members"], list):
+        raise UnsafeBundleError(f"The manifest of {path} is not one of autoonco's.")
     return dict(manifest)
 
 
@@ -175,14 +188,8 @@ def _checked_member(
     return data
 
 
-def _state(files: Mapping[str, bytes], number: int, path: Path) -> ModelState:
+def _state(files: Mapping[str, bytes], number: int) -> ModelState:
     prefix = f"members/{number}/"
-    own = {name.removeprefix(prefix): data for name, data in files.items() if name.startswith(prefix)}
-    if "meta.json" not in own:
-        raise UnsafeBundleError(f"Member {number} of {path} has no meta.json.")
-    tensors = own.get("tensors.safetensors")
-    return ModelState(
-        meta=json.loads(own["meta.json"])["meta"],
-        tensors={} if tensors is None else load_tensors(tensors),
-        parts={name.removesuffix(".skops"): data for name, data in own.items() if name.endswith(".skops")},
+    return state_of(
+        {name.removeprefix(prefix): data for name, data in files.items() if name.startswith(prefix)}
     )

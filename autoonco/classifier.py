@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from autoonco.arguments import Labelled, Unlabelled, as_cases, as_labelled, core
 from autoonco.bundle import Bundle, Content, read_bundle, write_bundle
 from autoonco.data.cache import ArtefactCache, digest
 from autoonco.data.case import Case
-from autoonco.data.checks import errors_of, findings, inspect
+from autoonco.data.checks import CaseFacts, Finding, errors_of, findings, inspect
 from autoonco.data.manifest import Dataset
 from autoonco.errors import AutoOncoError, DataError
 from autoonco.evaluation.experiment import Request, run_experiment
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from autoonco.search.runner import Observer
 
 MODEL_FILE = "model.onco"
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
 class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -71,6 +73,8 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     classes_
         Names of the classes, in the order of `predict_proba`'s columns.
+    clinical_
+        Names of the clinical columns that the model takes.
     result_
         Tables, figures and the folder of the run; None for a model that was loaded from a file.
     """
@@ -122,19 +126,44 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         folder = RunFolder(
             run_path(self.run_dir, digest(identity)[:12]), identity=identity, resume=self.resume
         )
+        try:
+            self._run(
+                kept, kept_facts, found, request, folder, n_excluded=len(dataset) - len(kept), started=started
+            )
+        finally:
+            folder.close()
+        self.result_: Result | None = Result(folder.path)
+        self._take(folder.path / MODEL_FILE)
+        return self
+
+    def _run(
+        self,
+        dataset: Dataset,
+        facts: Sequence[CaseFacts],
+        found: Sequence[Finding],
+        request: Request,
+        folder: RunFolder,
+        *,
+        n_excluded: int,
+        started: float,
+    ) -> None:
+        """Write the model file, unless the same request has done so before."""
+        asked = {"time_limit_s": request.time_limit_s, "settings": request.settings.model_dump()}
+        if folder.has_finished(**asked) and (folder.path / MODEL_FILE).exists():
+            return
         result = run_experiment(
-            kept,
-            kept_facts,
+            dataset,
+            facts,
             found,
             request,
             folder,
-            n_excluded=len(dataset) - len(kept),
+            n_excluded=n_excluded,
             started=started,
             observer=self.progress,
         )
         content = Content(
             members=[(member.family, member.weight, member.folder) for member in result.delivered],
-            classes=kept.classes,
+            classes=dataset.classes,
             fingerprint=result.fingerprint,
             facts={
                 "metric": request.metric.name,
@@ -145,9 +174,6 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         )
         write_bundle(folder.path / MODEL_FILE, content)
         folder.update(session_s=time.monotonic() - started, status="finished")
-        self.result_: Result | None = Result(folder.path)
-        self._take(folder.path / MODEL_FILE)
-        return self
 
     def _request(self, dataset: Dataset) -> Request:
         limit_s = seconds(self.time_limit)
@@ -159,6 +185,10 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             get_family(name)
         if self.n_jobs < 1:
             raise AutoOncoError(f"n_jobs must be 1 or more, got {self.n_jobs}.")
+        if self.seed < 0:
+            raise AutoOncoError(f"seed must be 0 or more, got {self.seed}.")
+        if not _DEVICE.fullmatch(self.device):
+            raise AutoOncoError(f"device must be auto, cpu, cuda or cuda:N, got {self.device!r}.")
         return Request(
             time_limit_s=limit_s,
             families=names,
@@ -176,6 +206,7 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._bundle: Bundle = read_bundle(path, runtime)
         self._path = path
         self.classes_ = np.array(self._bundle.classes)
+        self.clinical_ = self._bundle.fingerprint.clinical
 
     def _fitted(self) -> Bundle:
         if not hasattr(self, "_bundle"):
@@ -197,7 +228,8 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self._fitted().predict_proba(self._cases(X))
 
     def _cases(self, X: Unlabelled) -> tuple[Case, ...]:
-        return as_cases(X, clinical=self._fitted().fingerprint.clinical)
+        self._fitted()
+        return as_cases(X, clinical=self.clinical_)
 
     def predict(self, X: Unlabelled) -> NDArray[Any]:
         """Return the most probable class of each case ``(n_cases,)``."""
@@ -324,5 +356,6 @@ def _identity(dataset: Dataset, request: Request) -> dict[str, Any]:
         "evaluation": request.evaluation,
         "metric": request.metric.name,
         "seed": request.seed,
+        "version of autoonco": versions()["autoonco"],
         "settings": request.settings.model_dump(exclude={"max_trials", "trial_share", "memory_limit_gb"}),
     }

@@ -79,6 +79,9 @@ def fit(
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto.")] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     preset: Annotated[str, typer.Option(help="quick, standard or thorough.")] = "standard",
+    on_bad_case: Annotated[
+        str, typer.Option(help="What to do about a case that can't be used: raise, exclude.")
+    ] = "raise",
     no_resume: Annotated[bool, typer.Option("--no-resume", help="Refuse a folder that holds a run.")] = False,
 ) -> None:
     """Search, judge and refit models; write run folder, model file and report."""
@@ -86,6 +89,7 @@ def fit(
         data, label=label, classes=classes, image=image, mask=mask, clinical=clinical, split=split
     )
     from autoonco.classifier import AutoOncoClassifier
+    from autoonco.settings import Settings
 
     _fit(
         AutoOncoClassifier(
@@ -98,7 +102,7 @@ def fit(
             seed=seed,
             run_dir=run,
             resume="never" if no_resume else "auto",
-            settings=preset,
+            settings=Settings.preset(preset, on_bad_case=on_bad_case),
         ),
         dataset,
     )
@@ -109,10 +113,16 @@ def _fit(classifier: AutoOncoClassifier, dataset: Dataset) -> AutoOncoClassifier
     from autoonco.progress import ProgressTable
 
     err.print(f"{len(dataset)} cases, classes {', '.join(dataset.classes)}.", markup=False)
-    with ProgressTable(err) as table:
-        classifier.set_params(progress=table).fit(dataset)
+    try:
+        with ProgressTable(err) as table:
+            classifier.set_params(progress=table).fit(dataset)
+    except KeyboardInterrupt:
+        err.print("Stopped. What was finished is kept: the same command goes on from there.")
+        raise typer.Exit(130) from None
     classifier.set_params(progress=None)
     assert classifier.result_ is not None
+    for message in classifier.result_.excluded():
+        err.print(f"left out: {message}", markup=False, soft_wrap=True)
     page = classifier.report(classifier.result_.folder / "report")
     _print_frame(classifier.result_.summary(), "Figures on the test cases, with 95 % intervals")
     out.print(classifier.result_.verdict().sentence, markup=False)
@@ -128,12 +138,19 @@ def predict(
         list[Path], typer.Argument(metavar="DATA|SCAN...", help="A manifest (.csv), or image files.")
     ],
     output: Annotated[Path, typer.Option("-o", "--out", help="Table to write.")] = Path("predictions.csv"),
+    image: Image = "",
+    mask: Mask = "",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto.")] = "auto",
 ) -> None:
     """Predict new scans; one bad scan doesn't lose the others."""
+    from autoonco.arguments import as_cases
     from autoonco.classifier import load
 
-    table = load(model, device=device).predict_table(scans[0] if len(scans) == 1 else scans)
+    classifier = load(model, device=device)
+    data = scans[0] if len(scans) == 1 else scans
+    table = classifier.predict_table(
+        as_cases(data, clinical=classifier.clinical_, image=_names(image), mask=_names(mask))
+    )
     _write_predictions(table, output)
     if (table["status"] != "ok").all():
         raise AutoOncoError(f"No case could be predicted. The first: {table['message'].iloc[0]}")
@@ -273,11 +290,17 @@ def main() -> None:
     try:
         app()
     except AutoOncoError as error:
-        err.print(f"autoonco: {error}", markup=False, highlight=False, soft_wrap=True)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("Stopped. What was finished is kept: the same command goes on from there.")
-        sys.exit(130)
+        _exit(str(error))
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        _exit(
+            f"{error.strerror or error}:{where}. Check the path, the rights to it, and the space left on the disk."
+        )
+
+
+def _exit(sentence: str) -> None:
+    err.print(f"autoonco: {sentence}", markup=False, highlight=False, soft_wrap=True)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,11 @@ class UnknownNameError(AutoOncoError, ValueError):
         near = difflib.get_close_matches(got, names, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         super().__init__(f"Unknown {kind} {got!r}.{hint} Valid: {', '.join(names) or 'none'}.")
+        self._arguments = kind, got, tuple(names)
+
+    def __reduce__(self) -> tuple[type[UnknownNameError], tuple[str, str, tuple[str, ...]]]:
+        """Let the error cross from a worker process, which rebuilds it from its arguments."""
+        return type(self), self._arguments
 
 
 class NothingToFitError(AutoOncoError):

@@ -35,7 +35,7 @@ class Settings(BaseModel):
     ensemble_rounds
         Rounds of greedy selection with replacement; 1 means the single best model.
     on_bad_case
-        ``"exclude"`` leaves unusable cases out and says so, ``"raise"`` stops the run.
+        ``"raise"`` stops the run at a case that can't be used, ``"exclude"`` leaves it out and says so.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,7 +50,7 @@ class Settings(BaseModel):
     memory_limit_gb: float | None = Field(None, gt=0)
     final_share: float = Field(0.25, gt=0, lt=0.9)
     ensemble_rounds: int = Field(30, ge=1, le=1000)
-    on_bad_case: Literal["exclude", "raise"] = "exclude"
+    on_bad_case: Literal["exclude", "raise"] = "raise"
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Self:

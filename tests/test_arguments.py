@@ -29,16 +29,16 @@ def finding(row):
 
 def test_bad_cases_are_left_out_or_stop_the_run(dataset):
     facts = list(range(60))
-    kept, kept_facts = usable(dataset, facts, [finding(2), finding(60)], Settings())
+    kept, kept_facts = usable(dataset, facts, [finding(2), finding(60)], Settings(on_bad_case="exclude"))
     assert len(kept) == 58
     assert kept_facts == [i for i in facts if i not in (1, 59)]
     with pytest.raises(DataError, match="Row 2 is bad"):
-        usable(dataset, facts, [finding(2)], Settings(on_bad_case="raise"))
+        usable(dataset, facts, [finding(2)], Settings())
     with pytest.raises(DataError, match="Row None is bad"):
-        usable(dataset, facts, [finding(None)], Settings())
+        usable(dataset, facts, [finding(None)], Settings(on_bad_case="exclude"))
 
 
 def test_a_class_that_is_gone_is_told(dataset):
     bad = [finding(case.row) for case, label in zip(dataset.cases, dataset.y, strict=True) if label == 1]
     with pytest.raises(DataError, match="No usable case"):
-        usable(dataset, list(range(60)), bad, Settings())
+        usable(dataset, list(range(60)), bad, Settings(on_bad_case="exclude"))

@@ -79,6 +79,18 @@ def _no_classes(content):
     del content["classes"]
 
 
+def _no_weight(content):
+    del content["members"][0]["weight"]
+
+
+def _no_fingerprint(content):
+    content["fingerprint"] = {}
+
+
+def _list_of_hashes(content):
+    content["sha256"] = [1]
+
+
 def _unknown_family(content):
     content["members"][0]["family"] = "nonesuch"
 
@@ -97,6 +109,9 @@ def _unknown_family(content):
         ({"change": {"manifest.json": b"[1]"}}, UnsafeBundleError, "not one of autoonco"),
         ({"manifest": _newer}, BundleVersionError, "Update autoonco"),
         ({"manifest": _no_classes}, UnsafeBundleError, "lacks 'classes'"),
+        ({"manifest": _no_weight}, UnsafeBundleError, "does not fit together"),
+        ({"manifest": _no_fingerprint}, UnsafeBundleError, "does not fit together"),
+        ({"manifest": _list_of_hashes}, UnsafeBundleError, "not one of autoonco"),
         ({"manifest": _unknown_family}, AutoOncoError, "Unknown family 'nonesuch'"),
     ],
 )
@@ -117,3 +132,18 @@ def test_a_truncated_file_is_refused(model, runtime, share):
 def test_a_missing_file_is_told(tmp_path, runtime):
     with pytest.raises(AutoOncoError, match="no model file"):
         read_bundle(tmp_path / "none.onco", runtime)
+
+
+def test_what_a_kill_left_behind_stays_out(toy, problem, tmp_path, runtime):
+    from toy_family import ToyModel
+
+    write_state(tmp_path / "0", ToyModel(0.5, "work").state())
+    (tmp_path / "0" / ".tensors.safetensors.abc123").write_bytes(b"half")
+    content = Content(
+        members=[("toy", 1.0, tmp_path / "0")],
+        classes=["no", "yes"],
+        fingerprint=problem.fingerprint,
+        facts={},
+    )
+    write_bundle(tmp_path / "m.onco", content)
+    assert read_bundle(tmp_path / "m.onco", runtime).members[0][0] == 1.0

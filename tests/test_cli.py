@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -186,3 +188,64 @@ def test_fit_report_predict_from_the_command_line(manifest):
         found = autoonco(command, "run", cwd=cwd)
         assert found.returncode == 0
         assert word in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["fit", "data.csv", "-o", "data.csv"], "is a file"),
+        (["fit", "data.csv", "--seed", "-1"], "seed must be 0 or more"),
+        (["fit", "data.csv", "--device", "tpu"], "device must be"),
+        (["fit", "data.csv", "--on-bad-case", "shrug"], "on_bad_case"),
+    ],
+)
+def test_a_wrong_argument_is_a_sentence(manifest, words, sentence):
+    found = autoonco(*words, cwd=manifest.parent)
+    assert found.returncode == 2
+    assert sentence in found.stderr
+    assert "Traceback" not in found.stderr
+
+
+def test_fit_stops_at_a_mask_of_another_size(manifest):
+    large_mask(manifest)
+    found = autoonco("fit", manifest, "--time-limit", "30s", cwd=manifest.parent)
+    assert found.returncode == 2
+    assert "row 3" in found.stderr
+    assert found.stderr.count("autoonco:") == 1
+
+
+@pytest.mark.slow
+def test_fit_leaves_a_bad_case_out_if_told_to_and_says_so(manifest):
+    large_mask(manifest)
+    fit = [
+        "fit",
+        manifest,
+        "--time-limit",
+        "40s",
+        "--families",
+        "radiomics",
+        "--preset",
+        "quick",
+        "-o",
+        "run",
+    ]
+    found = autoonco(*fit, "--on-bad-case", "exclude", cwd=manifest.parent)
+    assert found.returncode == 0, found.stderr
+    assert "left out: row 3" in found.stderr
+
+
+@pytest.mark.slow
+def test_ctrl_c_says_that_nothing_is_lost(manifest):
+    command = [sys.executable, "-c", "from autoonco.cli import main; main()", "fit", "data.csv", "-o", "run"]
+    process = subprocess.Popen(
+        command, cwd=manifest.parent, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (manifest.parent / "run" / "journal.jsonl").exists():
+        time.sleep(0.2)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "What was finished is kept" in told
+    assert "Traceback" not in told

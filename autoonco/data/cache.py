@@ -18,6 +18,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from autoonco.data.case import Case
+from autoonco.data.formats import companion
+from autoonco.errors import DataError
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -34,25 +36,40 @@ def digest(*parts: Any) -> str:
 
 
 @lru_cache(maxsize=100_000)
-def _file_hash(path: str, size: int, mtime_ns: int) -> str:  # noqa: ARG001 - the stat is part of the key
-    with Path(path).open("rb") as stream:
+def _bytes_hash(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001 - the stat is part of the key
+    with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def _file_hash(path: Path) -> str:
+    stat = path.stat()
+    return _bytes_hash(path, stat.st_size, stat.st_mtime_ns)
+
+
 def content_hash(case: Case) -> str:
-    """Return the hash of a case's image and mask bytes; equal files give equal hashes, whatever their names."""
-    files = {
-        f"{kind}:{name}": path
-        for kind, paths in (("i", case.images), ("m", case.masks))
-        for name, path in paths.items()
-    }
-    stats = {name: path.stat() for name, path in files.items()}
-    return digest(
-        {
-            name: _file_hash(str(path), stats[name].st_size, stats[name].st_mtime_ns)
-            for name, path in files.items()
-        }
-    )
+    """Return the hash of a case's image and mask bytes; equal files give equal hashes, whatever their names.
+
+    Where a file is only the header of another one with the voxels, both count.
+
+    Raises
+    ------
+    DataError
+        If a file can't be read; the message names the row.
+    """
+    hashes = {}
+    try:
+        for kind, paths in (("i", case.images), ("m", case.masks)):
+            for name, path in paths.items():
+                hashes[f"{kind}:{name}"] = _file_hash(path)
+                if (voxels := companion(path)) is not None:
+                    hashes[f"{kind}-voxels:{name}"] = _file_hash(voxels)
+    except DataError as error:
+        raise type(error)(f"row {case.row}: {error}") from error
+    except OSError as error:
+        raise DataError(
+            f"row {case.row}: a file of this case can't be read ({error.strerror}): correct its path."
+        ) from error
+    return digest(hashes)
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

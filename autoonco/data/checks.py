@@ -105,6 +105,12 @@ CHECKS: tuple[Check, ...] = (
         remedy="Their shape and size are cut short; see that the crop does not depend on the label.",
     ),
     Check(
+        code="AO204",
+        severity=Severity.WARNING,
+        find=rules.mixed_units,
+        remedy="Export them as the others: all are read in the unit of the majority.",
+    ),
+    Check(
         code="AO301",
         severity=Severity.ERROR,
         find=rules.absent_class,

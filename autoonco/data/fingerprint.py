@@ -128,10 +128,10 @@ def _medians(rows: Sequence[Sequence[float]]) -> tuple[float, ...]:
 
 
 def _usual_unit(images: Sequence[ChannelFacts]) -> Intensity:
-    return Counter(map(_unit, images)).most_common(1)[0][0]
+    return Counter(map(unit_of, images)).most_common(1)[0][0]
 
 
-def _unit(image: ChannelFacts) -> Intensity:
+def unit_of(image: ChannelFacts) -> Intensity:
     """Return the unit that one image's values speak for."""
     if image.low is None or image.high is None:
         return Intensity.ARBITRARY

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,7 @@ import nibabel
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
 from autoonco.errors import AutoOncoError, ImageReadError
 
@@ -22,6 +23,11 @@ NIFTI_SUFFIXES = (".nii", ".nii.gz")
 ITK_READERS = {".nrrd": "NrrdImageIO", ".mha": "MetaImageIO", ".mhd": "MetaImageIO"}
 SUFFIXES = (*PICTURE_SUFFIXES, *NIFTI_SUFFIXES, *ITK_READERS)
 
+_DATA_FILE = {
+    "NrrdImageIO": re.compile(r"data ?file: +(\S.*)", re.IGNORECASE),
+    "MetaImageIO": re.compile(r"ElementDataFile\s*[=:]\s*(\S.*)", re.IGNORECASE),
+}
+_SEVERAL_FILES = re.compile(r"LIST|.*%\d*[diux]")  # a list after the header, or a pattern of numbered files
 _MAX_DEFLATE_RATIO = 1032  # deflate can't do better (zlib's technical notes): a larger claim is a lie
 _MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 _LPS_FROM_RAS = np.diag(
@@ -40,6 +46,43 @@ def suffix_of(path: Path) -> str:
     """
     name = path.name.lower()
     return ".nii.gz" if name.endswith(".nii.gz") else Path(name).suffix
+
+
+def companion(path: Path) -> Path | None:
+    """Return the file with the voxels where `path` is only their NRRD or MetaImage header, else None.
+
+    Raises
+    ------
+    ImageReadError
+        If the header names several such files, or one that does not exist.
+    OSError
+        If `path` can't be read.
+    """
+    io = ITK_READERS.get(suffix_of(path))
+    if io is None:
+        return None
+    with path.open("rb") as stream:
+        for line in iter(lambda: stream.readline(65536), b""):
+            text = line.decode("utf-8", "surrogateescape").strip()
+            if found := _DATA_FILE[io].match(text):
+                return _beside(path, found.group(1))
+            if io == "NrrdImageIO" and not text:
+                break  # an empty line ends the header; that of a MetaImage ends with the name searched for
+    return None
+
+
+def _beside(path: Path, name: str) -> Path | None:
+    if name.upper() == "LOCAL":
+        return None
+    if _SEVERAL_FILES.match(name):
+        raise ImageReadError(
+            "The header names several files with voxels, expected one: save the volume as a single file."
+        )
+    if not (voxels := path.parent / name).is_file():
+        raise ImageReadError(
+            "The file with the voxels that this header names does not exist; keep both in their places."
+        )
+    return voxels
 
 
 @contextmanager
@@ -70,16 +113,18 @@ def _refuse_absurd_claim(n_bytes: int, stored: int) -> None:
 def read_picture(path: Path, *, palette_indices: bool = False) -> sitk.Image:
     """Return a picture: float32 if grey, a vector of three uint8 if it has colour; spacing 1.
 
-    A picture of three equal channels counts as grey. Transparent pixels turn black. With `palette_indices`
-    a palette picture gives its indices, not its colours.
+    It is turned as its EXIF orientation says. A picture of three equal channels counts as grey. Transparent
+    pixels turn black. With `palette_indices` a palette picture gives its indices, not its colours.
     """
-    with _decoding("a picture"), Image.open(path) as picture:
+    # Opened by name, Pillow 13 maps an uncompressed TIFF that lies on its side with rows and columns confused.
+    with _decoding("a picture"), path.open("rb") as stream, Image.open(stream) as picture:
         if getattr(picture, "n_frames", 1) > 1:
             raise ImageReadError(
                 f"The file holds {picture.n_frames} pages, expected one: save a volume as NIfTI or NRRD."
             )
         if suffix_of(path) == ".png":
             _refuse_absurd_claim(math.prod(picture.size), path.stat().st_size)
+        ImageOps.exif_transpose(picture, in_place=True)
         pixels = _picture_pixels(picture, palette_indices=palette_indices)
     if pixels.ndim == 3 and not (pixels == pixels[..., :1]).all():
         return sitk.GetImageFromArray(np.ascontiguousarray(pixels, dtype=np.uint8), isVector=True)
@@ -181,6 +226,9 @@ def _place(image: sitk.Image, header: Any) -> None:
 def read_itk(path: Path) -> sitk.Image:
     """Return an NRRD or MetaImage image, 2D or 3D, float32."""
     with _decoding("NRRD or MetaImage"):
+        stored = path.stat().st_size
+        if (beside := companion(path)) is not None:
+            stored += beside.stat().st_size
         reader = sitk.ImageFileReader()
         reader.SetImageIO(ITK_READERS[suffix_of(path)])
         reader.SetFileName(str(path))
@@ -189,21 +237,8 @@ def read_itk(path: Path) -> sitk.Image:
         if reader.GetNumberOfComponents() > 1:
             raise ImageReadError("The voxels are vectors, expected one grey value each: save grey values.")
         one = sitk.Image([1] * len(shape), reader.GetPixelIDValue())
-        _refuse_absurd_claim(math.prod(shape) * one.GetSizeOfPixelComponent(), _stored_bytes(path))
+        _refuse_absurd_claim(math.prod(shape) * one.GetSizeOfPixelComponent(), stored)
         image = reader.Execute()
         if image.GetDimension() > len(shape):
             image = image[(slice(None),) * 3 + (0,) * (image.GetDimension() - 3)]
         return sitk.Cast(image, sitk.sitkFloat32)
-
-
-def _stored_bytes(path: Path) -> int:
-    """Return the size of the file and, where its header names one, of the file beside it with the voxels."""
-    with path.open("rb") as stream:
-        lines = stream.read(65536).decode("latin-1").splitlines()
-    size = path.stat().st_size
-    for line in lines:
-        key, _, value = line.partition("=" if "=" in line else ":")
-        if key.strip().lower() in ("elementdatafile", "data file", "datafile"):
-            beside = path.parent / value.strip()
-            return size + (beside.stat().st_size if beside.is_file() else 0)
-    return size

@@ -13,7 +13,6 @@ import SimpleITK as sitk
 
 from autoonco.data.case import Case
 from autoonco.data.formats import (
-    ITK_READERS,
     NIFTI_SUFFIXES,
     PICTURE_SUFFIXES,
     SUFFIXES,
@@ -22,7 +21,7 @@ from autoonco.data.formats import (
     read_picture,
     suffix_of,
 )
-from autoonco.errors import DataError, GeometryError, ImageReadError, UnknownNameError
+from autoonco.errors import DataError, GeometryError, ImageReadError
 
 # Corners of two grids that lie closer than this share of a voxel are float noise of the headers.
 _NOISE_VOXELS = 0.1
@@ -71,7 +70,6 @@ def _read(path: Path, *, palette_indices: bool) -> sitk.Image:
         return read_picture(path, palette_indices=palette_indices)
     if suffix in NIFTI_SUFFIXES:
         return read_nifti(path)
-    assert suffix in ITK_READERS
     return read_itk(path)
 
 
@@ -117,15 +115,18 @@ def read_scan(case: Case, channel: str) -> Scan:
 
     Raises
     ------
-    UnknownNameError
-        If the case has no such channel.
+    DataError
+        If the case has no such channel; the message names the row.
     ImageReadError
         As for `read_image`; the message names the row.
     GeometryError
         If image and mask don't lie on the same grid; the message names the row.
     """
     if channel not in case.images:
-        raise UnknownNameError("channel", channel, case.images)
+        raise DataError(
+            f"row {case.row}: no image for channel {channel!r}; the case has {', '.join(case.images) or 'none'}: "
+            f"name its file."
+        )
     with _naming(case, f"image {channel!r}"):
         image = read_image(case.images[channel])
     path = case.mask_of(channel)

@@ -34,16 +34,17 @@ def identifiers(cases: Sequence[Case]) -> dict[str, int]:
 def redact(text: str, names: Mapping[str, int]) -> str:
     """Return `text` with each of `names` replaced by ``row N``, the longest first.
 
-    A name is replaced where it is no part of a longer word, and its digits no part of a decimal number.
+    A name is replaced where it is no part of a longer word (an underscore ends a word), and its digits no part
+    of a decimal number.
 
     Examples
     --------
-    >>> redact("STS_1: loss 0.123 on /d/STS_1.png, STS_10", {"STS_1": 4, "/d/STS_1.png": 4, "123": 9})
-    'row 4: loss 0.123 on row 4, STS_10'
+    >>> redact("STS_1: loss 0.123 on /d/STS_1.png, STS_1_CT, STS_10", {"STS_1": 4, "/d/STS_1.png": 4, "123": 9})
+    'row 4: loss 0.123 on row 4, row 4_CT, STS_10'
     """
     found = sorted((name for name in names if name in text), key=len, reverse=True)
     if not found:
         return text
     choices = "|".join(re.escape(name) for name in found)
-    pattern = re.compile(rf"(?<!\w)(?<!\d\.)(?:{choices})(?!\w)(?!\.\d)")
+    pattern = re.compile(rf"(?<![^\W_])(?<!\d\.)(?:{choices})(?![^\W_])(?!\.\d)")
     return pattern.sub(lambda match: f"row {names[match.group()]}", text)

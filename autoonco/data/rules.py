@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import chi2_contingency, fisher_exact
 
 from autoonco.data.facts import CaseFacts, ChannelFacts
+from autoonco.data.fingerprint import unit_of
 from autoonco.data.manifest import Dataset
 
 MIN_LESION_VOXELS = 3  # below, no second-order texture has a pair to count
@@ -93,6 +94,21 @@ def border(_: Dataset, facts: Sequence[CaseFacts]) -> Found:
     cut = [row for row, lesion in lesions if lesion.touches_border]
     if cut:
         yield None, f"{len(cut)} of {len(lesions)} lesions touch the edge of the image{_rows(cut)}."
+
+
+def mixed_units(_: Dataset, facts: Sequence[CaseFacts]) -> Found:
+    """Yield channels whose images' grey values aren't all of one unit."""
+    readable = [case for case in facts if case.error is None]
+    for name in dict.fromkeys(name for _, name, _ in _channels(readable)):
+        units = {row: unit_of(channel) for row, other, channel in _channels(readable) if other == name}
+        usual = Counter(units.values()).most_common(1)[0][0]
+        odd = [row for row, unit in units.items() if unit is not usual]
+        if odd:
+            yield (
+                None,
+                f"The grey values of {len(odd)} of {len(units)} images of {name!r} are not of the unit of the "
+                f"others, {usual}{_rows(odd)}.",
+            )
 
 
 def small_class(dataset: Dataset, facts: Sequence[CaseFacts]) -> Found:

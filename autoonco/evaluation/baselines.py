@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -14,17 +13,13 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from autoonco.data.cache import ArtefactCache, content_hash, digest
+from autoonco.data.cache import ArtefactCache
 from autoonco.data.case import Case
 from autoonco.data.facts import CaseFacts
-from autoonco.data.readers import read_scan
-from autoonco.features.contour import contour_features
-from autoonco.features.images import roi_of
+from autoonco.features.blocks import extract_outlines
 
 LESION_SIZE = "baseline: lesion size"
 LESION_OUTLINE = "baseline: lesion outline"
-_VERSION = 1
-"""Raised whenever `contour_features` gives other values for the same mask."""
 
 Rows = NDArray[np.int64]
 
@@ -46,17 +41,7 @@ def lesion_outlines(
     channel = next(iter(cases[0].images), None)
     if channel is None or any(case.mask_of(channel) is None for case in cases):
         return None
-
-    def measure(case: Case) -> NDArray[Any]:
-        def make() -> dict[str, NDArray[np.float64]]:
-            roi = roi_of(read_scan(case, channel))
-            return {"values": contour_features(roi.lesion, roi.spacing_mm)}
-
-        key = digest("outline", _VERSION, channel, content_hash(case))
-        return artefacts.get_or_make("outlines", key, make)["values"]
-
-    with ThreadPoolExecutor(n_threads) as pool:
-        return np.stack(list(pool.map(measure, cases)))
+    return extract_outlines(cases, channel, artefacts=artefacts, n_threads=n_threads)
 
 
 def baseline_proba(x: NDArray[np.float64], y: Rows, train: Rows, test: Rows) -> NDArray[Any]:

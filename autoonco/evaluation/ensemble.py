@@ -66,8 +66,15 @@ def furthest(problem: Problem, store: Store, family: str, *, n_test: int = 0) ->
     ]
     if not done:
         return None
-    best = max(done, key=lambda trial: (trial.fidelity.folds, trial.fidelity.epochs or 0, trial.score or 0.0))
+    best = max(done, key=_how_far)
     return _candidate(problem, store, config_key(best.family, best.config), best, n_test)
+
+
+def _how_far(trial: Trial) -> tuple[int, float, float]:
+    """Return folds, share of the epochs (1 where there are none) and score."""
+    epochs = trial.fidelity.epochs
+    share = 1.0 if epochs is None else epochs / int(trial.config["epochs"])
+    return trial.fidelity.folds, share, -np.inf if trial.score is None else trial.score
 
 
 def _candidate(problem: Problem, store: Store, key: str, trial: Trial, n_test: int) -> Candidate:

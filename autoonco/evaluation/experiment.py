@@ -13,6 +13,7 @@ import pandas as pd
 from autoonco.data.cache import ArtefactCache, default_cache_dir
 from autoonco.data.checks import CaseFacts, Finding
 from autoonco.data.manifest import Dataset
+from autoonco.errors import NothingToFitError, RunMismatchError
 from autoonco.evaluation.judge import Judge
 from autoonco.evaluation.outcome import Judged, ScopeResult
 from autoonco.evaluation.run_folder import RunFolder, hardware, versions
@@ -98,7 +99,11 @@ def run_experiment(
         results: list[ScopeResult] = []
         for split in splits:
             already_s = time.monotonic() - started if not results else 0.0
-            results.append(judge.run(split, already_s=already_s))
+            try:
+                results.append(judge.run(split, already_s=already_s))
+            except NothingToFitError:
+                folder.update(session_s=time.monotonic() - started, status="failed")
+                raise
             tested = list(zip(splits, results, strict=False))
             folder.write("evaluation/predictions.csv", _predictions(dataset, tested))
     folder.write("evaluation/models.json", _models(results))
@@ -110,7 +115,12 @@ def _write_space(folder: RunFolder, judge: Judge, split: OuterSplit) -> None:
     problem = judge.problem(split)
     folder.write("fingerprint.json", problem.fingerprint.to_json())
     space = space_json(build_space(problem.families, problem.fingerprint))
-    (folder.path / "space.json").write_text(space + "\n", encoding="utf-8")
+    path = folder.path / "space.json"
+    if path.exists() and path.read_text(encoding="utf-8") != space + "\n":
+        raise RunMismatchError(
+            f"{folder.path} holds a run over another space or set of families. Choose another run folder."
+        )
+    path.write_text(space + "\n", encoding="utf-8")
     reasons = {name: get_family(name).why_not(problem.fingerprint) for name in judge.families}
     folder.update(session_s=0.0, families=reasons)
 

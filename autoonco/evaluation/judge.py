@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -26,7 +25,7 @@ from autoonco.metrics.scores import Metric
 from autoonco.search.clock import Clock
 from autoonco.search.runner import Observer, Problem, Search
 from autoonco.search.store import Store
-from autoonco.search.trial import FoldTask
+from autoonco.search.trial import FoldTask, Status, Trial
 from autoonco.search.workers import WorkerPool
 from autoonco.settings import Settings
 
@@ -95,7 +94,6 @@ class Judge:
         NothingToFitError
             If no trial succeeded at full budget, with the reasons.
         """
-        started = time.monotonic() - already_s
         problem = self.problem(split)
         search_limit_s = max(1.0, self.limit_s * (1 - self.settings.final_share) - already_s)
         clock = Clock(search_limit_s, spent_s=self.store.elapsed_s(split.scope))
@@ -112,8 +110,10 @@ class Judge:
         partial = self._partial(problem, split, found)
         if not found and not partial:
             raise NothingToFitError(self._why_nothing(problem))
-        # What earlier sessions spent counts for the search, not for the refits still to come.
-        left_s = max(self.limit_s * self.settings.final_share, self.limit_s - (time.monotonic() - started))
+        # The clock counts earlier sessions' search too; the refits' own share of the time is theirs in any case.
+        left_s = max(
+            self.limit_s * self.settings.final_share, self.limit_s - already_s - max(clock.elapsed(), 0.0)
+        )
         bests, members = self._choose(problem, found, partial, left_s=left_s)
         refit = Refit(
             problem=problem, split=split, pool=self.pool, store=self.store, seed=self.seed, notes=self.notes
@@ -238,14 +238,16 @@ class Judge:
 
     def _why_nothing(self, problem: Problem) -> str:
         trials = self.store.scope_trials(problem.scope)
-        reasons = {
-            name: next(
-                (t.reason for t in reversed(trials) if t.family == name and t.reason),
-                "no trial finished in time",
-            )
-            for name in problem.families
-        }
+        reasons = {name: _first_cause([t for t in trials if t.family == name]) for name in problem.families}
         return "No trial finished: give it a longer time limit, or mend this. " + _sentences(reasons)
+
+
+def _first_cause(trials: Sequence[Trial]) -> str:
+    """Return why no trial succeeded: an error says more than a limit, and that more than a trial not started."""
+    order = (Status.FAILED, Status.MEMORY, Status.TIMEOUT, Status.SKIPPED)
+    told = [trial for trial in trials if trial.reason]
+    first = min(told, key=lambda trial: order.index(trial.status), default=None)
+    return "no trial finished in time" if first is None else str(first.reason)
 
 
 def _describe(candidate: Candidate, weight: float) -> dict[str, Any]:

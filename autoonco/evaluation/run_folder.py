@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import platform
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import pandas as pd
 import psutil
@@ -19,6 +20,7 @@ from autoonco.data.cache import write_atomically
 from autoonco.errors import AutoOncoError, RunMismatchError
 
 FORMAT = 1
+_LOCK = ".lock"
 _PACKAGES = (
     "autoonco", "torch", "timm", "monai", "smac", "ConfigSpace", "scikit-learn", "xgboost", "numpy", "SimpleITK",
     "pyradiomics-bhklab",
@@ -40,12 +42,16 @@ class RunFolder:
 
     def __init__(self, path: Path, *, identity: Mapping[str, Any], resume: Resume = "auto") -> None:
         self.path = path
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:
+            raise RunMismatchError(f"{path} is a file. Choose a folder for the run.") from None
         known = self.read("run.json") if (path / "run.json").exists() else None
-        if known is None and any(path.iterdir()) and not (path / "journal.jsonl").exists():
+        if known is None and any(item.name != _LOCK for item in path.iterdir()):
             raise RunMismatchError(
                 f"The folder {path} is not empty and holds no run. Choose another run folder."
             )
+        self._lock = _lock(path)
         if known is not None:
             if resume == "never":
                 raise RunMismatchError(
@@ -66,6 +72,14 @@ class RunFolder:
             "identity": dict(identity),
         }
         self._spent_s: float = self._run["elapsed_s"]
+
+    def has_finished(self, **same: Any) -> bool:
+        """Return whether the run ended, with these fields of ``run.json`` as they are."""
+        return self._run.get("status") == "finished" and all(self._run.get(n) == v for n, v in same.items())
+
+    def close(self) -> None:
+        """Let another process use the folder."""
+        self._lock.close()
 
     def update(self, *, session_s: float, **fields: Any) -> None:
         """Set fields of ``run.json``; `session_s`, this session's seconds, are added to earlier sessions'."""
@@ -94,6 +108,19 @@ class RunFolder:
             raise AutoOncoError(
                 f"{self.path / name} is damaged ({error}). Choose another run folder."
             ) from None
+
+
+def _lock(path: Path) -> IO[bytes]:
+    """Return the open lock file of a run folder; the lock ends with the process, however it ends."""
+    stream = (path / _LOCK).open("ab")
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        stream.close()
+        raise RunMismatchError(
+            f"Another process is at work in {path}. Wait for it, or choose another folder."
+        ) from None
+    return stream
 
 
 def versions() -> dict[str, str]:

@@ -61,24 +61,24 @@ def resolve(evaluation: str, dataset: Dataset, *, time_limit_s: float, settings:
 
 def outer_splits(dataset: Dataset, evaluation: str, *, settings: Settings, seed: int) -> list[OuterSplit]:
     """Return the searches of a run in order; the last, of scope ``"final"``, makes the model that is delivered."""
-    everyone = np.arange(len(dataset))
-    nobody = everyone[:0]
     assert dataset.y is not None
+    is_test = np.zeros(len(dataset), dtype=bool) if dataset.split is None else dataset.split == "test"
+    # Cases that the manifest keeps for a test are never learned from, whatever the evaluation.
+    pool = np.flatnonzero(~is_test)
+    y, groups, names = dataset.y[pool], dataset.groups[pool], dataset.classes
+    nobody = pool[:0]
     match evaluation:
         case "external":
-            assert dataset.split is not None
-            is_test = dataset.split == "test"
-            return [OuterSplit(scope=FINAL, train=everyone[~is_test], test=everyone[is_test])]
+            return [OuterSplit(scope=FINAL, train=pool, test=np.flatnonzero(is_test))]
         case "holdout":
-            train, test = holdout(
-                dataset.y, dataset.groups, settings.holdout_share, seed=seed, class_names=dataset.classes
-            )
-            return [OuterSplit(scope=FINAL, train=train, test=test)]
+            train, test = holdout(y, groups, settings.holdout_share, seed=seed, class_names=names)
+            return [OuterSplit(scope=FINAL, train=pool[train], test=pool[test])]
         case "nested":
-            folds = stratified_group_folds(
-                dataset.y, dataset.groups, settings.outer_folds, seed=seed, class_names=dataset.classes
-            )
-            outer = [OuterSplit(scope=f"outer{i}", train=tr, test=te) for i, (tr, te) in enumerate(folds)]
-            return [*outer, OuterSplit(scope=FINAL, train=everyone, test=nobody)]
+            folds = stratified_group_folds(y, groups, settings.outer_folds, seed=seed, class_names=names)
+            outer = [
+                OuterSplit(scope=f"outer{i}", train=pool[train], test=pool[test])
+                for i, (train, test) in enumerate(folds)
+            ]
+            return [*outer, OuterSplit(scope=FINAL, train=pool, test=nobody)]
         case _:
-            return [OuterSplit(scope=FINAL, train=everyone, test=nobody)]
+            return [OuterSplit(scope=FINAL, train=pool, test=nobody)]

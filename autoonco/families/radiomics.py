@@ -25,6 +25,8 @@ SECONDS_PER_RESPONSE = (0.012, 4e-6)
 """Extraction of one filtered image: a case, and a voxel of its lesion."""
 SECONDS_PER_FIT = {"logistic_regression": 0.1, "svm": 0.3, "random_forest": 2.0, "xgboost": 1.0}
 """Fits of 500 cases by 1000 features; the search corrects these by what it measures."""
+SECONDS_PER_OTHER_FIT = 1.0
+"""The same of a learner that isn't listed."""
 DEFAULTS: tuple[dict[str, Any], ...] = (
     {
         "scale": "quantile",
@@ -147,7 +149,10 @@ class Radiomics:
         a_case, a_voxel = SECONDS_PER_RESPONSE
         voxels = fingerprint.lesion_voxels or 1000.0
         extraction = fingerprint.n_cases * len(spec.channels) * n_responses * (a_case + a_voxel * voxels)
-        fit = SECONDS_PER_FIT[str(config["learner"])] * fingerprint.n_cases / 500 + 0.05
+        fit = (
+            SECONDS_PER_FIT.get(str(config["learner"]), SECONDS_PER_OTHER_FIT) * fingerprint.n_cases / 500
+            + 0.05
+        )
         return extraction + fidelity.folds * fit
 
     def fit(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load, save_file
 
 from autoonco.data.cache import write_atomically
 from autoonco.families.contract import ModelState
@@ -24,12 +25,17 @@ def write_state(folder: Path, state: ModelState) -> None:
     write_atomically(folder / "meta.json", lambda path: path.write_text(text, encoding="utf-8"))
 
 
-def read_state(folder: Path) -> ModelState:
-    """Read what `write_state` wrote."""
-    plain = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-    tensors = folder / "tensors.safetensors"
+def state_of(files: Mapping[str, bytes]) -> ModelState:
+    """Return the state whose files, by name, `write_state` wrote.
+
+    Raises
+    ------
+    KeyError
+        If a file is missing.
+    """
+    plain = json.loads(files["meta.json"])
     return ModelState(
         meta=plain["meta"],
-        tensors=load_file(tensors) if tensors.exists() else {},
-        parts={name: (folder / f"{name}.skops").read_bytes() for name in plain["parts"]},
+        tensors=load(files["tensors.safetensors"]) if "tensors.safetensors" in files else {},
+        parts={name: files[f"{name}.skops"] for name in plain["parts"]},
     )

@@ -18,9 +18,9 @@ from autoonco.data.readers import read_scan
 from autoonco.errors import DataError
 from autoonco.features.images import Roi, roi_of
 from autoonco.features.pyradiomics_backend import backend_version, block_names, compute_blocks
-from autoonco.features.spec import Block, ExtractionSpec
+from autoonco.features.spec import Block, ExtractionSpec, Kind
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Raised whenever a block's values change for equal settings: what older code stored is then never read."""
 _KIND = "radiomics"
 _WORKER_START_CASES = 8
@@ -84,9 +84,32 @@ def extract_table(
         If no `radiomics` is installed.
     """
     names = column_names(spec)
-    columns = _columns(spec)
-    hashes = [_hash_of(case) for case in cases]
-    table = np.empty((len(cases), len(names)), dtype=np.float64)
+    return _fill(cases, _columns(spec), artefacts, n_threads), names
+
+
+def extract_outlines(
+    cases: Sequence[Case], channel: str, *, artefacts: ArtefactCache, n_threads: int = 1
+) -> NDArray[np.float64]:
+    """Return the contour features ``(n_cases, n_features)`` of the masks of `channel`; needs no `radiomics`.
+
+    They are those of `extract_table`, and kept in the same place.
+
+    Raises
+    ------
+    DataError
+        As for `extract_table`; all cases need the dimensions of the first.
+    """
+    ndim = read_scan(cases[0], channel).image.GetDimension()
+    column = _column(channel, Block(kind=Kind.CONTOUR, ndim=ndim), start=0)
+    return _fill(cases, (column,), artefacts, n_threads)
+
+
+def _fill(
+    cases: Sequence[Case], columns: Sequence[_Column], artefacts: ArtefactCache, n_threads: int
+) -> NDArray[np.float64]:
+    """Return the table of `columns`, computing what isn't stored yet."""
+    hashes = [content_hash(case) for case in cases]
+    table = np.empty((len(cases), columns[-1].stop), dtype=np.float64)
     missing: dict[int, list[_Column]] = {}
     for row, case_hash in enumerate(hashes):
         for column in columns:
@@ -98,28 +121,23 @@ def extract_table(
     for (row, wanted), values in zip(missing.items(), _run(jobs, n_threads), strict=True):
         for column, part in zip(wanted, values, strict=True):
             table[row, column.start : column.stop] = part
-    return table, names
+    return table
 
 
 @lru_cache(maxsize=64)
 def _columns(spec: ExtractionSpec) -> tuple[_Column, ...]:
-    found, start = [], 0
+    found: list[_Column] = []
     for channel in spec.channels:
         for block in spec.blocks(channel):
-            stop = start + len(block_names(block))
-            suffix = "-" + digest(channel.name, block.key, backend_version(), CODE_VERSION)
-            found.append(_Column(channel=channel.name, block=block, start=start, stop=stop, suffix=suffix))
-            start = stop
+            found.append(_column(channel.name, block, start=found[-1].stop if found else 0))
     return tuple(found)
 
 
-def _hash_of(case: Case) -> str:
-    try:
-        return content_hash(case)
-    except OSError as error:
-        raise DataError(
-            f"row {case.row}: a file of this case can't be read ({error.strerror}): correct its path."
-        ) from error
+def _column(channel: str, block: Block, *, start: int) -> _Column:
+    backend = None if block.kind is Kind.CONTOUR else backend_version()
+    suffix = "-" + digest(channel, block.key, backend, CODE_VERSION)
+    stop = start + len(block_names(block))
+    return _Column(channel=channel, block=block, start=start, stop=stop, suffix=suffix)
 
 
 @lru_cache(maxsize=50_000)

@@ -59,6 +59,8 @@ class Roi:
 def roi_of(scan: Scan) -> Roi:
     """Return the lesion of a scan; of a colour picture the brightness is used.
 
+    A volume is turned to LPS first: features must not depend on how the file stores its axes.
+
     Raises
     ------
     DataError
@@ -66,12 +68,15 @@ def roi_of(scan: Scan) -> Roi:
     """
     if scan.mask is None:
         raise DataError("radiomics needs a mask of the lesion and there is none: name one in the manifest.")
-    mask = sitk.GetArrayFromImage(scan.mask) != 0
+    image, mask_image = luminance(scan.image), scan.mask
+    if image.GetDimension() == 3:
+        image, mask_image = sitk.DICOMOrient(image, "LPS"), sitk.DICOMOrient(mask_image, "LPS")
+    mask = sitk.GetArrayFromImage(mask_image) != 0
     box = lesion_box(mask)
     if box is None:
         raise DataError("the mask is empty: draw the lesion or leave the case out.")
-    image = sitk.GetArrayFromImage(luminance(scan.image))
-    return Roi(image=image, mask=mask, box=box, spacing_mm=scan.mask.GetSpacing()[::-1])
+    values = sitk.GetArrayFromImage(image)
+    return Roi(image=values, mask=mask, box=box, spacing_mm=image.GetSpacing()[::-1])
 
 
 def responses(roi: Roi, item: Filter) -> dict[str, NDArray[Any]]:

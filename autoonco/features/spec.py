@@ -138,11 +138,6 @@ class ExtractionSpec:
             found.append(Block(kind=Kind.TEXTURE, ndim=self.ndim, filter=item, binning=channel.binning))
         return tuple(found)
 
-    @cached_property
-    def key(self) -> str:
-        """Hash of the whole spec."""
-        return digest(self.to_json())
-
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON."""
         return asdict(self)

@@ -26,7 +26,8 @@ class Recipe:
     class_weights
         Whether each class counts equally in the loss, whatever its number of cases.
     ema
-        Decay a step of the averaged weights that predict in the end; 0 means the plain weights do.
+        Share of the training that the averaged weights, which predict in the end, look back over (`ema_decay`);
+        0 means the plain weights predict.
     layer_decay
         Factor on the learning rate a stage further from the output; 1 trains all alike.
     clip
@@ -60,6 +61,21 @@ def learning_rate(step: int, n_steps: int, recipe: Recipe) -> float:
         return recipe.learning_rate * (step + 1) / n_warmup
     done = (step - n_warmup) / max(1, n_steps - n_warmup)
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def ema_decay(share: float, step: int) -> float:
+    """Return the decay of the averaged weights at a step: they look back over `share` of the steps done so far.
+
+    A share and not a number of steps, so that it means the same in a training of any length, cut or not; at the end
+    of `n_steps` it is ``1 - 1 / (share * n_steps)``. The weights before the first step count nothing. (Power-function
+    averages: Karras et al., "Analyzing and Improving the Training Dynamics of Diffusion Models", 2024, section 3.1.)
+
+    Examples
+    --------
+    >>> [round(ema_decay(0.1, step), 3) for step in (0, 9, 19, 99)]
+    [0.0, 0.0, 0.5, 0.9]
+    """
+    return 1 - 1 / max(1.0, share * (step + 1))
 
 
 def parameter_groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:

@@ -25,7 +25,8 @@ from autoonco.errors import DataError, TrainingDivergedError
 from autoonco.nets.augmentation import augment
 from autoonco.nets.checkpoints import checkpoint_epoch, load_checkpoint, save_checkpoint
 from autoonco.nets.embeddings import memory_order, pick_device, torch_threads, weights_id
-from autoonco.nets.recipe import Recipe, learning_rate, parameter_groups
+from autoonco.nets.norms import settle_norms
+from autoonco.nets.recipe import Recipe, ema_decay, learning_rate, parameter_groups
 
 
 def train(
@@ -111,36 +112,6 @@ def batches(n_cases: int, size: int, generator: torch.Generator) -> list[torch.T
     return parts
 
 
-def settle_norms(network: nn.Module, crops: torch.Tensor, *, batch_size: int) -> None:
-    """Measure the statistics of batch normalisation anew, on all crops ``(n_cases, channels, ...)``, unchanged.
-
-    The running averages lag behind weights that few steps have moved far: a 3D ResNet-10 that knows its twelve
-    training cases by heart then predicts at chance. (Precise statistics: Wu & Johnson, "Rethinking Batch in
-    BatchNorm", 2021, section 3.) Stages that were frozen keep theirs.
-    """
-    network.train()
-    norms = [
-        module
-        for module in network.modules()
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.training
-    ]
-    network.eval()
-    if not norms:
-        return
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.train()
-        norm.reset_running_stats()
-        norm.momentum = None  # the plain mean of all batches
-    device = next(network.parameters()).device
-    n_batches = max(1, len(crops) // batch_size)
-    with torch.no_grad():
-        for batch in crops.tensor_split(n_batches):
-            network(batch.to(device).contiguous(memory_format=memory_order(batch)))
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
-
-
 class _Run:
     """The network, its average and the optimiser of one training."""
 
@@ -198,7 +169,7 @@ class _Run:
         nn.utils.clip_grad_norm_(self.networks["network"].parameters(), self.recipe.clip)
         self.optimizer.step()
         if self.recipe.ema:
-            self._average(min(self.recipe.ema, (1 + step) / (10 + step)))  # the first steps weigh less
+            self._average(ema_decay(self.recipe.ema, step))
 
     def _average(self, decay: float) -> None:
         averaged, network = (self.networks[name].state_dict() for name in ("averaged", "network"))  # detached

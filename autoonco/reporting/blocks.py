@@ -11,16 +11,15 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from autoonco.data.formats import SUFFIXES
 from autoonco.reporting.svg import to_svg
 
 _QUOTED_PATH = re.compile(r"""(['"`])(?:[A-Za-z]:)?[\\/](?:(?!\1).)*\1""")
 _PATH = re.compile(
     r"(?<![\w.\\/<])(?:[A-Za-z]:[\\/]|\\\\|\.{0,2}/+)(?:[^\s'\"`:;,()\\/]+[\\/])*[^\s'\"`:;,()\\/]+"
 )
-
-_FILE = re.compile(
-    r"[^\s'\"`]+\.(?:nii(?:\.gz)?|nrrd|mha|dcm|png|jpe?g|tiff?|csv|parquet|onco)\b", re.IGNORECASE
-)
+_FILE_SUFFIXES = sorted((*SUFFIXES, ".dcm", ".csv", ".parquet", ".onco"), key=len, reverse=True)
+_FILE = re.compile(rf"[^\s'\"`]+(?:{'|'.join(map(re.escape, _FILE_SUFFIXES))})(?![^\W_])", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)

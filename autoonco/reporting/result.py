@@ -96,6 +96,13 @@ class Result:
         """Return every trial of the final search, best first."""
         return leaderboard_table(self.read().trials)
 
+    def excluded(self) -> list[str]:
+        """Return why each case that was left out could not be used, in the words of the data check."""
+        run = self.read()
+        if not (run.run.get("n") or {}).get("excluded"):
+            return []
+        return [str(message) for message in run.checks.loc[run.checks["severity"] == "error", "message"]]
+
     def status(self) -> str:
         """Return in a sentence how far the run is."""
         run = self.read()

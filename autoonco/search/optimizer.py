@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ConfigSpace import Configuration, ConfigurationSpace
 from smac import MultiFidelityFacade, Scenario
@@ -34,8 +34,9 @@ class Optimizer:
     """Hyperband brackets over budgets with a random-forest surrogate (SMAC 2.4).
 
     `starts` are tried first in the first bracket, filled up with random configs to the size of its first
-    rung: SMAC repeats configs there when it has fewer unique ones. Results of the lowest rungs must not
-    displace a full-budget incumbent, so only the highest budget counts for that.
+    rung: SMAC repeats configs there when it has fewer unique ones. `known`, the configs of an earlier session in
+    the order in which they ended, come next, so that later brackets meet them before new ones. Results of the
+    lowest rungs must not displace a full-budget incumbent, so only the highest budget counts for that.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Optimizer:
         space: ConfigurationSpace,
         starts: Sequence[Configuration],
         *,
+        known: Sequence[Configuration] = (),
         folder: Path,
         seed: int,
         min_budget: float,
@@ -70,9 +72,11 @@ class Optimizer:
             log_y=False,
             seed=seed,  # ties at loss 0 break log_y
         )
+        first = _fill(space, starts, _first_rung(min_budget, eta))
         design = MultiFidelityFacade.get_initial_design(
-            scenario, n_configs=0, additional_configs=_fill(space, starts, _first_rung(min_budget, eta))
+            scenario, n_configs=0, additional_configs=list(dict.fromkeys([*first, *known]))
         )
+        self._folder = folder
         self._smac = MultiFidelityFacade(
             scenario,
             None,
@@ -102,6 +106,10 @@ class Optimizer:
     def save(self) -> None:
         """Write SMAC's run history in its own layout, which DeepCAVE opens."""
         self._smac.optimizer.save()
+        for path in self._folder.rglob("scenario.json"):
+            # SMAC notes where it wrote; no path of the user's machine stays in a run folder.
+            scenario = json.loads(path.read_text(encoding="utf-8"))
+            path.write_text(json.dumps(scenario | {"output_directory": "."}, indent=2), encoding="utf-8")
 
 
 def _first_rung(min_budget: float, eta: int) -> int:
@@ -113,8 +121,7 @@ def _first_rung(min_budget: float, eta: int) -> int:
 
 def _fill(space: ConfigurationSpace, starts: Sequence[Configuration], n: int) -> list[Configuration]:
     unique = list(dict.fromkeys(starts))
-    tries: Any = range(20 * n)
-    for _ in tries:
+    for _ in range(20 * n):
         if len(unique) >= n:
             break
         candidate = space.sample_configuration()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from ConfigSpace import Configuration
 from numpy.typing import NDArray
 
 from autoonco.data.fingerprint import Fingerprint
@@ -22,13 +23,16 @@ from autoonco.search.space import build_space, config_key, join
 from autoonco.search.store import FoldKey, Store
 from autoonco.search.trial import FoldTask, Origin, Status, Task, Trial
 from autoonco.search.worker import FoldDone
-from autoonco.search.workers import Ended, WorkerPool
+from autoonco.search.workers import DIED, Ended, WorkerPool
 from autoonco.settings import Settings
 
 # So many proposals in a row that don't fit into the time left mean that nothing will.
 _GIVE_UP_AFTER = 30
+# So many workers in a row that die before a first result mean that none will live.
+_MAX_DEATHS = 5
 # Nothing is started in the last hundredth of the time.
 _LAST_START = 0.01
+_NEARLY = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,8 +98,9 @@ class _Running:
 class Search:
     """One search over one problem; its results are in the store, its state can be lost at any time.
 
-    A resumed search asks the optimiser anew from the same seed and answers from the store what was already
-    tried, at no cost: the store alone is the truth, and nothing of the optimiser has to be kept.
+    A resumed search starts the optimiser anew with the configs tried before at the head of its queue, in their
+    order, and answers from the store what was already tried, at no cost: the store alone is the truth, and nothing
+    of the optimiser has to be kept.
     """
 
     def __init__(
@@ -117,12 +122,31 @@ class Search:
         self._known = {
             (config_key(trial.family, trial.config), trial.budget): trial
             for trial in store.scope_trials(problem.scope)
-            if trial.status is not Status.SKIPPED
+            if not self._was_cut_short(trial)
         }
-        self._skipped_in_a_row = 0
+        self._skipped_in_a_row = self._died_in_a_row = 0
         self._space = build_space(problem.families, problem.fingerprint, seed=seed)
+        self._learn_seconds()
         self._optimizer: Optimizer | None = None
         self._exhausted = False
+
+    def _learn_seconds(self) -> None:
+        """Take note of what trials of earlier scopes and sessions took."""
+        for trial in self._store.trials:
+            if (
+                trial.status is Status.SUCCESS
+                and trial.seconds > 0
+                and trial.family in self._problem.families
+            ):
+                family = get_family(trial.family)
+                prior_s = family.prior_seconds(trial.config, trial.fidelity, self._problem.fingerprint)
+                self._seconds.add(trial.family, prior_s=prior_s, measured_s=trial.seconds)
+
+    def _was_cut_short(self, trial: Trial) -> bool:
+        """Return whether the end of an earlier session, not the trial's own limit, kept it from a result."""
+        cap_s = self._settings.trial_share * self._clock.limit_s
+        stopped = trial.status is Status.TIMEOUT and trial.seconds < _NEARLY * cap_s
+        return stopped or trial.status is Status.SKIPPED
 
     def run(self) -> list[Trial]:
         """Search until the clock, the trials or the space are used up; return the scope's trials."""
@@ -137,6 +161,7 @@ class Search:
                 self._handle(event)
         if self._optimizer is not None:
             self._optimizer.save()
+        self._checkpoints.clear()  # nothing is promoted any more
         return self._store.scope_trials(self._problem.scope)
 
     def _defaults(self) -> list[_Candidate]:
@@ -151,13 +176,7 @@ class Search:
         return [candidate for *_, candidate in sorted(ranked, key=lambda item: item[:3])]
 
     def _next(self, queue: deque[_Candidate]) -> _Candidate | None:
-        limit = self._settings.max_trials
-        n_trials = len(self._store.scope_trials(self._problem.scope)) + len(self._running)
-        if (
-            self._clock.remaining() <= _LAST_START * self._clock.limit_s
-            or self._exhausted
-            or (limit is not None and n_trials >= limit)
-        ):
+        if self._is_over():
             return None
         if queue:
             return queue.popleft()
@@ -171,22 +190,35 @@ class Search:
             proposal.family, proposal.config, proposal.budget, Origin.SEARCH, proposal=proposal
         )
 
+    def _is_over(self) -> bool:
+        limit = self._settings.max_trials
+        n_trials = len(self._store.scope_trials(self._problem.scope)) + len(self._running)
+        return (
+            self._exhausted
+            or self._died_in_a_row >= _MAX_DEATHS
+            or self._clock.remaining() <= _LAST_START * self._clock.limit_s
+            or (limit is not None and n_trials >= limit)
+        )
+
     def _ask(self) -> Proposal | None:
         if self._optimizer is None:
-            starts = [
-                join(self._space, name, config)
-                for name in self._problem.families
-                for config in get_family(name).defaults(self._problem.fingerprint)
-            ]
             self._optimizer = Optimizer(
                 self._space,
-                starts,
+                self._configurations(
+                    (name, config)
+                    for name in self._problem.families
+                    for config in get_family(name).defaults(self._problem.fingerprint)
+                ),
+                known=self._configurations((t.family, t.config) for t in self._known.values()),
                 folder=self._store.folder / "smac" / self._problem.scope,
                 seed=self._seed,
                 min_budget=self._settings.min_budget,
                 eta=self._settings.eta,
             )
         return self._optimizer.ask()
+
+    def _configurations(self, configs: Iterable[tuple[str, Config]]) -> list[Configuration]:
+        return [join(self._space, family, config) for family, config in configs]
 
     def _candidate(
         self, family: str, config: Config, budget: float, origin: Origin, *, proposal: Proposal | None = None
@@ -216,8 +248,7 @@ class Search:
             self._clock.remaining(),
         )
         if predicted_s > left_s:
-            reason = f"Predicted to take {predicted_s:.0f} s with {left_s:.0f} s left."
-            self._finish(candidate, Status.SKIPPED, seconds=0.0, reason=reason)
+            self._skip(candidate, f"Predicted to take {predicted_s:.0f} s with {left_s:.0f} s left.")
             return
         task = self._task(candidate, missing)
         cap_s = min(self._settings.trial_share * self._clock.limit_s, left_s)
@@ -226,10 +257,17 @@ class Search:
         )
         self._pool.submit(task, timeout_s=cap_s)
 
+    def _skip(self, candidate: _Candidate, reason: str) -> None:
+        """Pass over a candidate. A default's absence is told; the optimiser hears nothing of a config not tried."""
+        self._skipped_in_a_row += 1
+        if candidate.origin is Origin.DEFAULT:
+            self._finish(candidate, Status.SKIPPED, seconds=0.0, reason=reason)
+
     def _task(self, candidate: _Candidate, folds: tuple[FoldTask, ...]) -> Task:
         # Only a lone fold is trained in parts (see `Family.plan`), so only it has a state worth keeping.
         partial = candidate.fidelity.folds == 1 and candidate.fidelity.epochs is not None
-        checkpoint = self._checkpoints.slot(f"{self._problem.scope}-{candidate.key}") if partial else None
+        in_use = {self._slot_name(running.candidate) for running in self._running.values()}
+        checkpoint = self._checkpoints.slot(self._slot_name(candidate), in_use=in_use) if partial else None
         return Task(
             id=self._store.next_id(),
             family=candidate.family,
@@ -240,6 +278,9 @@ class Search:
             seed=self._seed,
             checkpoint=None if checkpoint is None else str(checkpoint),
         )
+
+    def _slot_name(self, candidate: _Candidate) -> str:
+        return f"{self._problem.scope}-{candidate.key}"
 
     def _handle(self, event: FoldDone | Ended) -> None:
         running = self._running[event.task_id]
@@ -252,6 +293,8 @@ class Search:
         if event.status is Status.SUCCESS:
             family = running.candidate.family
             self._seconds.add(family, prior_s=running.prior_s, measured_s=seconds)
+        died = event.reason is not None and event.reason.startswith(DIED)
+        self._died_in_a_row = self._died_in_a_row + 1 if died else 0
         self._finish(running.candidate, event.status, seconds=seconds, reason=event.reason, id_=event.task_id)
 
     def _finish(
@@ -282,7 +325,8 @@ class Search:
         )
         self._store.add_trial(trial)
         self._known[(candidate.key, candidate.budget)] = trial
-        self._skipped_in_a_row = self._skipped_in_a_row + 1 if status is Status.SKIPPED else 0
+        if status is not Status.SKIPPED:
+            self._skipped_in_a_row = 0
         self._tell(candidate, trial)
 
     def _score(self, candidate: _Candidate) -> float:

@@ -9,8 +9,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from types import TracebackType
@@ -23,7 +24,9 @@ from autoonco.search.worker import FoldDone, Message, Setup, TaskEnded
 
 _POLL_S = 0.5
 # Not `-m`: as `__main__` the module's classes would be others than those that come back over the wire.
+# And `-P`, for a numpy.py in the folder where the user happens to be is not ours.
 _ENTRY = "from autoonco.search.worker import main; main()"
+_EXIT_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +39,14 @@ class Ended:
 
 
 Event = FoldDone | Ended
+
+DIED = "The worker process died"
+
+
+def _send(connection: Connection, messages: Sequence[object]) -> None:
+    with contextlib.suppress(OSError):  # a worker that died is noticed and reported by `poll`
+        for message in messages:
+            connection.send(message)
 
 
 @dataclass(kw_only=True)
@@ -62,6 +73,14 @@ class _Worker:
         self.stderr.seek(0)
         lines = self.stderr.read().decode(errors="replace").strip().splitlines()
         return lines[-1][:300] if lines else "no message"
+
+    def exit_code(self) -> str:
+        """Return how the process ended; one that closed its pipe and lingers has not ended."""
+        try:
+            code = self.process.wait(timeout=_EXIT_S)
+        except subprocess.TimeoutExpired:
+            return "it fell silent"
+        return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
@@ -104,20 +123,24 @@ class WorkerPool:
     def submit(self, task: Task, *, timeout_s: float) -> None:
         """Give `task` to an idle worker; it is stopped after `timeout_s` seconds."""
         slot = next(i for i, worker in enumerate(self._workers) if worker is None or worker.task is None)
-        worker = self._workers[slot] or self._start()
-        self._workers[slot] = worker
+        worker = self._workers[slot]
+        messages: list[object] = [task]
+        if worker is None:
+            worker = self._workers[slot] = self._start()
+            messages.insert(0, self._setup)
         worker.task, worker.started, worker.timeout_s = task, time.monotonic(), timeout_s
-        with contextlib.suppress(BrokenPipeError):  # a dead worker is noticed and reported by `poll`
-            worker.connection.send(task)
+        # A pipe holds little: were the worker slow to read, sending from here would hold up the whole search.
+        threading.Thread(target=_send, args=(worker.connection, messages), daemon=True).start()
 
     def poll(self) -> Iterator[Event]:
         """Wait up to half a second and yield what happened: folds done, tasks ended, limits overstepped."""
         busy = [worker for worker in self._workers if worker is not None and worker.task is not None]
         ready = wait([worker.connection for worker in busy], timeout=_POLL_S)
         for worker in busy:
+            # What a worker has to say goes before its limits: a task that is done has not run out of time.
             if worker.connection in ready:
                 yield from self._receive(worker)
-            if worker.task is not None:
+            else:
                 yield from self._check_limits(worker)
 
     def _start(self) -> _Worker:
@@ -128,7 +151,7 @@ class WorkerPool:
         threads = {name: str(self._setup.n_threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
         stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-c", _ENTRY, str(theirs.fileno()), str(os.getpid())],
+            [sys.executable, "-P", "-c", _ENTRY, str(theirs.fileno()), str(os.getpid())],
             pass_fds=[theirs.fileno()],
             start_new_session=True,
             stdin=subprocess.DEVNULL,
@@ -137,19 +160,15 @@ class WorkerPool:
             env=os.environ | tuning | threads,
         )
         theirs.close()
-        with contextlib.suppress(BrokenPipeError):  # it died at once: `poll` reports why
-            ours.send(self._setup)
         return _Worker(process=process, connection=ours, stderr=stderr)
 
     def _receive(self, worker: _Worker) -> Iterator[Event]:
         assert worker.task is not None
         try:
             message: Message = worker.connection.recv()
-        except (EOFError, ConnectionResetError):
-            code = worker.process.wait()
-            why = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        except (EOFError, OSError):  # it died, perhaps in the middle of a message
             words = self._setup.dataset.redact(worker.last_words())
-            yield self._replace(worker, Status.FAILED, f"The worker process died ({why}): {words}")
+            yield self._replace(worker, Status.FAILED, f"{DIED} ({worker.exit_code()}): {words}")
             return
         if isinstance(message, TaskEnded):
             worker.task = None
@@ -169,9 +188,10 @@ class WorkerPool:
 
     def _replace(self, worker: _Worker, status: Status, reason: str) -> Ended:
         assert worker.task is not None
+        task, worker.task = worker.task, None
         worker.kill()
         self._workers[self._workers.index(worker)] = None  # a new one is started by the next submit
-        return Ended(task_id=worker.task.id, status=status, reason=reason)
+        return Ended(task_id=task.id, status=status, reason=reason)
 
     def close(self) -> None:
         """Kill every worker with all it started."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
 from sklearn.svm import SVC
 from sklearn.utils.class_weight import compute_sample_weight
 from xgboost import XGBClassifier
@@ -45,6 +46,29 @@ class WeightedXGBClassifier(XGBClassifier):  # type: ignore[misc]
         weights = None if self.class_weight is None else compute_sample_weight(self.class_weight, y)
         super().fit(X, y, sample_weight=weights, **kwargs)
         return self
+
+
+class SigmoidFolds:
+    """Folds that fit Platt's sigmoid: three, or two where the smallest class has two cases.
+
+    A class of one case can't be on both sides. There the sigmoid is fitted on the scores of the machine's own
+    training cases: probabilities come out too sure of themselves, but in the right order.
+    """
+
+    def split(
+        self, X: NDArray[Any], y: NDArray[Any], groups: None = None
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Yield (rows that fit the machine, rows that it scores)."""
+        n_folds = self.get_n_splits(X, y, groups)
+        if n_folds > 1:
+            yield from StratifiedKFold(n_folds).split(X, y)
+        else:
+            rows = np.arange(len(y))
+            yield rows, rows
+
+    def get_n_splits(self, X: object, y: NDArray[Any], groups: None = None) -> int:  # noqa: ARG002 - scikit-learn's
+        """Return the number of cases of the smallest class, three at most."""
+        return min(3, int(np.unique(y, return_counts=True)[1].min()))
 
 
 def build_learner(config: Mapping[str, Any], *, n_classes: int, seed: int, n_threads: int) -> BaseEstimator:
@@ -82,8 +106,7 @@ def _logistic_regression(
 def _svm(own: Mapping[str, Any], *, class_weight: str | None, seed: int, **_: Any) -> BaseEstimator:
     """Return a support vector machine whose scores become probabilities by Platt's sigmoid.
 
-    Three folds fit the sigmoid: more would fail where a class has few cases, and the order of the cases
-    doesn't depend on it.
+    `SigmoidFolds` fit the sigmoid; the order of the cases doesn't depend on them.
     """
     machine = SVC(
         kernel=own["kernel"],
@@ -95,7 +118,7 @@ def _svm(own: Mapping[str, Any], *, class_weight: str | None, seed: int, **_: An
         max_iter=MAX_SVM_STEPS,
         random_state=seed,
     )
-    return CalibratedClassifierCV(machine, method="sigmoid", ensemble=False, cv=3)
+    return CalibratedClassifierCV(machine, method="sigmoid", ensemble=False, cv=SigmoidFolds())
 
 
 def _random_forest(

@@ -11,6 +11,7 @@ from autoonco.errors import UnsafeBundleError
 
 TRUSTED = (
     "autoonco.tabular.learners.OrderedForest",
+    "autoonco.tabular.learners.SigmoidFolds",
     "autoonco.tabular.learners.WeightedXGBClassifier",
     "autoonco.tabular.steps.CorrelationFilter",
     "autoonco.tabular.steps.TopShare",

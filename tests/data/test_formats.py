@@ -172,6 +172,26 @@ def test_picture_modes(tmp_path: Path, picture: Image.Image, expected: np.ndarra
     assert got.GetSpacing() == (1.0, 1.0)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+def test_pictures_and_masks_are_turned_as_their_exif_says(
+    tmp_path: Path, suffix: str, orientation: int
+) -> None:
+    stored = np.zeros((16, 24), np.uint8)  # whole JPEG blocks, so that it is stored as it is
+    stored[:8, :8] = 255
+    stored[8:, 16:] = 128
+    turned = {  # TIFF 6.0, orientation: the edges that row 0 and column 0 of what is stored lie at
+        1: stored, 2: stored[:, ::-1], 3: stored[::-1, ::-1], 4: stored[::-1], 5: stored.T,
+        6: stored[::-1].T, 7: stored[::-1, ::-1].T, 8: stored[:, ::-1].T,
+    }[orientation]  # fmt: skip
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(stored).save(tmp_path / f"p{suffix}", exif=exif)
+    np.testing.assert_allclose(pixels(read_image(tmp_path / f"p{suffix}")), turned, atol=3)
+    Image.fromarray((stored == 255).astype(np.uint8) * 255).save(tmp_path / f"m{suffix}", exif=exif)
+    assert np.array_equal(pixels(read_mask(tmp_path / f"m{suffix}")) == 1, turned == 255)
+
+
 def test_pages_of_a_tiff_are_not_dropped_in_silence(tmp_path: Path) -> None:
     page = Image.fromarray(BYTES)
     page.save(tmp_path / "p.tif", save_all=True, append_images=[page, page])

@@ -264,12 +264,12 @@ def test_redact_leaves_no_identifier(folder: Path) -> None:
     data = Dataset.from_frame(frame, root=folder)
     text = (
         f"{folder}/DOE^JOHN.png: DOE_JOHN_1, DOE_JOHN; (MRN-00123) MRN-0012 'a.png' patient=77777 "
-        f"loss 0.77777 after 12 trials, DOE_JOHNSON, c.png"
+        f"loss 0.77777 after 12 trials, DOE_JOHNSON, c.png, MRN-00123_mask, t2_MRN-0012"
     )
     redacted = data.redact(text)
     assert redacted == (
         "row 2: row 1, row 2; (row 1) row 2 'row 1' patient=row 3 "
-        "loss 0.77777 after 12 trials, DOE_JOHNSON, c.png"
+        "loss 0.77777 after 12 trials, DOE_JOHNSON, c.png, row 1_mask, t2_row 2"
     )
     assert data.redact("nothing here") == "nothing here"
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from autoonco.data.case import Case
 from autoonco.data.readers import read_scan
-from autoonco.errors import GeometryError, ImageReadError, UnknownNameError
+from autoonco.errors import DataError, GeometryError, ImageReadError
 
 
 def write(path: Path, shape: tuple[int, ...], *, spacing: float = 1.0, origin: float = 0.0) -> Path:
@@ -92,7 +92,7 @@ def test_a_picture_as_mask_of_a_volume_is_refused(tmp_path: Path) -> None:
 def test_what_a_reader_says_names_the_row(tmp_path: Path) -> None:
     with pytest.raises(ImageReadError, match=r"^row 12, image 'ct': "):
         read_scan(case({"ct": tmp_path / "none.nii.gz"}, {}), "ct")
-    with pytest.raises(UnknownNameError, match="Unknown channel 'cd'"):
+    with pytest.raises(DataError, match=r"^row 12: no image for channel 'cd'; the case has ct"):
         read_scan(case({"ct": tmp_path / "none.nii.gz"}, {}), "cd")
 
 

@@ -47,3 +47,10 @@ def test_errors_say_what_to_do(dataset):
         resolve("nestd", dataset, time_limit_s=10, settings=SETTINGS)
     with pytest.raises(DataError, match="split column"):
         resolve("external", dataset, time_limit_s=10, settings=SETTINGS)
+
+
+@pytest.mark.parametrize("evaluation", ["external", "holdout", "nested", "none"])
+def test_cases_kept_for_a_test_are_never_learned_from(external, evaluation):
+    for split in outer_splits(external, evaluation, settings=SETTINGS, seed=0):
+        assert not set(split.train) & set(range(48, 60))
+        assert not set(split.train) & set(split.test)

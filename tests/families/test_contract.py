@@ -15,7 +15,7 @@ from autoonco.data.manifest import Dataset
 from autoonco.data.phantoms import make_phantoms
 from autoonco.families import all_families
 from autoonco.families.contract import Fidelity, FitContext, Runtime
-from autoonco.families.state import read_state, write_state
+from autoonco.families.state import state_of, write_state
 from autoonco.search.space import build_space, join, split
 
 FAMILIES = list(all_families())
@@ -107,7 +107,8 @@ def test_a_restored_model_gives_the_same_numbers(family, print_, data, context, 
         write_state(tmp_path / str(number), model.state())
         # Another cache: nothing of the model may live outside its state.
         runtime = replace(context.runtime, artefacts=ArtefactCache(tmp_path / "other"))
-        restored = family.restore(read_state(tmp_path / str(number)), runtime)
+        files = {path.name: path.read_bytes() for path in (tmp_path / str(number)).iterdir()}
+        restored = family.restore(state_of(files), runtime)
         np.testing.assert_array_equal(restored.predict_proba(data.cases[12:]), expected)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ import SimpleITK as sitk
 
 from autoonco.data.cache import ArtefactCache
 from autoonco.data.case import Case
-from autoonco.errors import DataError
+from autoonco.errors import DataError, MissingDependencyError
 from autoonco.features import blocks
-from autoonco.features.blocks import column_names, extract_table
+from autoonco.features.blocks import column_names, extract_outlines, extract_table
 from autoonco.features.spec import Binning, ChannelSpec, ExtractionSpec
 
 pytest.importorskip("radiomics")
@@ -111,7 +112,44 @@ def test_another_version_of_the_backend_computes_anew(cases, cache, computed, mo
     blocks._columns.cache_clear()
     extract_table(cases[:1], spec(), artefacts=cache)
     blocks._columns.cache_clear()
-    assert len(computed) == 8
+    assert len(computed) == 4 + 3  # the contour is none of the backend's
+
+
+def test_outlines_are_the_tables_contours_and_need_no_backend(cases, cache, computed, monkeypatch):
+    table, names = extract_table(cases, spec(), artefacts=cache)
+    monkeypatch.setitem(sys.modules, "radiomics", None)
+
+    def no_backend():
+        raise MissingDependencyError("none")
+
+    monkeypatch.setattr(blocks, "backend_version", no_backend)
+    found = extract_outlines(cases, "image", artefacts=cache)
+    contours = [index for index, name in enumerate(names) if name.startswith("contour_")]
+    np.testing.assert_array_equal(found, table[:, contours])
+    assert len(computed) == 3 * 4
+    extract_outlines(cases, "image", artefacts=ArtefactCache(cache.folder / "empty"))
+    assert len(computed) == 3 * 4 + 3
+
+
+@pytest.mark.parametrize("orientation", ["LPS", "RAS", "PIR", "ASL", "SAR", "LIP"])
+def test_features_do_not_depend_on_how_a_file_stores_its_axes(tmp_path, cache, orientation):
+    rng = np.random.default_rng(0)
+    image = sitk.GetImageFromArray(rng.normal(100, 20, (14, 24, 20)).astype(np.float32))
+    distance = np.sqrt(sum((axis - n / 2) ** 2 for axis, n in zip(np.indices((14, 24, 20)), (14, 24, 20))))
+    mask = sitk.GetImageFromArray((distance + rng.normal(0, 0.7, distance.shape) < 5).astype(np.uint8))
+    tables = []
+    for number, turn in enumerate(("LPS", orientation)):
+        paths = {}
+        for name, one in (("image", image), ("mask", mask)):
+            one.SetSpacing((0.8, 1.0, 2.5))
+            one.SetOrigin((-30.0, 12.0, 200.0))
+            paths[name] = tmp_path / f"{name}{number}.nrrd"
+            sitk.WriteImage(sitk.DICOMOrient(one, turn), paths[name])
+        case = Case(case="c", patient="p", images={"image": paths["image"]}, masks={"mask": paths["mask"]}, row=1)
+        folder = ArtefactCache(tmp_path / str(number))
+        wanted = spec(ndim=3, log_sigmas_mm=(2.0,), wavelet="coif1")
+        tables.append(extract_table([case], wanted, artefacts=folder)[0])
+    np.testing.assert_array_equal(*tables)
 
 
 def test_a_damaged_artefact_is_made_again(cases, cache, computed):

@@ -262,8 +262,11 @@ def unshifted(values: dict[str, float], mean: float, n_voxels: int, voxel_mm3: f
 
 
 def shared_case(folder: Path, case: str) -> Scan:
+    """A scan of pyradiomics, its array as it lies: so pyradiomics takes it, and a mirrored mesh has other sides."""
     image = read_image(folder / f"{case}_image.nrrd")
     mask = read_mask(folder / f"{case}_label.nrrd", label=1)
+    for one in (image, mask):
+        one.SetDirection(np.eye(3).ravel().tolist())
     return Scan(image=image, mask=mask)
 
 

@@ -1,20 +1,23 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from autoonco.errors import DataError, TrainingDivergedError
 from autoonco.nets.augmentation import Augmentation
 from autoonco.nets.checkpoints import FILE, checkpoint_epoch
 from autoonco.nets.embeddings import forward
-from autoonco.nets.recipe import Recipe, learning_rate, parameter_groups
+from autoonco.nets.recipe import Recipe, ema_decay, learning_rate, parameter_groups
 from autoonco.nets.training import batches, train
+from autoonco.resources import load_space
 
 CALM = Augmentation(strength=0.3)
 
@@ -66,7 +69,7 @@ def test_learns_a_tiny_set_by_heart(n_space: int) -> None:
     assert (forward(network, crops, device="cpu", n_threads=1).argmax(axis=1) == y).mean() == 1
 
 
-@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("ema", [0.0, 0.3])
 @pytest.mark.parametrize("cut", [1, 3])
 def test_continued_equals_uninterrupted(tmp_path: Path, ema: float, cut: int) -> None:
     recipe = Recipe(epochs=6, learning_rate=0.01, batch_size=7, ema=ema, augmentation=CALM)
@@ -74,7 +77,7 @@ def test_continued_equals_uninterrupted(tmp_path: Path, ema: float, cut: int) ->
     before = run(recipe, cut, checkpoint=tmp_path)
     assert distance(before, expected) > 1e-3
     torch.manual_seed(99)  # nothing outside may matter
-    assert distance(run(recipe, 5, checkpoint=tmp_path), expected) <= 1e-6
+    assert distance(run(recipe, 5, checkpoint=tmp_path), expected) == 0
 
 
 def test_continuing_does_only_the_missing_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,8 +121,21 @@ def test_checkpoint_of_something_else_is_not_used(tmp_path: Path, other: str) ->
 
 
 def test_checkpoint_holds_tensors_and_plain_text_only(tmp_path: Path) -> None:
-    run(Recipe(epochs=2, learning_rate=0.01), 1, checkpoint=tmp_path)
+    """All there is, by name: both networks whole, and the optimiser's two moments and step of every parameter."""
+    run(Recipe(epochs=2, learning_rate=0.01, ema=0.3), 1, checkpoint=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    network = Tiny()
+    n_parameters = len(list(network.parameters()))
+    expected = {f"{name}/{key}" for name in ("network", "averaged") for key in network.state_dict()}
+    expected |= {
+        f"optimizer/{index}/{moment}"
+        for index in range(n_parameters)
+        for moment in ("step", "exp_avg", "exp_avg_sq")
+    }
+    with safe_open(tmp_path / FILE, "pt") as stored:
+        assert set(stored.keys()) == expected
+        assert set(stored.metadata()) == {"epoch", "identity"}
+        assert stored.metadata()["epoch"] == "1"
     assert checkpoint_epoch(tmp_path, "another") == 0
 
 
@@ -141,7 +157,7 @@ def test_frozen_norms_keep_their_statistics() -> None:
     network.freeze_stages(3)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     crops = np.random.default_rng(0).integers(0, 255, (8, 3, 64, 64), np.uint8)
-    recipe = Recipe(epochs=1, learning_rate=0.001, augmentation=CALM, ema=0.9)
+    recipe = Recipe(epochs=1, learning_rate=0.001, augmentation=CALM, ema=0.3)
     trained = train(
         network, crops, np.arange(8) % 2, recipe, n_classes=2, n_image_channels=3, until_epoch=1, seed=0
     )
@@ -233,11 +249,35 @@ def test_a_class_without_cases_has_no_weight() -> None:
 
 def test_averaged_network_lies_between_start_and_end() -> None:
     plain, averaged = (
-        run(Recipe(epochs=6, learning_rate=0.02, ema=ema, augmentation=CALM), 6) for ema in (0.0, 0.9)
+        run(Recipe(epochs=6, learning_rate=0.02, ema=ema, augmentation=CALM), 6) for ema in (0.0, 0.5)
     )
     start, end, between = (net.fc.weight.detach() for net in (Tiny(), plain, averaged))
     assert 0 < (between - start).norm() < (end - start).norm()
     assert 0 < (between - end).norm() < (end - start).norm()
+
+
+@pytest.mark.parametrize("until", [4, 6])
+def test_each_average_of_the_space_gives_other_weights_also_in_a_short_training(until: int) -> None:
+    shares = load_space("training")["ema"].sequence
+    trained = [run(Recipe(epochs=6, learning_rate=0.01, batch_size=8, ema=share), until) for share in shares]
+    for one, other in itertools.combinations(trained, 2):
+        assert distance(one, other) > 1e-4
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_average_spans_the_same_share_of_a_training_of_any_length(share: float) -> None:
+    """Centre of mass of the weights that the steps get, by hand: share / (1 + share) of the way from the end."""
+    lags = []
+    for n_steps in (200, 2000):
+        weights = np.zeros(n_steps)
+        for step in range(n_steps):
+            decay = ema_decay(share, step)
+            weights[: step + 1] *= decay
+            weights[step] = 1 - decay
+        assert weights.sum() == pytest.approx(1)  # nothing of the weights before the first step
+        assert ema_decay(share, n_steps - 1) == pytest.approx(1 - 1 / (share * n_steps))
+        lags.append(1 - weights @ np.arange(1, n_steps + 1) / n_steps)
+    assert lags == pytest.approx([share / (1 + share)] * 2, rel=0.1)
 
 
 def test_biases_and_norms_have_no_weight_decay() -> None:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from autoonco.data.formats import SUFFIXES
 from autoonco.reporting.blocks import Cell, bounds, number, p_value, scrubbed, table, without_paths
 
 
@@ -21,6 +22,8 @@ from autoonco.reporting.blocks import Cell, bounds, number, p_value, scrubbed, t
         "scans/Jane_Doe/1.dcm",
         "Jane_Doe.NRRD",
         "file:///home/Jane_Doe/x",
+        "Jane_Doe.csv",
+        *(f"Jane_Doe{suffix}" for suffix in SUFFIXES),
     ],
 )
 def test_paths_are_put_out(text: str) -> None:
