@@ -16,6 +16,8 @@ from autoonco.nets.zoo import Entry, entry_of
 class ByteInput(nn.Module):  # type: ignore[misc]
     """Crops of 0..255 as the network wants them: scaled to 0..1, then standardised with its mean and std.
 
+    Both belong to the network's state: to what is stored of it and to what names its embeddings.
+
     Examples
     --------
     >>> ByteInput(0.5, 0.5)(torch.tensor([[[[0, 255]]]], dtype=torch.uint8)).flatten().tolist()
@@ -27,8 +29,8 @@ class ByteInput(nn.Module):  # type: ignore[misc]
 
     def __init__(self, mean: float | list[float], std: float | list[float]) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).reshape(-1), persistent=False)
-        self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).reshape(-1), persistent=False)
+        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).reshape(-1))
+        self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).reshape(-1))
 
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """Return float32 crops of the same shape ``(n, channels, ...)``; float crops count as 0..1 already."""

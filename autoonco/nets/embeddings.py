@@ -94,6 +94,7 @@ def embed(
 ) -> NDArray[np.float32]:
     """Return the network's features ``(n_cases, n_features)``; only cases never seen before are computed.
 
+    Of these only the features are stored: a crop takes thirty times the room and is not needed again.
     `network_id` is `weights_id` of the network with the architecture's name, computed once by the caller.
     """
     keys = [digest("embedding", VERSION, content_hash(case), spec.to_json(), network_id) for case in cases]
@@ -101,7 +102,7 @@ def embed(
     missing = [row for row, key in enumerate(keys) if found[key] is None]
     for start in range(0, len(missing), _CHUNK):
         rows = missing[start : start + _CHUNK]
-        inputs = crops([cases[row] for row in rows], spec, artefacts, n_threads=n_threads)
+        inputs = crops([cases[row] for row in rows], spec, None, n_threads=n_threads)
         outputs = forward(network, inputs, device=device, n_threads=n_threads)
         for row, output in zip(rows, outputs, strict=True):
             found[keys[row]] = {"x": output}

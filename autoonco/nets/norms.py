@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
 from autoonco.nets.embeddings import memory_order
 
-BATCH = 64
-"""Cases a batch, where memory allows: each batch's own statistics make what the later layers see."""
-MEMORY_RATIO = 4
-"""A pass without gradients keeps two or three layers' values, a training step all: so many more cases fit."""
+POSITIONS = 2**22
+"""Pixels or voxels a batch: 83 pictures of 224 a side, 128 cubes of 32. The first layers of EfficientNet-Lite take
+about 1 GB for these, less than a training step of 32 pictures. As many as fit, for what a layer sees was normalised
+with the statistics of its batch alone."""
 
 
 def settle_norms(network: nn.Module, crops: torch.Tensor, *, batch_size: int) -> None:
@@ -24,7 +26,7 @@ def settle_norms(network: nn.Module, crops: torch.Tensor, *, batch_size: int) ->
     Parameters
     ----------
     batch_size
-        That of the training, which the memory was enough for.
+        The fewest cases a batch: those of the training, which the memory was enough for.
     """
     norms = _unfrozen_norms(network)
     if not norms:
@@ -62,6 +64,6 @@ def _unfrozen_norms(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]
 
 def _batches(crops: torch.Tensor, batch_size: int) -> list[torch.Tensor]:
     """Return all crops, shuffled, in batches of nearly equal size."""
-    size = max(batch_size, min(BATCH, MEMORY_RATIO * batch_size))
+    size = max(batch_size, POSITIONS // math.prod(crops.shape[2:]))
     order = torch.randperm(len(crops), generator=torch.Generator().manual_seed(0))
     return [crops[rows] for rows in order.tensor_split(-(-len(crops) // size))]

@@ -7,7 +7,7 @@ was compared, and with ``weights_only=True`` (tensors and plain containers, no c
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -24,7 +24,8 @@ Tensors = dict[str, torch.Tensor]
 def load_weights(name: str, entry: Entry, like: Mapping[str, torch.Tensor]) -> Tensors:
     """Return the pretrained tensors of zoo entry `name`, with the names and shapes of the state dict `like`.
 
-    The first call converts the packaged file to safetensors in the cache folder; later ones read only that.
+    The first call converts the packaged file to safetensors in the cache folder; later ones read only that, and use
+    it if its names, shapes and every byte are right.
 
     Raises
     ------
@@ -37,10 +38,10 @@ def load_weights(name: str, entry: Entry, like: Mapping[str, torch.Tensor]) -> T
     converted = default_cache_dir() / "weights" / f"{name}-{sha256[:16]}.safetensors"
     try:
         tensors: Tensors = load_file(converted)
-        if _shapes(tensors) == _shapes(like):
+        if _shapes(tensors) == _shapes(like) and tensors_sha256(tensors, like) == entry["weights"]["sha256_tensors"]:
             return tensors
     except (FileNotFoundError, SafetensorError):
-        pass  # not converted yet, or damaged since: made from the original below
+        pass  # not converted yet, or no longer readable: made from the original below, as what was changed since
     source = packaged_file(entry)
     if source is None:
         package = entry["weights"]["package"]
@@ -99,6 +100,14 @@ def by_order(name: str, tensors: Tensors, like: Mapping[str, torch.Tensor]) -> T
                 f"but {ours!r} needs {wanted.dtype} {tuple(wanted.shape)}."
             )
     return {ours: value.contiguous() for ours, value in zip(like, tensors.values(), strict=True)}
+
+
+def tensors_sha256(tensors: Mapping[str, torch.Tensor], order: Iterable[str]) -> str:
+    """Return the sha256 of the bytes of all tensors, one after the other in `order`; names don't count."""
+    sha = hashlib.sha256()
+    for name in order:
+        sha.update(tensors[name].contiguous().numpy().tobytes())
+    return sha.hexdigest()
 
 
 def _shapes(tensors: Mapping[str, torch.Tensor]) -> dict[str, tuple[int, ...]]:

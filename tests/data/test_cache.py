@@ -38,7 +38,9 @@ def write(folder: Path, name: str, seed: int) -> Path:
 
 @pytest.mark.parametrize("name", HEADERS)
 def test_patients_with_equal_headers_share_nothing(tmp_path: Path, name: str) -> None:
-    one, other, copy = (write(tmp_path / folder, name, seed) for folder, seed in (("a", 1), ("b", 2), ("c", 1)))
+    one, other, copy = (
+        write(tmp_path / folder, name, seed) for folder, seed in (("a", 1), ("b", 2), ("c", 1))
+    )
     assert one.read_bytes() == other.read_bytes()
     assert not np.array_equal(read_image(one), read_image(other))
     assert content_hash(case(one)) != content_hash(case(other))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +18,14 @@ from ConfigSpace import Configuration
 from autoonco.data.cache import ArtefactCache
 from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint, Intensity
+from autoonco.data.manifest import Dataset
 from autoonco.errors import DataError, MissingDependencyError
 from autoonco.families import radiomics
 from autoonco.families.contract import Fidelity, FitContext, ModelState, Runtime
 from autoonco.families.radiomics import family
-from autoonco.features.spec import ExtractionSpec
 from autoonco.resources import load_space
+from autoonco.search.trial import FoldTask, Task
+from autoonco.search.worker import run_fold
 from autoonco.tabular.pipeline import complete
 
 pytest.importorskip("radiomics")
@@ -183,14 +188,89 @@ def test_units_prune_the_space():
 
 
 @pytest.mark.parametrize("name", list(load_space("radiomics")))
-def test_every_extraction_hyperparameter_changes_the_spec(name):
+def test_every_extraction_hyperparameter_changes_what_is_predicted(runtime, folder, name):
     facts = fingerprint(
         channels=("ct", "mr"), intensity={"ct": Intensity.HOUNSFIELD, "mr": Intensity.ARBITRARY}
     )
+    y = np.tile([0, 1], 12)
+    cases = []
+    for i, label in enumerate(y):
+        ct, mr = (write_case(folder, start + i, label, 2) for start in (7000, 8000))
+        images = {"ct": ct.images["image"], "mr": mr.images["image"]}
+        cases.append(replace(ct, images=images, masks={"ct": ct.masks["mask"], "mr": mr.masks["mask"]}))
     space = family.space(facts)
     values = getattr(space[name], "choices", None) or space[name].sequence
-    keys = {ExtractionSpec.from_config(complete(space, {name: value}), facts).key for value in values}
-    assert len(keys) == len(values)
+    found = [
+        fit((facts, cases, y), complete(space, {name: value}), runtime).predict_proba(cases[18:])
+        for value in values
+    ]
+    for one, other in itertools.combinations(found, 2):
+        assert np.abs(one - other).max() > 1e-3
+
+
+def canonical(folder: Path) -> str:
+    """A stored model, without what differs between two equal ones: addresses of objects, times in archives."""
+    texts = [(folder / "meta.json").read_text()]
+    for path in sorted(folder.glob("*.skops")):
+        with zipfile.ZipFile(path) as archive:
+            ids: dict[int, int] = {}
+
+            def plain(node, archive=archive, ids=ids):
+                if isinstance(node, list):
+                    return [plain(item) for item in node]
+                if not isinstance(node, dict):
+                    return node
+                changes = {
+                    "__id__": lambda value: ids.setdefault(value, len(ids)),
+                    "file": lambda value: hashlib.sha256(archive.read(value)).hexdigest(),
+                }
+                return {key: changes.get(key, plain)(value) for key, value in node.items()}
+
+            texts.append(json.dumps(plain(json.loads(archive.read("schema.json")))))
+    assert len(texts) == 2
+    return "\n".join(texts)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"learner": "logistic_regression", "correlation": 0.7},
+        {"learner": "svm", "selection": "l1", "scale": "power"},
+        {"learner": "random_forest", "selection": "pca", "normalise": "zscore"},
+        {"learner": "xgboost", "selection": "mutual_info", "impute": "mean", "log_filter": "fine"},
+    ],
+    ids=lambda values: values["learner"],
+)
+@pytest.mark.parametrize("side", ["test", "train"])
+def test_nothing_of_the_test_cases_is_learned(tmp_path, values, side):
+    """What a fold leaves on disk is the same whatever files and labels of its test cases hold; not so of others."""
+    y = np.tile([0, 1], 12)
+    rows = np.random.default_rng(0).permutation(24)
+    fold = FoldTask(index=0, train=tuple(rows[:16].tolist()), test=tuple(rows[16:].tolist()))
+    victims = list(fold.test if side == "test" else fold.train[:3])
+    states, probabilities = [], []
+    for world in ("as it is", "changed"):
+        here = tmp_path / world
+        here.mkdir()
+        cases = [write_case(here, 100 + i, label, 2) for i, label in enumerate(y)]
+        labels = y.copy()
+        if world == "changed":
+            for row in victims:
+                other = write_case(tmp_path, 900 + row, 1 - y[row], 2)
+                image = sitk.ReadImage(other.images["image"]) * 1000 - 7
+                sitk.WriteImage(image, cases[row].images["image"])
+                cases[row].masks["mask"].write_bytes(other.masks["mask"].read_bytes())
+            labels[victims] = 1 - y[victims]
+        dataset = Dataset(cases=tuple(cases), classes=("a", "b"), y=labels)
+        task = Task(
+            id=0, family="radiomics", config=quick(fingerprint(), **values), fidelity=Fidelity(folds=1),
+            folds=(fold,), fingerprint=fingerprint().to_json(), seed=3, save_to=str(here / "model"),
+        )  # fmt: skip
+        runtime = Runtime(artefacts=ArtefactCache(here / "cache"))
+        probabilities.append(run_fold(task, fold, dataset, runtime))
+        states.append(canonical(here / "model"))
+    assert (states[0] == states[1]) == (side == "test")
+    assert np.abs(probabilities[0] - probabilities[1]).max() > 0.01  # the change was seen
 
 
 @pytest.mark.parametrize(
@@ -211,6 +291,7 @@ def test_prior_seconds_grow_with_the_work():
     assert 0 < seconds() < seconds(log_filter="fine") < seconds(log_filter="multiscale")
     assert seconds() < seconds(wavelet="coif1")
     assert seconds() < seconds(folds=5)
+    assert seconds(learner="one of a plugin") > 0
     assert seconds() < seconds(facts=replace(facts, lesion_voxels=1e6))
 
 

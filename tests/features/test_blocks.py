@@ -145,7 +145,9 @@ def test_features_do_not_depend_on_how_a_file_stores_its_axes(tmp_path, cache, o
             one.SetOrigin((-30.0, 12.0, 200.0))
             paths[name] = tmp_path / f"{name}{number}.nrrd"
             sitk.WriteImage(sitk.DICOMOrient(one, turn), paths[name])
-        case = Case(case="c", patient="p", images={"image": paths["image"]}, masks={"mask": paths["mask"]}, row=1)
+        case = Case(
+            case="c", patient="p", images={"image": paths["image"]}, masks={"mask": paths["mask"]}, row=1
+        )
         folder = ArtefactCache(tmp_path / str(number))
         wanted = spec(ndim=3, log_sigmas_mm=(2.0,), wavelet="coif1")
         tables.append(extract_table([case], wanted, artefacts=folder)[0])

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
-from autoonco.nets.builders import build_2d, build_3d
+from autoonco.families.networks import fill, to_arrays
+from autoonco.nets.builders import Network, build_2d, build_3d
+from autoonco.nets.embeddings import weights_id
 from autoonco.nets.zoo import entry_of, networks
 
 
@@ -20,6 +24,21 @@ def test_volumes_give_logits(name: str, size: int, channels: int) -> None:
     network = build_3d(name, n_classes=3, in_channels=channels, size=size).eval()
     volumes = torch.zeros(2, channels, *(size,) * 3, dtype=torch.uint8)
     assert network(volumes).shape == (2, 3)
+
+
+@pytest.mark.parametrize("changed", ["mean", "std"])
+def test_normalisation_is_part_of_the_network(changed: str) -> None:
+    """Another one names other embeddings; a stored network brings its own, whatever the zoo says by then."""
+    entry = entry_of("tf_efficientnet_lite0")
+    backbone = torch.nn.Conv2d(3, 1, 1)
+    stored = Network(backbone, entry | {changed: [0.4, 0.5, 0.6]}).eval()
+    network = Network(copy.deepcopy(backbone), entry).eval()
+    assert weights_id(stored) != weights_id(network)
+    picture = torch.full((1, 3, 4, 4), 200, dtype=torch.uint8)
+    assert not torch.allclose(network(picture), stored(picture))
+    fill(network, to_arrays(stored))
+    assert torch.equal(network(picture), stored(picture))
+    assert weights_id(stored) == weights_id(network)
 
 
 @pytest.mark.parametrize("name", sorted(networks(2)) + sorted(networks(3)))

@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import timm
 import torch
+from safetensors.torch import save_file
 
 from autoonco.data.cache import default_cache_dir
 from autoonco.errors import OfflineWeightsError, UnknownNameError, WeightsError
 from autoonco.nets import weights as module
 from autoonco.nets.builders import build_2d
-from autoonco.nets.weights import by_order, load_weights, read_checked
+from autoonco.nets.weights import by_order, load_weights, read_checked, tensors_sha256
 from autoonco.nets.zoo import entry_of, networks, packaged_file, seconds_per_crop, with_weights
 
 LITE0 = "tf_efficientnet_lite0"
@@ -111,12 +112,38 @@ def test_second_load_reads_only_safetensors_and_damage_is_mended(
     assert all(torch.equal(first[key], third[key]) for key in like)
 
 
+def test_changed_conversion_is_not_used(own_cache: Path) -> None:
+    """A weight changed in the cache folder, everything else as it was."""
+    like = timm.create_model(LITE0, pretrained=False).state_dict()
+    first = load_weights(LITE0, entry_of(LITE0), like)
+    (converted,) = (default_cache_dir() / "weights").iterdir()
+    good = converted.read_bytes()
+    changed = {key: value.clone() for key, value in first.items()}
+    changed["conv_stem.weight"].view(-1)[0] += 0.5
+    save_file(changed, converted)
+    again = load_weights(LITE0, entry_of(LITE0), like)
+    assert all(torch.equal(first[key], again[key]) for key in like)
+    assert converted.read_bytes() == good
+
+
+def test_hash_of_tensors_sees_every_byte_and_the_order() -> None:
+    tensors = {"a": torch.zeros(2), "b": torch.ones(2)}
+    names = ["a", "b"]
+    expected = hashlib.sha256(np.array([0, 0, 1, 1], np.float32).tobytes()).hexdigest()
+    assert tensors_sha256(tensors, names) == expected
+    assert tensors_sha256(tensors, names[::-1]) != expected
+    tensors["b"][1] = torch.nextafter(tensors["b"][1], torch.tensor(2.0))
+    assert tensors_sha256(tensors, names) != expected
+
+
 def test_packaged_files_are_those_the_zoo_describes() -> None:
     for name in with_weights(2):
         entry = entry_of(name)
         path = packaged_file(entry)
         assert path is not None
         assert sha256(path) == entry["weights"]["sha256"], name
+        tensors = torch.load(path, weights_only=True)
+        assert tensors_sha256(tensors, tensors) == entry["weights"]["sha256_tensors"], name
         assert set(entry["mean"]) == set(entry["std"]) == {0.5}, "these weights were trained with 0.5 and 0.5"
 
 
@@ -153,7 +180,7 @@ def test_zoo_entries_say_what_they_must() -> None:
             assert entry["parameters"] > 1e6
             assert 0 < entry["cost"]["forward"] < entry["cost"]["train"] < 1
             if entry["weights"]:
-                assert {"package", "sha256", "licence", "source", "gated"} <= set(entry["weights"])
+                assert {"package", "sha256", "sha256_tensors", "licence", "source", "gated"} <= set(entry["weights"])
 
 
 def test_cost_grows_with_the_crop() -> None:

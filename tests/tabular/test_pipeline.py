@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import warnings
 
 import numpy as np
 import pytest
-from ConfigSpace import CategoricalHyperparameter, OrdinalHyperparameter
+from ConfigSpace import CategoricalHyperparameter
 from sklearn.datasets import make_classification
 
 from autoonco.errors import UnknownNameError
 from autoonco.resources import load_space
-from autoonco.tabular.learners import LEARNERS
+from autoonco.tabular.learners import LEARNERS, SigmoidFolds
 from autoonco.tabular.pipeline import build_pipeline, complete, tabular_space
 
 
@@ -30,16 +31,11 @@ def build(config, n_classes: int = 2, seed: int = 0):
     return build_pipeline(config, n_features=30, n_classes=n_classes, n_train=90, seed=seed)
 
 
-def two_values(parameter) -> tuple:
+def values_of(parameter) -> tuple:
+    """Every choice, or the ends of a range."""
     if isinstance(parameter, CategoricalHyperparameter):
-        return parameter.choices[0], parameter.choices[1]
-    if isinstance(parameter, OrdinalHyperparameter):
-        return parameter.sequence[0], parameter.sequence[-1]
+        return tuple(parameter.choices)
     return parameter.lower, parameter.upper
-
-
-def settings(pipeline) -> dict:
-    return {name: repr(value) for name, value in pipeline.get_params().items()}
 
 
 def context_of(space, name: str) -> dict:
@@ -54,13 +50,29 @@ def context_of(space, name: str) -> dict:
 ALL = [name for name in tabular_space() if name != "learner"]
 
 
+@pytest.fixture(scope="module")
+def rough():
+    """Where every setting can matter: overlapping classes of unequal size, like columns, skewed ones with gaps."""
+    X, y = make_classification(
+        150, 30, n_informative=8, n_redundant=8, weights=[0.7], flip_y=0.15, class_sep=0.6, random_state=3
+    )
+    X[:, ::2] = np.exp(X[:, ::2])
+    X[np.random.default_rng(0).random(X.shape) < 0.1] = np.nan
+    return X, y
+
+
 @pytest.mark.parametrize("name", ALL)
-def test_every_hyperparameter_changes_the_pipeline(name):
+def test_every_hyperparameter_changes_what_is_predicted(name, rough):
+    X, y = rough
     space = tabular_space()
     base = context_of(space, name)
-    one, other = (complete(space, base | {name: value}) for value in two_values(space[name]))
-    assert name in one
-    assert settings(build(one)) != settings(build(other))
+    found = []
+    for value in values_of(space[name]):
+        config = complete(space, base | {name: value})
+        assert name in config
+        found.append(build(config).fit(X[:100], y[:100]).predict_proba(X[100:]))
+    for one, other in itertools.combinations(found, 2):
+        assert np.abs(one - other).max() > 1e-3
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
@@ -136,16 +148,39 @@ def test_penalties_are_what_they_say(penalty, n_classes):
     assert (share_zero > 0.3) == (penalty != "l2")
 
 
-def test_nothing_but_the_training_cases_is_learned():
+@pytest.mark.parametrize(
+    "values", [{"selection": "pca"}, {"selection": "l1", "scale": "power"}, {"learner": "xgboost"}]
+)
+def test_a_row_is_predicted_alike_alone_and_in_company(values):
     X, y = table(2)
-    other = X.copy()
-    other[60:] = 1e6
-    for values in ({"selection": "pca"}, {"selection": "l1", "scale": "power"}, {"learner": "xgboost"}):
-        config = complete(tabular_space(), values)
-        one, two = (build(config).fit(data[:60], y[:60]) for data in (X, other))
-        np.testing.assert_array_equal(one.predict_proba(X[60:]), two.predict_proba(X[60:]))
-        row_by_row = np.vstack([one.predict_proba(row[None]) for row in X[60:70]])
-        np.testing.assert_allclose(one.predict_proba(X[60:70]), row_by_row, atol=1e-9)
+    fitted = build(complete(tabular_space(), values)).fit(X, y)
+    row_by_row = np.vstack([fitted.predict_proba(row[None]) for row in X[60:70]])
+    np.testing.assert_allclose(fitted.predict_proba(X[60:70]), row_by_row, atol=1e-9)
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("n_rare", [1, 2, 3])
+def test_a_class_of_few_training_cases_can_be_learned(learner, n_classes, n_rare):
+    rng = np.random.default_rng(n_rare)
+    y = np.r_[np.tile(np.arange(n_classes - 1), 20), np.full(n_rare, n_classes - 1)]
+    X = rng.normal(size=(len(y), 6)) + 4 * np.eye(6)[y]
+    config = complete(tabular_space(), {"learner": learner}) | small(0)
+    fitted = build_pipeline(config, n_features=6, n_classes=n_classes, n_train=len(y), seed=0).fit(X, y)
+    found = fitted.predict_proba(rng.normal(size=(n_classes, 6)) + 4 * np.eye(6)[:n_classes])
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+    if learner == "svm":
+        assert found[-1, -1] == found[:, -1].max()
+
+
+def test_sigmoid_folds_are_three_where_they_can_be():
+    rows = np.zeros((11, 1))
+    for n_rare, n_folds in ((5, 3), (3, 3), (2, 2)):
+        y = np.arange(11) < n_rare
+        found = list(SigmoidFolds().split(rows, y))
+        assert len(found) == n_folds == SigmoidFolds().get_n_splits(rows, y)
+        assert sorted(np.concatenate([test for _, test in found])) == list(range(11))
+        assert all(not set(train) & set(test) and y[train].any() for train, test in found)
 
 
 def test_threads_change_no_bit_of_a_forest():

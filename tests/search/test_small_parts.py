@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from ConfigSpace import ConfigurationSpace
+
+from autoonco.search.checkpoints import CheckpointFolder
+from autoonco.search.clock import Clock
+from autoonco.search.costs import SecondsModel
+from autoonco.search.space import build_space, config_key, join, space_json, split
+
+
+def test_a_point_of_the_common_space_splits_and_joins_unchanged(toy, problem):
+    space = build_space(["toy"], problem.fingerprint, seed=0)
+    for point in space.sample_configuration(20):
+        family, config = split(point)
+        assert join(space, family, config) == point
+        assert json.loads(json.dumps(config)) == config
+
+
+def test_what_is_no_point_of_the_space_is_told(toy, problem):
+    space = build_space(["toy"], problem.fingerprint)
+    with pytest.raises(ValueError, match="family 'toy' is not in its space"):
+        join(space, "toy", {"act": "work"})
+
+
+def test_equal_configs_have_equal_keys_whatever_their_order():
+    assert config_key("a", {"x": 1, "y": 2}) == config_key("a", {"y": 2, "x": 1})
+    assert config_key("a", {"x": 1}) != config_key("b", {"x": 1})
+
+
+def test_the_space_as_json_is_the_whole_space(toy, problem):
+    space = build_space(["toy"], problem.fingerprint)
+    again = ConfigurationSpace.from_serialized_dict(json.loads(space_json(space)))
+    assert again == space
+
+
+def test_predictions_follow_what_was_measured():
+    model = SecondsModel()
+    assert model.predict("a", prior_s=10) == 10
+    for _ in range(20):
+        model.add("a", prior_s=10, measured_s=30)
+    assert model.predict("a", prior_s=2) == pytest.approx(6)
+    for _ in range(5):  # artefacts are cached now: the latest trials count
+        model.add("a", prior_s=10, measured_s=1)
+    assert model.predict("a", prior_s=2) == pytest.approx(0.2)
+    assert model.predict("b", prior_s=2) == 2
+
+
+def test_a_clock_counts_earlier_sessions():
+    clock = Clock(100, spent_s=99.5)
+    assert clock.elapsed() >= 99.5
+    assert clock.remaining() <= 0.5
+
+
+def test_the_oldest_checkpoints_make_room_but_never_those_in_use(tmp_path):
+    folder = CheckpointFolder(tmp_path, max_bytes=250)
+    for number, name in enumerate(["running", "old", "new"]):
+        slot = folder.slot(name)
+        (slot / "state").write_bytes(bytes(100))
+        os.utime(slot, (number, number))
+    folder.slot("next", in_use={"running"})
+    assert {path.name for path in tmp_path.iterdir()} == {"running", "new", "next"}
+    folder.clear()
+    assert not tmp_path.exists()
