@@ -1,4 +1,4 @@
-"""The main job on real scans, as a user runs it. Levels are smoke levels: far below what is reached when all is well."""
+"""The main job on real scans, as a user runs it. The levels are smoke levels: far below what is reached."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def moved(source: Path, folder: Path, rows: slice) -> Path:
     table = pd.read_csv(source).iloc[rows].reset_index(drop=True)
     folder.mkdir()
     for kind in ("image", "mask"):
-        for row, name in enumerate(table[kind] if kind in table else []):
+        for row, name in enumerate(table.get(kind, [])):
             suffix = "".join(Path(name).suffixes)
             (folder / f"{kind}{row}{suffix}").write_bytes((source.parent / name).read_bytes())
             table.loc[row, kind] = f"{kind}{row}{suffix}"

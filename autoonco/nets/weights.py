@@ -38,7 +38,10 @@ def load_weights(name: str, entry: Entry, like: Mapping[str, torch.Tensor]) -> T
     converted = default_cache_dir() / "weights" / f"{name}-{sha256[:16]}.safetensors"
     try:
         tensors: Tensors = load_file(converted)
-        if _shapes(tensors) == _shapes(like) and tensors_sha256(tensors, like) == entry["weights"]["sha256_tensors"]:
+        if (
+            _shapes(tensors) == _shapes(like)
+            and tensors_sha256(tensors, like) == entry["weights"]["sha256_tensors"]
+        ):
             return tensors
     except (FileNotFoundError, SafetensorError):
         pass  # not converted yet, or no longer readable: made from the original below, as what was changed since

@@ -74,6 +74,6 @@ def test_voxels_in_several_files_are_refused(tmp_path: Path, name: str, text: st
 def test_a_file_that_vanished_is_told_by_row_and_without_its_path(tmp_path: Path, victim: str) -> None:
     path = write(tmp_path, "scan.mhd", 0)
     (tmp_path / victim).unlink()
-    with pytest.raises(DataError, match="^row 12: ") as caught:
+    with pytest.raises(DataError, match=r"^row 12: ") as caught:
         content_hash(case(path, row=12))
     assert str(tmp_path) not in str(caught.value)

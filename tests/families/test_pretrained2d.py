@@ -5,10 +5,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from ConfigSpace import Configuration
+from ConfigSpace.hyperparameters import Hyperparameter
 from PIL import Image
 
 from autoonco.data.cache import ArtefactCache
@@ -18,6 +20,9 @@ from autoonco.errors import DataError
 from autoonco.families import pretrained2d
 from autoonco.families.contract import Fidelity, FitContext, ModelState, Runtime
 from autoonco.families.pretrained2d import family, input_spec
+from autoonco.nets.inputs import crops
+from autoonco.resources import load_space
+from autoonco.tabular.pipeline import complete
 
 FINGERPRINT = Fingerprint(
     n_cases=12,
@@ -66,8 +71,6 @@ def context(folder: Path, *, checkpoint: Path | None = None) -> FitContext:
 
 
 def config_of(mode: str, **changes: object) -> dict[str, object]:
-    from autoonco.tabular.pipeline import complete
-
     chosen = {"mode": mode, "network": "tf_efficientnet_lite0", **changes}
     return complete(family.space(FINGERPRINT), chosen) | {"size": 64}
 
@@ -156,6 +159,51 @@ def test_lesion_view_exists_only_with_masks() -> None:
     assert "view" not in family.space(WITHOUT_MASK)
     assert input_spec(FROZEN, FINGERPRINT).view.focus == "lesion"
     assert input_spec(family.defaults(WITHOUT_MASK)[0], WITHOUT_MASK).view.focus == "whole"
+
+
+def ends(parameter: Hyperparameter) -> tuple[Any, Any]:
+    """Return the first and the last value of a hyperparameter."""
+    for values in ("choices", "sequence"):
+        if hasattr(parameter, values):
+            return getattr(parameter, values)[0], getattr(parameter, values)[-1]
+    return parameter.lower, parameter.upper
+
+
+OF_THE_PICTURE = ["size", *load_space("lesion_slice")]
+OF_THE_TRAINING = [
+    *(name for name in load_space("pretrained2d") if name not in ("size", "mode")),
+    *(f"{component}:{name}" for component in ("training", "augmentation") for name in load_space(component)),
+]
+
+
+@pytest.mark.parametrize("name", OF_THE_PICTURE)
+def test_hyperparameter_changes_the_picture(name: str, cases: list[Case], tmp_path: Path) -> None:
+    space, cache = family.space(FINGERPRINT), ArtefactCache(tmp_path)
+    one, other = (
+        crops(cases[:1], input_spec(complete(space, {name: value}), FINGERPRINT), cache)
+        for value in ends(space[name])
+    )
+    assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", OF_THE_TRAINING)
+def test_hyperparameter_changes_the_weights(name: str, cases: list[Case], tmp_path: Path) -> None:
+    """Classes of unequal size, two batches an epoch, and an end before the last epoch, which changes the schedule."""
+    space = family.space(FINGERPRINT)
+    base = {"mode": "finetune", "network": "tf_efficientnet_lite0", "training:batch_size": 8}
+    one, other = (
+        family.fit(
+            complete(space, base | {name: value}) | {"size": 32},
+            cases[:10],
+            Y[:10],
+            fidelity=Fidelity(folds=1, epochs=2),
+            context=context(tmp_path),
+        )
+        .state()
+        .tensors
+        for value in ends(space[name])
+    )
+    assert any(not np.array_equal(one[key], other[key]) for key in one if key.endswith("weight"))
 
 
 def test_without_weights_the_family_stands_aside(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,17 +3,21 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from ConfigSpace import Configuration
+from ConfigSpace.hyperparameters import Hyperparameter
 
 from autoonco.data.cache import ArtefactCache
 from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint, Intensity
 from autoonco.families.contract import Fidelity, FitContext, ModelState, Runtime
 from autoonco.families.volumetric3d import family, input_spec
+from autoonco.nets.inputs import crops
+from autoonco.resources import load_space
 from autoonco.tabular.pipeline import complete
 
 FINGERPRINT = Fingerprint(
@@ -132,6 +136,44 @@ def test_cube_follows_the_config() -> None:
     whole = input_spec(family.defaults(WITHOUT_MASK)[0], WITHOUT_MASK)
     assert whole.view.focus == "whole"
     assert whole.shape == (2, 32, 32, 32)
+
+
+def ends(parameter: Hyperparameter) -> tuple[Any, Any]:
+    """Return the first and the last value of a hyperparameter."""
+    for values in ("choices", "sequence"):
+        if hasattr(parameter, values):
+            return getattr(parameter, values)[0], getattr(parameter, values)[-1]
+    return parameter.lower, parameter.upper
+
+
+@pytest.mark.parametrize("name", ["size", *load_space("lesion_volume")])
+def test_hyperparameter_changes_the_cube(name: str, cases: list[Case], tmp_path: Path) -> None:
+    space, cache = family.space(FINGERPRINT), ArtefactCache(tmp_path)
+    needed = {"margin": {"crop": "fitted"}}.get(name, {})
+    one, other = (
+        crops(cases[:1], input_spec(complete(space, needed | {name: value}), FINGERPRINT), cache)
+        for value in ends(space[name])
+    )
+    assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("name", [name for name in load_space("volumetric3d") if name != "size"])
+def test_hyperparameter_changes_the_weights(name: str, cases: list[Case], tmp_path: Path) -> None:
+    """An end before the last epoch: the length of the full training changes the schedule."""
+    values = ends(family.space(FINGERPRINT)[name])
+    one, other = (
+        family.fit(
+            config_of("monai_resnet10", **{name: value}),
+            cases[:4],
+            Y[:4],
+            fidelity=Fidelity(folds=1, epochs=1),
+            context=context(tmp_path),
+        )
+        .state()
+        .tensors
+        for value in values
+    )
+    assert any(not np.array_equal(one[key], other[key]) for key in one if key.endswith("weight"))
 
 
 def test_more_budget_never_buys_less() -> None:

@@ -135,7 +135,9 @@ def test_outlines_are_the_tables_contours_and_need_no_backend(cases, cache, comp
 def test_features_do_not_depend_on_how_a_file_stores_its_axes(tmp_path, cache, orientation):
     rng = np.random.default_rng(0)
     image = sitk.GetImageFromArray(rng.normal(100, 20, (14, 24, 20)).astype(np.float32))
-    distance = np.sqrt(sum((axis - n / 2) ** 2 for axis, n in zip(np.indices((14, 24, 20)), (14, 24, 20))))
+    distance = np.sqrt(
+        sum((axis - n / 2) ** 2 for axis, n in zip(np.indices((14, 24, 20)), (14, 24, 20), strict=True))
+    )
     mask = sitk.GetImageFromArray((distance + rng.normal(0, 0.7, distance.shape) < 5).astype(np.uint8))
     tables = []
     for number, turn in enumerate(("LPS", orientation)):

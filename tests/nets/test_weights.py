@@ -180,7 +180,9 @@ def test_zoo_entries_say_what_they_must() -> None:
             assert entry["parameters"] > 1e6
             assert 0 < entry["cost"]["forward"] < entry["cost"]["train"] < 1
             if entry["weights"]:
-                assert {"package", "sha256", "sha256_tensors", "licence", "source", "gated"} <= set(entry["weights"])
+                assert {"package", "sha256", "sha256_tensors", "licence", "source", "gated"} <= set(
+                    entry["weights"]
+                )
 
 
 def test_cost_grows_with_the_crop() -> None:
