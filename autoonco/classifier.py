@@ -22,7 +22,7 @@ from autoonco.data.case import Case
 from autoonco.data.checks import CaseFacts, Finding, errors_of, findings, inspect
 from autoonco.data.manifest import Dataset
 from autoonco.errors import AutoOncoError, DataError
-from autoonco.evaluation.experiment import Request, run_experiment
+from autoonco.evaluation.experiment import Request, identity_of, run_experiment
 from autoonco.evaluation.run_folder import Resume, RunFolder, versions
 from autoonco.evaluation.splits import resolve
 from autoonco.families import all_families, get_family
@@ -33,7 +33,7 @@ from autoonco.reporting.result import Result
 from autoonco.settings import Settings
 
 if TYPE_CHECKING:
-    from autoonco.search.runner import Observer
+    from autoonco.search.problem import Observer
 
 MODEL_FILE = "model.onco"
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
@@ -122,7 +122,7 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         facts = inspect(dataset, n_jobs=cores())
         found = findings(dataset, facts)
         kept, kept_facts = usable(dataset, facts, errors_of(found), request.settings)
-        identity = _identity(kept, request)
+        identity = identity_of(kept, request)
         folder = RunFolder(
             run_path(self.run_dir, digest(identity)[:12]), identity=identity, resume=self.resume
         )
@@ -345,17 +345,3 @@ def load(path: str | Path, *, device: str = "auto") -> AutoOncoClassifier:
     classifier.result_ = None
     classifier._take(Path(path))
     return classifier
-
-
-def _identity(dataset: Dataset, request: Request) -> dict[str, Any]:
-    """Return what must stay the same for a run to be continued, by the name a message uses for it."""
-    return {
-        "data": dataset.identity(),
-        "classes": list(dataset.classes),
-        "families": list(request.families),
-        "evaluation": request.evaluation,
-        "metric": request.metric.name,
-        "seed": request.seed,
-        "version of autoonco": versions()["autoonco"],
-        "settings": request.settings.model_dump(exclude={"max_trials", "trial_share", "memory_limit_gb"}),
-    }

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from autoonco.search.runner import Progress
+from autoonco.search.problem import Progress
 from autoonco.search.trial import Status, Trial
 
 _LINE_EVERY_S = 15.0

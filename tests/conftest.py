@@ -14,7 +14,7 @@ from autoonco.data.fingerprint import Fingerprint
 from autoonco.data.manifest import Dataset
 from autoonco.families import all_families
 from autoonco.metrics.scores import get_metric
-from autoonco.search.runner import Problem
+from autoonco.search.problem import Problem
 from autoonco.search.trial import FoldTask
 from autoonco.search.worker import Setup
 

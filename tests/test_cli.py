@@ -180,10 +180,11 @@ def test_fit_report_predict_from_the_command_line(manifest):
     np.testing.assert_array_equal(table["probability_malignant"].to_numpy()[16:], judged["p_1"].to_numpy())
     # One bad scan does not lose the others.
     (cwd / "scan3.png").write_bytes(b"no picture")
+    (cwd / "scan5.png").unlink()
     assert autoonco("predict", "run/model.onco", manifest, "-o", "out.csv", cwd=cwd).returncode == 0
     again = pd.read_csv(cwd / "out.csv")
-    assert again["status"].tolist() == ["ok"] * 3 + ["error"] + ["ok"] * 20
-    np.testing.assert_array_equal(again["probability_malignant"][4:], table["probability_malignant"][4:])
+    assert again["status"].tolist() == ["ok"] * 3 + ["error", "ok", "error"] + ["ok"] * 18
+    np.testing.assert_array_equal(again["probability_malignant"][6:], table["probability_malignant"][6:])
     for command, word in [("status", "finished"), ("leaderboard", "radiomics"), ("report", "index.html")]:
         found = autoonco(command, "run", cwd=cwd)
         assert found.returncode == 0

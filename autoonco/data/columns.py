@@ -145,6 +145,11 @@ def _unique(channels: Mapping[str, str]) -> dict[str, str]:
     return turned
 
 
+def paths(cells: Sequence[str], root: Path) -> list[Path | None]:
+    """Return the paths of a column, counted from `root`, whether there are such files or not."""
+    return [root / cell if cell else None for cell in cells]
+
+
 def existing_files(cells: Sequence[str], column: str, root: Path, *, may_miss: bool) -> list[Path | None]:
     """Return the files of a column, paths counted from `root`.
 
@@ -153,7 +158,7 @@ def existing_files(cells: Sequence[str], column: str, root: Path, *, may_miss: b
     DataError
         Naming the first row whose cell is empty (unless `may_miss`) or whose file does not exist.
     """
-    files = [root / cell if cell else None for cell in cells]
+    files = paths(cells, root)
     if not may_miss:
         require_filled(cells, column, "give the path of its file")
     _raise_first(

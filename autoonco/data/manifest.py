@@ -117,7 +117,7 @@ class Dataset:
         split
             Column that says train, val or test; without one there is no split.
         labelled
-            False leaves the labels unread, for cases to predict.
+            False leaves the labels unread, for cases to predict; a missing file is then told case by case.
 
         Raises
         ------
@@ -128,7 +128,9 @@ class Dataset:
         images = cols.image_columns(table, image)
         masks = cols.mask_columns(table, mask, images)
         names = pick_clinical(table, clinical, taken={label, split, *images.values(), *masks.values()})
-        dataset = cls(cases=make_cases(table, images, masks, names, Path(root)), clinical=names)
+        dataset = cls(
+            cases=make_cases(table, images, masks, names, Path(root), must_exist=labelled), clinical=names
+        )
         splits, is_clean = read_splits(table, split)
         dataset = replace(dataset, split=splits, is_clean=is_clean)
         return dataset._with_labels(table, label, classes) if labelled else dataset

@@ -21,20 +21,29 @@ def make_cases(
     masks: Mapping[str, str],
     clinical: tuple[str, ...],
     root: Path,
+    *,
+    must_exist: bool,
 ) -> tuple[Case, ...]:
-    """Return one case a row; `images`, `masks` map channel → column, relative paths count from `root`."""
+    """Return one case a row; `images`, `masks` map channel → column, relative paths count from `root`.
+
+    Without `must_exist` a missing file is left to whoever reads the case: one bad scan must not lose the others.
+    """
     n_rows = len(next(iter(table.values())))
     numbers = [str(row) for row in range(1, n_rows + 1)]
     names = [cell or number for cell, number in zip(table.get("case", numbers), numbers, strict=True)]
     _refuse_duplicates(names)
     patients = table.get("patient", names)
     cols.require_filled(patients, "patient", "fill it, or drop the column to count each case as a patient")
-    image_files = {
-        key: cols.existing_files(table[name], name, root, may_miss=False) for key, name in images.items()
-    }
-    mask_files = {
-        key: cols.existing_files(table[name], name, root, may_miss=True) for key, name in masks.items()
-    }
+
+    def files(columns: Mapping[str, str], *, may_miss: bool) -> dict[str, list[Path | None]]:
+        if not must_exist:
+            return {key: cols.paths(table[name], root) for key, name in columns.items()}
+        return {
+            key: cols.existing_files(table[name], name, root, may_miss=may_miss)
+            for key, name in columns.items()
+        }
+
+    image_files, mask_files = files(images, may_miss=False), files(masks, may_miss=True)
     values = {name: cols.clinical_values(table[name]) for name in clinical}
     sites = table.get("site", [""] * n_rows)
     return tuple(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoonco.families import get_family
-from autoonco.search.runner import Problem
+from autoonco.search.problem import Problem
 from autoonco.search.space import config_key
 from autoonco.search.store import FoldKey, Store
 from autoonco.search.trial import Status, Trial

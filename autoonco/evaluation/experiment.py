@@ -20,7 +20,7 @@ from autoonco.evaluation.run_folder import RunFolder, hardware, versions
 from autoonco.evaluation.splits import OuterSplit, outer_splits
 from autoonco.families import get_family
 from autoonco.metrics.scores import Metric
-from autoonco.search.runner import Observer
+from autoonco.search.problem import Observer
 from autoonco.search.space import build_space, space_json
 from autoonco.search.store import Store
 from autoonco.search.worker import Setup
@@ -41,6 +41,20 @@ class Request:
     device: str
     seed: int
     settings: Settings
+
+
+def identity_of(dataset: Dataset, request: Request) -> dict[str, Any]:
+    """Return what must stay the same for a run to be continued, by the name a message uses for it."""
+    return {
+        "data": dataset.identity(),
+        "classes": list(dataset.classes),
+        "families": list(request.families),
+        "evaluation": request.evaluation,
+        "metric": request.metric.name,
+        "seed": request.seed,
+        "version of autoonco": versions()["autoonco"],
+        "settings": request.settings.model_dump(exclude={"max_trials", "trial_share", "memory_limit_gb"}),
+    }
 
 
 def run_experiment(

@@ -23,7 +23,8 @@ from autoonco.evaluation.splits import FINAL, OuterSplit
 from autoonco.families import get_family
 from autoonco.metrics.scores import Metric
 from autoonco.search.clock import Clock
-from autoonco.search.runner import Observer, Problem, Search
+from autoonco.search.problem import Observer, Problem
+from autoonco.search.runner import Search
 from autoonco.search.store import Store
 from autoonco.search.trial import FoldTask, Status, Trial
 from autoonco.search.workers import WorkerPool

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from autoonco.evaluation.ensemble import Candidate
 from autoonco.evaluation.splits import FINAL, OuterSplit
-from autoonco.search.runner import Problem
+from autoonco.search.problem import Problem
 from autoonco.search.space import config_key
 from autoonco.search.store import FoldKey, Store
 from autoonco.search.trial import FoldTask, Status, Task

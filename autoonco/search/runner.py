@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 from ConfigSpace import Configuration
-from numpy.typing import NDArray
 
-from autoonco.data.fingerprint import Fingerprint
 from autoonco.families import get_family
 from autoonco.families.contract import Config, Fidelity
-from autoonco.metrics.scores import Metric
 from autoonco.search.checkpoints import CheckpointFolder
 from autoonco.search.clock import Clock
 from autoonco.search.costs import SecondsModel
 from autoonco.search.optimizer import Optimizer, Proposal
+from autoonco.search.problem import Observer, Problem, Progress
 from autoonco.search.space import build_space, config_key, join
 from autoonco.search.store import FoldKey, Store
 from autoonco.search.trial import FoldTask, Origin, Status, Task, Trial
@@ -33,45 +29,6 @@ _MAX_DEATHS = 5
 # Nothing is started in the last hundredth of the time.
 _LAST_START = 0.01
 _NEARLY = 0.95
-
-
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """What a search is about: the inner folds of the cases it may use, and how a config is judged.
-
-    `y` is of the whole dataset, for `folds` hold positions in it; only those in the folds are ever looked at.
-    """
-
-    scope: str
-    y: NDArray[np.int64]
-    folds: tuple[FoldTask, ...]
-    fingerprint: Fingerprint
-    metric: Metric
-    families: tuple[str, ...]
-
-    def score(self, probas: Sequence[NDArray[Any]]) -> float:
-        """Return the mean score of the first folds, given the probabilities of each.
-
-        The mean, not the score of the pooled cases: models of different folds speak on different scales.
-        """
-        return float(
-            np.mean([self.metric(self.y[list(f.test)], p) for f, p in zip(self.folds, probas, strict=False)])
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """What an observer is shown during a search."""
-
-    scope: str
-    families: Sequence[str]
-    elapsed_s: float
-    limit_s: float
-    trials: Sequence[Trial]
-    running: Sequence[str]
-
-
-Observer = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, kw_only=True)

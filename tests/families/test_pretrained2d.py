@@ -87,6 +87,7 @@ def test_fit_store_restore_predicts_the_same_numbers(config: dict, cases: list[C
     assert expected.shape == (12, 3)
     np.testing.assert_allclose(expected.sum(axis=1), 1)
     state = model.state()
+    assert ("head" in state.parts) == (config["mode"] == "frozen")
     meta = json.loads(json.dumps(state.meta))
     stored = ModelState(meta=meta, tensors={k: v.copy() for k, v in state.tensors.items()}, parts=state.parts)
     assert all(array.flags.c_contiguous for array in state.tensors.values())

@@ -131,10 +131,10 @@ def test_images_of_other_dimensions_are_refused(cases: list[Case], volume: Case,
     assert crops([volume], for_slices, cache).shape == (1, 3, 64, 64)
     for spec in (cube, for_slices):
         with pytest.raises(
-            DataError, match="^row 3: the image is 2D, expected 3D as the cases that the model was made for"
+            DataError, match=r"^row 3: the image is 2D, expected 3D as the cases that the model was made for"
         ):
             crops([volume, cases[2]], spec, cache)
-    with pytest.raises(DataError, match="^row 7: the image is 3D, expected 2D"):
+    with pytest.raises(DataError, match=r"^row 7: the image is 3D, expected 2D"):
         crops([cases[2], volume], SPEC, cache)
 
 
