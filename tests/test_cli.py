@@ -184,7 +184,9 @@ def test_fit_report_predict_from_the_command_line(manifest):
     assert autoonco("predict", "run/model.onco", manifest, "-o", "out.csv", cwd=cwd).returncode == 0
     again = pd.read_csv(cwd / "out.csv")
     assert again["status"].tolist() == ["ok"] * 3 + ["error", "ok", "error"] + ["ok"] * 18
-    np.testing.assert_array_equal(again["probability_malignant"][6:], table["probability_malignant"][6:])
+    # Alone and together differ in the last bit of a matrix product, no more.
+    columns = [found["probability_malignant"][6:] for found in (again, table)]
+    np.testing.assert_allclose(*columns, rtol=1e-12)
     for command, word in [("status", "finished"), ("leaderboard", "radiomics"), ("report", "index.html")]:
         found = autoonco(command, "run", cwd=cwd)
         assert found.returncode == 0
