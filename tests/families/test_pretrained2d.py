@@ -187,6 +187,14 @@ def test_hyperparameter_changes_the_picture(name: str, cases: list[Case], tmp_pa
     assert not np.array_equal(one, other)
 
 
+def test_few_pictures_serve_the_whole_space() -> None:
+    """Each costs its embeddings: three sizes, of the whole image or with one of five margins."""
+    space = family.space(FINGERPRINT)
+    space.seed(0)
+    specs = {json.dumps(input_spec(dict(c), FINGERPRINT).to_json()) for c in space.sample_configuration(400)}
+    assert len(specs) == 3 * (1 + 5)
+
+
 @pytest.mark.parametrize("name", OF_THE_TRAINING)
 def test_hyperparameter_changes_the_weights(name: str, cases: list[Case], tmp_path: Path) -> None:
     """Classes of unequal size, two batches an epoch, and an end before the last epoch, which changes the schedule."""

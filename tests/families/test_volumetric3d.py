@@ -157,6 +157,14 @@ def test_hyperparameter_changes_the_cube(name: str, cases: list[Case], tmp_path:
     assert not np.array_equal(one, other)
 
 
+def test_few_cubes_serve_the_whole_space() -> None:
+    """Three sizes, five extents or five margins, with the mask or without."""
+    space = family.space(FINGERPRINT)
+    space.seed(0)
+    specs = {json.dumps(input_spec(dict(c), FINGERPRINT).to_json()) for c in space.sample_configuration(600)}
+    assert len(specs) == 3 * (5 + 5) * 2
+
+
 @pytest.mark.parametrize("name", [name for name in load_space("volumetric3d") if name != "size"])
 def test_hyperparameter_changes_the_weights(name: str, cases: list[Case], tmp_path: Path) -> None:
     """An end before the last epoch: the length of the full training changes the schedule."""
