@@ -167,7 +167,7 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             fingerprint=result.fingerprint,
             facts={
                 "metric": request.metric.name,
-                "inner_score": result.inner_score,
+                "inner_score": result.inner_score_of("ensemble"),
                 "evaluation": request.evaluation,
                 "versions": versions(),
             },

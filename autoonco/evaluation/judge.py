@@ -112,9 +112,7 @@ class Judge:
         if not found and not partial:
             raise NothingToFitError(self._why_nothing(problem))
         # The clock counts earlier sessions' search too; the refits' own share of the time is theirs in any case.
-        left_s = max(
-            self.limit_s * self.settings.final_share, self.limit_s - already_s - max(clock.elapsed(), 0.0)
-        )
+        left_s = max(self.limit_s * self.settings.final_share, self.limit_s - already_s - clock.elapsed())
         bests, members = self._choose(problem, found, partial, left_s=left_s)
         refit = Refit(
             problem=problem, split=split, pool=self.pool, store=self.store, seed=self.seed, notes=self.notes
@@ -145,6 +143,7 @@ class Judge:
         self, problem: Problem, found: Sequence[Candidate], partial: Sequence[Candidate], *, left_s: float
     ) -> tuple[dict[str, Candidate], list[Member]]:
         """Return each family's best, and the ensemble: of fully trained candidates where there are any."""
+        # Of many workers some stand idle at the end, so no more than two are counted on.
         plan_s = _PLAN * left_s * min(self.n_workers, 2)
         bests = ensemble.best_of_families([*found, *partial], refit_limit_s=plan_s / 2)
         members = ensemble.select(
@@ -165,44 +164,22 @@ class Judge:
         probas: Refitted,
         refit: Refit,
     ) -> ScopeResult:
-        alive = [member for member in members if key_of(member.candidate) in probas]
-        if not alive:
-            # Every chosen member failed to refit: the best family model that did takes its place.
-            spare = [best for best in bests.values() if key_of(best) in probas]
-            if not spare:
-                raise NothingToFitError(
-                    "No model could be refitted on all training cases. " + " ".join(self.notes)
-                )
-            alive = [Member(candidate=max(spare, key=lambda item: item.score), weight=1.0)]
-        total = sum(member.weight for member in alive)
-        alive = [Member(candidate=member.candidate, weight=member.weight / total) for member in alive]
-        inner_score = ensemble.ensemble_score(problem, alive)
+        alive = self._refitted_members(bests, members, probas)
         seconds = {name: self._search_seconds(split.scope, name) for name in problem.families}
-        judged = [
-            Judged(
-                name="ensemble",
-                kind="ensemble",
-                proba=sum(m.weight * probas[key_of(m.candidate)][0] for m in alive),  # type: ignore[arg-type]
-                inner_score=inner_score,
-                members=[_describe(m.candidate, m.weight) for m in alive],
-                refit_s=sum(probas[key_of(m.candidate)][1] for m in alive),
-                search_s=sum(seconds.values()),
-            )
+        whole = Judged(
+            name="ensemble",
+            kind="ensemble",
+            proba=sum(m.weight * probas[key_of(m.candidate)][0] for m in alive),  # type: ignore[arg-type]
+            inner_score=ensemble.ensemble_score(problem, alive),
+            members=[_describe(m.candidate, m.weight) for m in alive],
+            refit_s=sum(probas[key_of(m.candidate)][1] for m in alive),
+            search_s=sum(seconds.values()),
+        )
+        families = [
+            _judged_family(name, best, probas[key_of(best)], search_s=seconds[name])
+            for name, best in bests.items()
+            if key_of(best) in probas
         ]
-        for name, best in bests.items():
-            if key_of(best) in probas:
-                proba, refit_s = probas[key_of(best)]
-                judged.append(
-                    Judged(
-                        name=name,
-                        kind="family",
-                        proba=proba,
-                        inner_score=best.score,
-                        members=[_describe(best, 1.0)],
-                        refit_s=refit_s,
-                        search_s=seconds[name],
-                    )
-                )
         delivered = tuple(
             Delivered(
                 family=m.candidate.trial.family, weight=m.weight, folder=refit.folder(key_of(m.candidate))
@@ -210,12 +187,25 @@ class Judge:
             for m in alive
         )
         return ScopeResult(
-            judged=(*judged, *self._baselines(split)),
+            judged=(whole, *families, *self._baselines(split)),
             delivered=delivered if split.scope == FINAL else (),
             fingerprint=problem.fingerprint,
-            inner_score=inner_score,
-            notes=tuple(self.notes),
         )
+
+    def _refitted_members(
+        self, bests: Mapping[str, Candidate], members: Sequence[Member], probas: Refitted
+    ) -> list[Member]:
+        """Return the members that were refitted, weights summing to 1; without any, the best refitted family."""
+        alive = [member for member in members if key_of(member.candidate) in probas]
+        if not alive:
+            spare = [best for best in bests.values() if key_of(best) in probas]
+            if not spare:
+                raise NothingToFitError(
+                    "No model could be refitted on all training cases. " + " ".join(self.notes)
+                )
+            alive = [Member(candidate=max(spare, key=lambda item: item.score), weight=1.0)]
+        total = sum(member.weight for member in alive)
+        return [Member(candidate=member.candidate, weight=member.weight / total) for member in alive]
 
     def _baselines(self, split: OuterSplit) -> list[Judged]:
         assert self.dataset.y is not None
@@ -249,6 +239,21 @@ def _first_cause(trials: Sequence[Trial]) -> str:
     told = [trial for trial in trials if trial.reason]
     first = min(told, key=lambda trial: order.index(trial.status), default=None)
     return "no trial finished in time" if first is None else str(first.reason)
+
+
+def _judged_family(
+    name: str, best: Candidate, refitted: tuple[NDArray[Any], float], *, search_s: float
+) -> Judged:
+    proba, refit_s = refitted
+    return Judged(
+        name=name,
+        kind="family",
+        proba=proba,
+        inner_score=best.score,
+        members=[_describe(best, 1.0)],
+        refit_s=refit_s,
+        search_s=search_s,
+    )
 
 
 def _describe(candidate: Candidate, weight: float) -> dict[str, Any]:

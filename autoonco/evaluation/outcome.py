@@ -52,8 +52,6 @@ class ScopeResult:
     judged: tuple[Judged, ...]
     delivered: tuple[Delivered, ...]
     fingerprint: Fingerprint
-    inner_score: float
-    notes: tuple[str, ...] = ()
 
     def inner_score_of(self, name: str) -> float | None:
         """Return the inner score of the model called `name`, None where there is none."""

@@ -200,10 +200,8 @@ class Search:
             self._finish(candidate, Status.SUCCESS, seconds=0.0)
             return
         prior_s = self._prior(candidate) * len(missing) / len(wanted)
-        predicted_s, left_s = (
-            self._seconds.predict(candidate.family, prior_s=prior_s),
-            self._clock.remaining(),
-        )
+        predicted_s = self._seconds.predict(candidate.family, prior_s=prior_s)
+        left_s = self._clock.remaining()
         if predicted_s > left_s:
             self._skip(candidate, f"Predicted to take {predicted_s:.0f} s with {left_s:.0f} s left.")
             return
