@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ConfigSpace import Configuration
 
@@ -201,16 +201,21 @@ class Search:
             return
         prior_s = self._prior(candidate) * len(missing) / len(wanted)
         predicted_s = self._seconds.predict(candidate.family, prior_s=prior_s)
-        left_s = self._clock.remaining()
-        if predicted_s > left_s:
-            self._skip(candidate, f"Predicted to take {predicted_s:.0f} s with {left_s:.0f} s left.")
+        cap_s = min(self._settings.trial_share * self._clock.limit_s, self._clock.remaining())
+        if predicted_s > cap_s and not self._is_first_of_family(candidate):
+            self._skip(candidate, f"Predicted to take {predicted_s:.0f} s; it could have had {cap_s:.0f} s.")
             return
         task = self._task(candidate, missing)
-        cap_s = min(self._settings.trial_share * self._clock.limit_s, left_s)
         self._running[task.id] = _Running(
             candidate=candidate, prior_s=prior_s, started_s=self._clock.elapsed()
         )
         self._pool.submit(task, timeout_s=cap_s)
+
+    def _is_first_of_family(self, candidate: _Candidate) -> bool:
+        """Return whether a family would go untried without this: it starts then, and keeps the folds it finishes."""
+        started = [running.candidate.family for running in self._running.values()]
+        tried = {trial.family for trial in self._known.values() if trial.status is not Status.SKIPPED}
+        return candidate.origin is Origin.DEFAULT and candidate.family not in tried.union(started)
 
     def _skip(self, candidate: _Candidate, reason: str) -> None:
         """Pass over a candidate. A default's absence is told; the optimiser hears nothing of a config not tried."""
@@ -251,6 +256,18 @@ class Search:
         died = event.reason is not None and event.reason.startswith(DIED)
         self._died_in_a_row = self._died_in_a_row + 1 if died else 0
         self._finish(running.candidate, event.status, seconds=seconds, reason=event.reason, id_=event.task_id)
+        if event.status is Status.TIMEOUT:
+            self._salvage(running.candidate)
+
+    def _salvage(self, candidate: _Candidate) -> None:
+        """Record the folds that a stopped trial had finished as a trial of a smaller budget."""
+        wanted = self._problem.folds[: candidate.fidelity.folds]
+        n_done = sum(self._store.has_fold(self._fold_key(candidate, fold)) for fold in wanted)
+        if 0 < n_done < len(wanted):
+            fidelity = replace(candidate.fidelity, folds=n_done)
+            budget = candidate.budget * n_done / len(wanted)
+            smaller = replace(candidate, fidelity=fidelity, budget=budget, proposal=None)
+            self._finish(smaller, Status.SUCCESS, seconds=0.0)
 
     def _finish(
         self,

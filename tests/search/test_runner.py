@@ -87,6 +87,17 @@ def test_a_failing_trial_is_recorded_and_the_search_goes_on(
     assert good.status is Status.SUCCESS
 
 
+def test_the_folds_that_a_stopped_trial_finished_count(toy, problem, setup, tmp_path):
+    toy.setenv("TOY_DEFAULTS", "linger")
+    store = run(problem, setup, tmp_path, limit_s=20, trial_share=0.2, max_trials=2)
+    stopped, salvaged = store.trials
+    assert (stopped.status, stopped.fidelity.folds, stopped.score) == (Status.TIMEOUT, 3, None)
+    assert (salvaged.status, salvaged.fidelity.folds) == (Status.SUCCESS, 1)
+    assert salvaged.config == stopped.config
+    assert salvaged.score is not None
+    assert salvaged.seconds == 0
+
+
 def test_no_worker_outlives_the_pool(toy, problem, setup, tmp_path):
     run(problem, setup, tmp_path, max_trials=3, n_workers=2)
     assert not [

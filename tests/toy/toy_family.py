@@ -60,6 +60,8 @@ class ToyFamily:
                 raise ValueError(f"cannot fit {cases[0].case} of {cases[0].patient}")
             case "hang":
                 time.sleep(3600)
+            case "linger" if cases[0].row == 1:  # every fold but the first trains on the first case
+                time.sleep(3600)
             case "crash":
                 os.abort()
             case "eat":
