@@ -27,7 +27,7 @@ app = typer.Typer(
 )
 out, err = Console(), Console(stderr=True)
 
-_DEMO_LIMIT, _DEMO_CASES, _DEMO_NEW = "4min", 180, 8
+_DEMO_LIMIT, _DEMO_CASES, _DEMO_NEW = "5min", 180, 8
 
 Data = Annotated[
     Path, typer.Argument(metavar="DATA.csv", help="Manifest: a row a case, paths relative to it.")
