@@ -89,6 +89,8 @@ def as_cases(
     if isinstance(data, pd.DataFrame):
         return Dataset.from_frame(data, labelled=False, **columns).cases
     if isinstance(data, str | Path):
+        if Path(data).is_dir():
+            raise DataError(f"{data} is a folder: give a manifest (.csv), or the image files in it.")
         if Path(data).suffix.lower() in {".csv", ".tsv"}:
             return Dataset.from_csv(data, labelled=False, **columns).cases
         return Dataset.from_scans([data]).cases

@@ -21,7 +21,7 @@ from autoonco.data.cache import ArtefactCache, digest
 from autoonco.data.case import Case
 from autoonco.data.checks import CaseFacts, Finding, errors_of, findings, inspect
 from autoonco.data.manifest import Dataset
-from autoonco.errors import AutoOncoError, DataError
+from autoonco.errors import AutoOncoError, DataError, NothingToFitError
 from autoonco.evaluation.experiment import Request, identity_of, run_experiment
 from autoonco.evaluation.run_folder import Resume, RunFolder, versions
 from autoonco.evaluation.splits import resolve
@@ -130,6 +130,9 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             self._run(
                 kept, kept_facts, found, request, folder, n_excluded=len(dataset) - len(kept), started=started
             )
+        except NothingToFitError:
+            folder.update(session_s=time.monotonic() - started, status="failed")
+            raise
         finally:
             folder.close()
         self.result_: Result | None = Result(folder.path)

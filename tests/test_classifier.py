@@ -145,6 +145,7 @@ def test_a_finished_run_is_not_run_again(manifest, tmp_path):
 def test_no_family_or_no_success_is_told_with_the_reasons(manifest, tmp_path, toy):
     with pytest.raises(NothingToFitError, match=r"volumetric3d: .*2D"):
         fit(manifest, tmp_path / "a", families=["volumetric3d"])
+    assert json.loads((tmp_path / "a/run.json").read_text())["status"] == "failed"
     toy.setenv("TOY_DEFAULTS", "raise")
     with pytest.raises(NothingToFitError, match="cannot fit row"):
         fit(manifest, tmp_path / "b", settings=SETTINGS.model_copy(update={"max_trials": 3}))

@@ -13,7 +13,7 @@ import pandas as pd
 from autoonco.data.cache import ArtefactCache, default_cache_dir
 from autoonco.data.checks import CaseFacts, Finding
 from autoonco.data.manifest import Dataset
-from autoonco.errors import NothingToFitError, RunMismatchError
+from autoonco.errors import RunMismatchError
 from autoonco.evaluation.judge import Judge
 from autoonco.evaluation.outcome import Judged, ScopeResult
 from autoonco.evaluation.run_folder import RunFolder, hardware, versions
@@ -113,11 +113,7 @@ def run_experiment(
         results: list[ScopeResult] = []
         for split in splits:
             already_s = time.monotonic() - started if not results else 0.0
-            try:
-                results.append(judge.run(split, already_s=already_s))
-            except NothingToFitError:
-                folder.update(session_s=time.monotonic() - started, status="failed")
-                raise
+            results.append(judge.run(split, already_s=already_s))
             tested = list(zip(splits, results, strict=False))
             folder.write("evaluation/predictions.csv", _predictions(dataset, tested))
     folder.write("evaluation/models.json", _models(results))
