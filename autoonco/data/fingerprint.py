@@ -59,11 +59,6 @@ class Fingerprint:
         """Number of classes."""
         return len(self.classes)
 
-    @property
-    def anisotropy(self) -> float:
-        """Largest spacing over the smallest, 1 for isotropic grids."""
-        return max(self.spacing_mm) / min(self.spacing_mm)
-
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON."""
         return asdict(self) | {"intensity": {name: str(unit) for name, unit in self.intensity.items()}}

@@ -115,11 +115,6 @@ class WorkerPool:
         """How many tasks can be submitted now."""
         return sum(worker is None or worker.task is None for worker in self._workers)
 
-    @property
-    def n_busy(self) -> int:
-        """How many tasks are under way."""
-        return len(self._workers) - self.n_idle
-
     def submit(self, task: Task, *, timeout_s: float) -> None:
         """Give `task` to an idle worker; it is stopped after `timeout_s` seconds."""
         slot = next(i for i, worker in enumerate(self._workers) if worker is None or worker.task is None)

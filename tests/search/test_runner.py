@@ -47,12 +47,10 @@ def test_search_beats_its_default_and_keeps_what_it_found(toy, problem, setup, t
 
 def test_a_resumed_search_repeats_nothing(toy, problem, setup, tmp_path):
     first = run(problem, setup, tmp_path, max_trials=15)
-    start = time.monotonic()
     both = run(problem, setup, tmp_path, max_trials=30)
     assert [t.to_json() for t in both.trials[:15]] == [t.to_json() for t in first.trials]
     pairs = [(json.dumps(t.config, sort_keys=True), t.budget) for t in both.trials]
     assert len(pairs) == len(set(pairs)) == 30
-    assert time.monotonic() - start < 60
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 
 import pytest
@@ -72,13 +70,3 @@ def test_a_module_of_the_user_s_folder_does_not_stand_in_for_a_library(
     with WorkerPool(setup) as pool:
         pool.submit(task, timeout_s=30.0)
         assert "not numpy" not in end_of(pool, within_s=40).reason
-
-
-def test_the_interpreter_has_the_flag_that_keeps_the_folder_out():
-    found = subprocess.run(
-        [sys.executable, "-P", "-c", "import sys; print('' in sys.path)"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert found.stdout.strip() == "False"
