@@ -10,18 +10,19 @@ import hashlib
 import json
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from autoonco.data.cache import write_atomically
 from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint
-from autoonco.errors import AutoOncoError, BundleVersionError, UnsafeBundleError
+from autoonco.errors import AutoOncoError, BundleVersionError, DataError, UnsafeBundleError
 from autoonco.families import get_family
 from autoonco.families.contract import FittedModel, ModelState, Runtime
 from autoonco.families.state import state_of
@@ -193,3 +194,35 @@ def _state(files: Mapping[str, bytes], number: int) -> ModelState:
     return state_of(
         {name.removeprefix(prefix): data for name, data in files.items() if name.startswith(prefix)}
     )
+
+
+def prediction_table(
+    cases: Sequence[Case], classes: Sequence[str], predict_proba: Callable[[Sequence[Case]], NDArray[Any]]
+) -> pd.DataFrame:
+    """Return a row a case: case, prediction, ``probability_<class>``, status, message.
+
+    A case that can't be predicted has the status ``"error"`` and the reason; the others are not lost.
+    """
+
+    def proba_or_reason(case: Case) -> NDArray[Any] | str:
+        try:
+            return np.asarray(predict_proba([case])[0])
+        except DataError as error:
+            return str(error)
+
+    def row(case: Case, outcome: NDArray[Any] | str) -> dict[str, Any]:
+        failed = isinstance(outcome, str)
+        proba = np.full(len(classes), np.nan) if isinstance(outcome, str) else outcome
+        return {
+            "case": case.case,
+            "prediction": None if failed else classes[int(proba.argmax())],
+            **{f"probability_{name}": value for name, value in zip(classes, proba, strict=True)},
+            "status": "error" if failed else "ok",
+            "message": outcome if failed else "",
+        }
+
+    try:
+        outcomes: list[NDArray[Any] | str] = list(predict_proba(cases))
+    except DataError:
+        outcomes = [proba_or_reason(case) for case in cases]
+    return pd.DataFrame([row(case, outcome) for case, outcome in zip(cases, outcomes, strict=True)])

@@ -16,12 +16,12 @@ from sklearn.exceptions import NotFittedError
 from sklearn.metrics import accuracy_score
 
 from autoonco.arguments import Labelled, Unlabelled, as_cases, as_labelled, cores, run_path, seconds, usable
-from autoonco.bundle import Bundle, Content, read_bundle, write_bundle
+from autoonco.bundle import Bundle, Content, prediction_table, read_bundle, write_bundle
 from autoonco.data.cache import ArtefactCache, digest
 from autoonco.data.case import Case
 from autoonco.data.checks import CaseFacts, Finding, errors_of, findings, inspect
 from autoonco.data.manifest import Dataset
-from autoonco.errors import AutoOncoError, DataError, NothingToFitError
+from autoonco.errors import AutoOncoError, NothingToFitError
 from autoonco.evaluation.experiment import Request, identity_of, run_experiment
 from autoonco.evaluation.run_folder import Resume, RunFolder, versions
 from autoonco.evaluation.splits import resolve
@@ -68,6 +68,8 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         `Settings`, or the name of a preset.
     progress
         Called with a `Progress` about twice a second.
+    client
+        A `distributed.Client` of a Dask cluster that does the work; None for processes of this machine.
 
     Attributes
     ----------
@@ -94,6 +96,7 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         resume: Resume = "auto",
         settings: Settings | str | None = None,
         progress: Observer | None = None,
+        client: Any = None,
     ) -> None:
         self.time_limit = time_limit
         self.families = families
@@ -107,6 +110,7 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.resume = resume
         self.settings = settings
         self.progress = progress
+        self.client = client
 
     def fit(self, X: Labelled, y: None = None) -> Self:  # noqa: ARG002
         """Search, judge, refit; `X` is a `Dataset`, a manifest file or a table with labels. `y` is not used.
@@ -202,6 +206,7 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             device=self.device,
             seed=self.seed,
             settings=settings,
+            client=self.client,
         )
 
     def _take(self, path: Path) -> None:
@@ -255,28 +260,7 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         A case that can't be predicted has the status ``"error"`` and the reason; the others are not lost.
         """
         cases = self._cases(X)
-        try:
-            outcomes: list[NDArray[Any] | str] = list(self._fitted().predict_proba(cases))
-        except DataError:
-            outcomes = [self._proba_or_reason(case) for case in cases]
-        return pd.DataFrame([self._row(case, outcome) for case, outcome in zip(cases, outcomes, strict=True)])
-
-    def _proba_or_reason(self, case: Case) -> NDArray[Any] | str:
-        try:
-            return np.asarray(self._fitted().predict_proba([case])[0])
-        except DataError as error:
-            return str(error)
-
-    def _row(self, case: Case, outcome: NDArray[Any] | str) -> dict[str, Any]:
-        failed = isinstance(outcome, str)
-        proba = np.full(len(self.classes_), np.nan) if isinstance(outcome, str) else outcome
-        return {
-            "case": case.case,
-            "prediction": None if failed else self.classes_[proba.argmax()],
-            **{f"probability_{name}": value for name, value in zip(self.classes_, proba, strict=True)},
-            "status": "error" if failed else "ok",
-            "message": outcome if failed else "",
-        }
+        return prediction_table(cases, self.classes_.tolist(), self._fitted().predict_proba)
 
     def leaderboard(self) -> pd.DataFrame:
         """Return every trial of the search, best first."""
@@ -318,6 +302,7 @@ def fit(
     resume: Resume = "auto",
     settings: Settings | str | None = None,
     progress: Observer | None = None,
+    client: Any = None,
 ) -> AutoOncoClassifier:
     """Return an `AutoOncoClassifier` fitted to `dataset`; see there for the arguments and errors."""
     return AutoOncoClassifier(
@@ -333,6 +318,7 @@ def fit(
         resume=resume,
         settings=settings,
         progress=progress,
+        client=client,
     ).fit(dataset)
 
 

@@ -10,9 +10,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from autoonco.errors import AutoOncoError
+from autoonco.options import (
+    Classes,
+    Clinical,
+    Data,
+    Image,
+    Label,
+    Mask,
+    Run,
+    Split,
+    client_of,
+    dataset_of,
+    names_of,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,37 +40,6 @@ app = typer.Typer(
 out, err = Console(), Console(stderr=True)
 
 _DEMO_LIMIT, _DEMO_CASES, _DEMO_NEW = "5min", 180, 8
-
-Data = Annotated[
-    Path, typer.Argument(metavar="DATA.csv", help="Manifest: a row a case, paths relative to it.")
-]
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
-Label = Annotated[str, typer.Option("--label", help="Column of classes.")]
-Classes = Annotated[str, typer.Option("--classes", help="Classes to keep, in this order: a,b.")]
-Image = Annotated[str, typer.Option("--image", help="Image column(s); by default image and image_*.")]
-Mask = Annotated[str, typer.Option("--mask", help="Mask column(s); by default mask and mask_*.")]
-Clinical = Annotated[str, typer.Option("--clinical", help="Clinical columns to use as inputs: a,b.")]
-Split = Annotated[str, typer.Option("--split", help="Column that says train, val or test.")]
-
-
-def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _dataset(
-    data: Path, *, label: str, classes: str, image: str, mask: str, clinical: str, split: str
-) -> Dataset:
-    from autoonco.data.manifest import Dataset
-
-    return Dataset.from_csv(
-        data,
-        label=label,
-        classes=_names(classes) or None,
-        image=_names(image) or None,
-        mask=_names(mask) or None,
-        clinical=_names(clinical),
-        split=split,
-    )
 
 
 @app.command()
@@ -78,6 +59,12 @@ def fit(
     jobs: Annotated[int, typer.Option(help="Trials at the same time.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto.")] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+    dask: Annotated[str, typer.Option(help="Dask scheduler that does the work: HOST:PORT.")] = "",
+    allocation: Annotated[
+        str, typer.Option(help="shared: spend where it pays; equal: the same compute for each family.")
+    ] = "shared",
+    max_trials: Annotated[int | None, typer.Option(help="Stop after so many trials.")] = None,
+    portfolio: Annotated[str | None, typer.Option(help="File of start configs, or none.")] = None,
     preset: Annotated[str, typer.Option(help="quick, standard or thorough.")] = "standard",
     on_bad_case: Annotated[
         str, typer.Option(help="What to do about a case that can't be used: raise, exclude.")
@@ -85,7 +72,7 @@ def fit(
     no_resume: Annotated[bool, typer.Option("--no-resume", help="Refuse a folder that holds a run.")] = False,
 ) -> None:
     """Search, judge and refit models; write run folder, model file and report."""
-    dataset = _dataset(
+    dataset = dataset_of(
         data, label=label, classes=classes, image=image, mask=mask, clinical=clinical, split=split
     )
     from autoonco.classifier import AutoOncoClassifier
@@ -94,7 +81,7 @@ def fit(
     _fit(
         AutoOncoClassifier(
             time_limit=time_limit,
-            families=_names(families) or None,
+            families=names_of(families) or None,
             evaluation=evaluation,
             metric=metric,
             n_jobs=jobs,
@@ -102,7 +89,14 @@ def fit(
             seed=seed,
             run_dir=run,
             resume="never" if no_resume else "auto",
-            settings=Settings.preset(preset, on_bad_case=on_bad_case),
+            client=client_of(dask) if dask else None,
+            settings=Settings.preset(
+                preset,
+                on_bad_case=on_bad_case,
+                allocation=allocation,
+                max_trials=max_trials,
+                portfolio=portfolio,
+            ),
         ),
         dataset,
     )
@@ -110,7 +104,7 @@ def fit(
 
 def _fit(classifier: AutoOncoClassifier, dataset: Dataset) -> AutoOncoClassifier:
     from autoonco.classifier import MODEL_FILE
-    from autoonco.progress import ProgressTable
+    from autoonco.progress import ProgressTable, print_frame
 
     err.print(f"{len(dataset)} cases, classes {', '.join(dataset.classes)}.", markup=False)
     try:
@@ -124,7 +118,7 @@ def _fit(classifier: AutoOncoClassifier, dataset: Dataset) -> AutoOncoClassifier
     for message in classifier.result_.excluded():
         err.print(f"left out: {message}", markup=False, soft_wrap=True)
     page = classifier.report(classifier.result_.folder / "report")
-    _print_frame(classifier.result_.summary(), "Figures on the test cases, with 95 % intervals")
+    print_frame(out, classifier.result_.summary(), "Figures on the test cases, with 95 % intervals")
     out.print(classifier.result_.verdict().sentence, markup=False)
     out.print(f"model:  {classifier.result_.folder / MODEL_FILE}", markup=False, soft_wrap=True)
     out.print(f"report: {page}", markup=False, soft_wrap=True)
@@ -149,7 +143,7 @@ def predict(
     classifier = load(model, device=device)
     data = scans[0] if len(scans) == 1 else scans
     table = classifier.predict_table(
-        as_cases(data, clinical=classifier.clinical_, image=_names(image), mask=_names(mask))
+        as_cases(data, clinical=classifier.clinical_, image=names_of(image), mask=names_of(mask))
     )
     _write_predictions(table, output)
     if (table["status"] != "ok").all():
@@ -187,7 +181,7 @@ def check(
     split: Split = "split",
 ) -> None:
     """Read every case once and tell what is wrong or doubtful."""
-    dataset = _dataset(
+    dataset = dataset_of(
         data, label=label, classes=classes, image=image, mask=mask, clinical=clinical, split=split
     )
     from autoonco.arguments import cores
@@ -209,10 +203,13 @@ def check(
 @app.command()
 def leaderboard(run: Run, top: Annotated[int, typer.Option(help="Rows to show.")] = 20) -> None:
     """Show the best trials of a run, also while it runs."""
+    from autoonco.progress import print_frame
     from autoonco.reporting.result import Result
 
     table = Result(run).leaderboard().head(top)
-    _print_frame(table[["rank", "family", "score", "budget", "status", "seconds", "config"]], "Leaderboard")
+    print_frame(
+        out, table[["rank", "family", "score", "budget", "status", "seconds", "config"]], "Leaderboard"
+    )
 
 
 @app.command()
@@ -221,6 +218,49 @@ def status(run: Run) -> None:
     from autoonco.reporting.result import Result
 
     out.print(Result(run).status(), markup=False)
+
+
+@app.command()
+def replay(
+    run: Run,
+    data: Data,
+    trial: Annotated[int, typer.Argument(metavar="ID", help="Number of a trial, as in leaderboard.csv.")],
+    label: Label = "label",
+    classes: Classes = "",
+    image: Image = "",
+    mask: Mask = "",
+    clinical: Clinical = "",
+    split: Split = "split",
+) -> None:
+    """Run one trial of a run again, alone, and compare its score."""
+    dataset = dataset_of(
+        data, label=label, classes=classes, image=image, mask=mask, clinical=clinical, split=split
+    )
+    from autoonco.arguments import cores, usable
+    from autoonco.data.checks import errors_of, findings, inspect
+    from autoonco.evaluation import replay as replaying
+    from autoonco.settings import Settings
+
+    facts = inspect(dataset, n_jobs=cores())
+    kept = usable(dataset, facts, errors_of(findings(dataset, facts)), Settings(on_bad_case="exclude"))
+    recorded, score = replaying.replay(run, *kept, trial, n_threads=cores())
+    out.print(f"trial {trial}: recorded {recorded.score}, now {score}", markup=False)
+
+
+portfolios = typer.Typer(no_args_is_help=True, help="Start configs learned from past runs.")
+app.add_typer(portfolios, name="portfolio")
+
+
+@portfolios.command()
+def build(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.")],
+    output: Annotated[Path, typer.Option("-o", "--out", help="File to write.")] = Path("portfolio.yaml"),
+) -> None:
+    """Choose start configs for each kind of task; `fit --portfolio FILE` uses them."""
+    from autoonco.search.portfolio import write_portfolio
+
+    write_portfolio(runs, output)
+    out.print(f"portfolio: {output}", markup=False, soft_wrap=True)
 
 
 @app.command()
@@ -262,24 +302,6 @@ def _phantoms(folder: Path, *, quick: bool) -> tuple[Path, Path]:
     err.print(f"Making {n} phantoms of lesions in {folder} …", markup=False)
     seen = make_phantoms(folder / "seen", n=n, ndim=3, seed=0)
     return seen, make_new_scans(folder / "unseen", n=_DEMO_NEW, ndim=3)
-
-
-def _print_frame(frame: pd.DataFrame, title: str) -> None:
-    """Print a table; where the terminal is narrow, the last column is cut."""
-    cells = [
-        [f"{value:.3f}" if isinstance(value, float) else str(value) for value in row]
-        for row in frame.itertuples(index=False)
-    ]
-    table = Table(title=title)
-    names = [str(name) for name in frame.columns]
-    widths = [max([len(name), *(len(row[i]) for row in cells)]) for i, name in enumerate(names)]
-    left = out.width - sum(widths[:-1]) - 3 * len(names) - 1  # three characters a border and its padding
-    widths[-1] = max(min(widths[-1], left), len(names[-1]))
-    for name, width in zip(names, widths, strict=True):
-        table.add_column(name, no_wrap=True, overflow="ellipsis", width=width)
-    for row in cells:
-        table.add_row(*row)
-    out.print(table)
 
 
 def main() -> None:

@@ -57,6 +57,10 @@ class TrainingDivergedError(AutoOncoError):
     """A network's loss is no longer a finite number."""
 
 
+class TrainingMemoryError(AutoOncoError):
+    """A network and an eighth of its batch do not fit into the GPU's memory."""
+
+
 class UnsafeBundleError(AutoOncoError):
     """A model file with a wrong hash, an unsafe member name, an unknown type or an absurd size."""
 

@@ -1,10 +1,10 @@
-"""What a person watching a search sees: a live table on a terminal, a line now and then elsewhere."""
+"""What a person at a terminal sees: a live table of a search, or a line now and then; and tables."""
 
 from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -12,6 +12,9 @@ from rich.table import Table
 
 from autoonco.search.problem import Progress
 from autoonco.search.trial import Status, Trial
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _LINE_EVERY_S = 15.0
 
@@ -86,3 +89,21 @@ def _best(trials: list[Trial]) -> str:
 def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d}"
+
+
+def print_frame(console: Console, frame: pd.DataFrame, title: str) -> None:
+    """Print a table; where the terminal is narrow, the last column is cut."""
+    cells = [
+        [f"{value:.3f}" if isinstance(value, float) else str(value) for value in row]
+        for row in frame.itertuples(index=False)
+    ]
+    table = Table(title=title)
+    names = [str(name) for name in frame.columns]
+    widths = [max([len(name), *(len(row[i]) for row in cells)]) for i, name in enumerate(names)]
+    left = console.width - sum(widths[:-1]) - 3 * len(names) - 1  # three characters a border and its padding
+    widths[-1] = max(min(widths[-1], left), len(names[-1]))
+    for name, width in zip(names, widths, strict=True):
+        table.add_column(name, no_wrap=True, overflow="ellipsis", width=width)
+    for row in cells:
+        table.add_row(*row)
+    console.print(table)

@@ -30,8 +30,29 @@ class Settings(BaseModel):
         A trial may take at most this share of the search's time, then it is stopped and recorded.
     memory_limit_gb
         Resident memory a trial's process group may take; None for no limit.
+    allocation
+        ``"shared"``: the search spends where it pays, each family having at least `floor`; ``"equal"``: every
+        family gets the same compute, for a comparison at equal effort.
+    floor
+        Least share of the compute that a family gets.
+    gpu_rate
+        CPU-seconds that one GPU-second counts as, where compute is shared.
+    racing
+        Whether a config is stopped after some folds when it can't come near the best.
+    all_rungs, cooling, family_promotion
+        Pieces of the optimiser, each of which can be switched off: a surrogate that learns from partial trainings
+        too, an acquisition that weighs predicted seconds, promotion within a family.
+    seconds
+        What the search takes for a trial's seconds: ``"measured"``, ``"prior"`` (the families' own guesses, so that
+        a rerun is identical), or ``"auto"``: prior with `max_trials` and one worker, else measured.
+    finalists
+        The best so many configs are scored again on fresh folds before the choice; 0 switches that off.
+    portfolio
+        File of configs to start from, made by ``autoonco portfolio build``; ``"none"`` for none, None for the one
+        that comes with autoonco.
     final_share
-        Share of the time limit kept for refitting the winners and predicting the test cases.
+        Share of the time limit kept for scoring the finalists again, refitting the winners and predicting the test
+        cases.
     ensemble_rounds
         Rounds of greedy selection with replacement; 1 means the single best model.
     on_bad_case
@@ -48,6 +69,16 @@ class Settings(BaseModel):
     max_trials: int | None = Field(None, ge=1)
     trial_share: float = Field(0.35, gt=0, le=1)
     memory_limit_gb: float | None = Field(None, gt=0)
+    allocation: Literal["shared", "equal"] = "shared"
+    floor: float = Field(0.1, ge=0, le=0.5)
+    gpu_rate: float = Field(10.0, gt=0)
+    racing: bool = True
+    all_rungs: bool = True
+    cooling: bool = True
+    family_promotion: bool = True
+    seconds: Literal["auto", "measured", "prior"] = "auto"
+    finalists: int = Field(5, ge=0, le=50)
+    portfolio: str | None = None
     final_share: float = Field(0.25, gt=0, lt=0.9)
     ensemble_rounds: int = Field(30, ge=1, le=1000)
     on_bad_case: Literal["exclude", "raise"] = "raise"

@@ -35,7 +35,7 @@ ORDER = (
     ("evaluation",),
     ("bundle",),
     ("reporting",),
-    ("arguments", "progress"),
+    ("arguments", "options", "progress"),
     ("classifier",),
     ("cli",),
     ("__init__", "__main__"),

@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from autoonco.families import get_family
 from autoonco.search.problem import Problem
 from autoonco.search.space import config_key
 from autoonco.search.store import FoldKey, Store
-from autoonco.search.trial import Status, Trial
+from autoonco.search.trial import FoldTask, Origin, Status, Trial
 
 # The greedy choice looks at so many of the best: more only gives chance more to choose from.
 _POOL = 25
@@ -22,17 +21,16 @@ _POOL = 25
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A trial with its out-of-fold probabilities, one array for each inner fold that it scored: all, usually."""
+    """A trial with its out-of-fold probabilities, one array for each fold that it scored: all, usually.
+
+    `score` is its inner score; of a finalist, that of the fresh folds alone, for those of the search chose it.
+    """
 
     trial: Trial
     probas: tuple[NDArray[Any], ...]
     refit_s: float
-
-    @property
-    def score(self) -> float:
-        """Its inner score."""
-        assert self.trial.score is not None
-        return self.trial.score
+    score: float
+    rescored: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +48,9 @@ def candidates(problem: Problem, store: Store, *, n_test: int = 0) -> list[Candi
     """
     best: dict[str, Trial] = {}
     for trial in store.scope_trials(problem.scope):
-        full = get_family(trial.family).plan(trial.config, 1.0, len(problem.folds))
-        if trial.status is Status.SUCCESS and trial.fidelity == full:
+        full = problem.plan(trial.family, trial.config, 1.0)
+        again = trial.origin is Origin.FINALIST
+        if trial.status is Status.SUCCESS and trial.fidelity == full and not again:
             best.setdefault(config_key(trial.family, trial.config), trial)
     found = [_candidate(problem, store, key, trial, n_test) for key, trial in best.items()]
     return sorted(found, key=lambda item: (-item.score, item.refit_s))
@@ -62,7 +61,7 @@ def furthest(problem: Problem, store: Store, family: str, *, n_test: int = 0) ->
     done = [
         trial
         for trial in store.scope_trials(problem.scope)
-        if trial.status is Status.SUCCESS and trial.family == family
+        if trial.status is Status.SUCCESS and trial.family == family and trial.origin is not Origin.FINALIST
     ]
     if not done:
         return None
@@ -78,25 +77,32 @@ def _how_far(trial: Trial) -> tuple[int, float, float]:
 
 
 def _candidate(problem: Problem, store: Store, key: str, trial: Trial, n_test: int) -> Candidate:
-    keys = [
-        FoldKey(scope=problem.scope, config_key=key, fold_key=trial.fidelity.fold_key, fold=str(fold.index))
-        for fold in problem.folds[: trial.fidelity.folds]
-    ]
+    def key_of(fold: FoldTask) -> FoldKey:
+        fold_key = trial.fidelity.fold_key
+        return FoldKey(scope=problem.scope, config_key=key, fold_key=fold_key, fold=str(fold.index))
+
+    keys = [key_of(fold) for fold in problem.folds[: trial.fidelity.folds]]
+    fresh = [(fold, key_of(fold)) for fold in problem.fresh]
+    rescored = bool(fresh) and all(store.has_fold(fold) for _, fold in fresh)
+    again = [(fold, store.fold_proba(name)) for fold, name in fresh] if rescored else []
     # A refit has k/(k-1) times a fold's training cases. What the slowest fold took above the usual is taken
     # for making artefacts, which the refit finds in the cache but for those of the test cases.
     k, seconds = len(problem.folds), [store.fold_seconds(fold) for fold in keys]
     usual = float(np.median(seconds))
     refit_s = usual * k / (k - 1) + (max(seconds) - usual) * n_test / problem.fingerprint.n_cases
-    return Candidate(trial=trial, probas=tuple(store.fold_proba(fold) for fold in keys), refit_s=refit_s)
+    assert trial.score is not None
+    score = float(np.mean([problem.fold_score(*item) for item in again])) if again else trial.score
+    probas = (*(store.fold_proba(fold) for fold in keys), *(proba for _, proba in again))
+    return Candidate(trial=trial, probas=probas, refit_s=refit_s, score=score, rescored=rescored)
 
 
 def best_of_families(found: Sequence[Candidate], *, refit_limit_s: float) -> dict[str, Candidate]:
     """Return the best candidate of each family that can be refitted in `refit_limit_s`, or its quickest one.
 
-    `found` is in order, best first.
+    `found` is in order, best first. Where some of a family were scored again, the choice is among those.
     """
     by_family: dict[str, list[Candidate]] = {}
-    for candidate in found:
+    for candidate in sorted(found, key=lambda item: not item.rescored):
         by_family.setdefault(candidate.trial.family, []).append(candidate)
     return {
         family: next((c for c in items if c.refit_s <= refit_limit_s), min(items, key=lambda c: c.refit_s))
@@ -118,6 +124,9 @@ def select(
     the best round is kept, so it never scores below the best single candidate. Members are left out, lightest
     first, while refitting them all would take longer than `refit_limit_s`; those in `refitted` cost nothing more.
     """
+    # Greedy sums need the same folds of all: those that were scored again, where any were.
+    longest = max(len(item.probas) for item in found)
+    found = [item for item in found if len(item.probas) == longest]
     costs = {id(item): 0.0 if any(item is other for other in refitted) else item.refit_s for item in found}
     pool = [item for item in found[:_POOL] if costs[id(item)] <= refit_limit_s]
     pool = pool or [min(found, key=lambda item: costs[id(item)])]

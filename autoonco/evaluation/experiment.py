@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -20,17 +20,22 @@ from autoonco.evaluation.run_folder import RunFolder, hardware, versions
 from autoonco.evaluation.splits import OuterSplit, outer_splits
 from autoonco.families import get_family
 from autoonco.metrics.scores import Metric
+from autoonco.search.devices import visible_gpus
 from autoonco.search.problem import Observer
+from autoonco.search.rungs import rung_correlations
 from autoonco.search.space import build_space, space_json
 from autoonco.search.store import Store
 from autoonco.search.worker import Setup
 from autoonco.search.workers import WorkerPool
 from autoonco.settings import Settings
 
+if TYPE_CHECKING:
+    from autoonco.search.dask_pool import DaskPool
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a run was asked to do, names resolved."""
+    """What a run was asked to do, names resolved; `client` is a `distributed.Client` where a cluster does it."""
 
     time_limit_s: float
     families: tuple[str, ...]
@@ -41,6 +46,11 @@ class Request:
     device: str
     seed: int
     settings: Settings
+    client: Any = None
+
+
+_MAY_CHANGE = {"max_trials", "trial_share", "memory_limit_gb", "gpu_rate"}
+"""Settings that a continued run may change: they change how far it gets, not what a trial means."""
 
 
 def identity_of(dataset: Dataset, request: Request) -> dict[str, Any]:
@@ -53,7 +63,7 @@ def identity_of(dataset: Dataset, request: Request) -> dict[str, Any]:
         "metric": request.metric.name,
         "seed": request.seed,
         "version of autoonco": versions()["autoonco"],
-        "settings": request.settings.model_dump(exclude={"max_trials", "trial_share", "memory_limit_gb"}),
+        "settings": request.settings.model_dump(exclude=_MAY_CHANGE),
     }
 
 
@@ -91,9 +101,7 @@ def run_experiment(
     setup = Setup(
         dataset=dataset, cache_dir=default_cache_dir(), device=request.device, n_threads=request.n_threads
     )
-    with WorkerPool(
-        setup, n_workers=request.n_jobs, memory_limit_gb=request.settings.memory_limit_gb
-    ) as pool:
+    with _pool(setup, request) as pool:
         judge = Judge(
             dataset=dataset,
             facts=facts,
@@ -117,8 +125,20 @@ def run_experiment(
             tested = list(zip(splits, results, strict=False))
             folder.write("evaluation/predictions.csv", _predictions(dataset, tested))
     folder.write("evaluation/models.json", _models(results))
+    folder.write("evaluation/rungs.csv", rung_correlations(judge.store.scope_trials(splits[-1].scope)))
     folder.update(session_s=time.monotonic() - started, notes=list(judge.notes))
     return results[-1]
+
+
+def _pool(setup: Setup, request: Request) -> WorkerPool | DaskPool:
+    """Return who does the work: the cluster that was given, or processes of this machine."""
+    limit_gb = request.settings.memory_limit_gb
+    if request.client is not None:
+        from autoonco.search.dask_pool import DaskPool
+
+        return DaskPool(request.client, setup, memory_limit_gb=limit_gb)
+    gpus = visible_gpus(request.device)
+    return WorkerPool(setup, n_workers=request.n_jobs, gpus=gpus, memory_limit_gb=limit_gb)
 
 
 def _write_space(folder: RunFolder, judge: Judge, split: OuterSplit) -> None:

@@ -11,27 +11,27 @@ from numpy.typing import NDArray
 
 from autoonco.data.cache import ArtefactCache
 from autoonco.data.checks import CaseFacts
-from autoonco.data.fingerprint import fingerprint
-from autoonco.data.folds import stratified_group_folds
 from autoonco.data.manifest import Dataset
 from autoonco.errors import NothingToFitError
 from autoonco.evaluation import baselines, ensemble
 from autoonco.evaluation.ensemble import Candidate, Member
 from autoonco.evaluation.outcome import Delivered, Judged, ScopeResult
 from autoonco.evaluation.refit import Refit, Refitted, key_of
-from autoonco.evaluation.splits import FINAL, OuterSplit
-from autoonco.families import get_family
+from autoonco.evaluation.splits import FINAL, OuterSplit, inner_problem, sentences
+from autoonco.families.contract import Config
 from autoonco.metrics.scores import Metric
 from autoonco.search.clock import Clock
+from autoonco.search.finalists import finalists, rescore
 from autoonco.search.problem import Observer, Problem
 from autoonco.search.runner import Search
 from autoonco.search.store import Store
-from autoonco.search.trial import FoldTask, Status, Trial
-from autoonco.search.workers import WorkerPool
+from autoonco.search.trial import Executor, Status, Trial
 from autoonco.settings import Settings
 
 # A refit's time is a guess from its folds' times: plan for four fifths of what there is, stop at 1.05 of it.
 _PLAN, _STOP = 0.8, 1.05
+# Share of the time after the search in which finalists are scored again; the rest is for refits.
+_RESCORE = 0.4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Judge:
     metric: Metric
     settings: Settings
     seed: int
-    pool: WorkerPool
+    pool: Executor
     store: Store
     artefacts: ArtefactCache
     n_workers: int
@@ -54,37 +54,15 @@ class Judge:
     notes: list[str] = field(default_factory=list)
 
     def problem(self, split: OuterSplit) -> Problem:
-        """Return the search problem of a scope: inner folds and fingerprint of its training cases alone.
-
-        Raises
-        ------
-        NothingToFitError
-            If no family applies, with each one's reason.
-        """
-        dataset, rows = self.dataset, split.train
-        assert dataset.y is not None
-        print_ = fingerprint(dataset.subset(rows), [self.facts[row] for row in rows])
-        folds = stratified_group_folds(
-            dataset.y[rows],
-            dataset.groups[rows],
-            self.settings.inner_folds,
-            seed=self.seed,
-            class_names=dataset.classes,
-        )
-        reasons = {name: get_family(name).why_not(print_) for name in self.families}
-        usable = tuple(name for name, reason in reasons.items() if reason is None)
-        if not usable:
-            raise NothingToFitError("No family of models applies to these data. " + _sentences(reasons))
-        return Problem(
-            scope=split.scope,
-            y=dataset.y,
-            folds=tuple(
-                FoldTask(index=i, train=_ints(rows[train]), test=_ints(rows[test]))
-                for i, (train, test) in enumerate(folds)
-            ),
-            fingerprint=print_,
+        """Return the search problem of a scope."""
+        return inner_problem(
+            self.dataset,
+            self.facts,
+            split,
             metric=self.metric,
-            families=usable,
+            families=self.families,
+            settings=self.settings,
+            seed=self.seed,
         )
 
     def run(self, split: OuterSplit, *, already_s: float = 0.0) -> ScopeResult:
@@ -106,13 +84,25 @@ class Judge:
             seed=self.seed,
             clock=clock,
             observer=self.observer,
+            starts=self._starts(problem),
+            reproducible=self.reproducible,
         ).run()
+        left_s = max(self.limit_s * self.settings.final_share, self.limit_s - already_s - clock.elapsed())
+        again_started = clock.elapsed()
+        rescore(
+            problem,
+            finalists(problem, self.store, n=self.settings.finalists),
+            pool=self.pool,
+            store=self.store,
+            seed=self.seed,
+            clock=clock,
+            limit_s=self.limit_s if self.reproducible else _RESCORE * left_s,
+        )
+        left_s -= clock.elapsed() - again_started
         found = ensemble.candidates(problem, self.store, n_test=len(split.test))
         partial = self._partial(problem, split, found)
         if not found and not partial:
             raise NothingToFitError(self._why_nothing(problem))
-        # The clock counts earlier sessions' search too; the refits' own share of the time is theirs in any case.
-        left_s = max(self.limit_s * self.settings.final_share, self.limit_s - already_s - clock.elapsed())
         bests, members = self._choose(problem, found, partial, left_s=left_s)
         refit = Refit(
             problem=problem, split=split, pool=self.pool, store=self.store, seed=self.seed, notes=self.notes
@@ -120,6 +110,17 @@ class Judge:
         wanted = [*bests.values(), *(member.candidate for member in members)]
         probas = refit.run(wanted, stop_s=_STOP * left_s)
         return self._result(problem, split, bests, members, probas, refit)
+
+    @property
+    def reproducible(self) -> bool:
+        """Whether no decision may depend on measured seconds."""
+        wanted = self.settings.seconds
+        alone = self.settings.max_trials is not None and self.n_workers == 1
+        return wanted == "prior" or (wanted == "auto" and alone)
+
+    def _starts(self, problem: Problem) -> list[tuple[str, Config]]:
+        """Return the portfolio's configs for these data."""
+        return []
 
     def _partial(self, problem: Problem, split: OuterSplit, found: Sequence[Candidate]) -> list[Candidate]:
         """Return the furthest trial of each family that never had a full training, best first, and say so."""
@@ -144,7 +145,7 @@ class Judge:
     ) -> tuple[dict[str, Candidate], list[Member]]:
         """Return each family's best, and the ensemble: of fully trained candidates where there are any."""
         # Of many workers some stand idle at the end, so no more than two are counted on.
-        plan_s = _PLAN * left_s * min(self.n_workers, 2)
+        plan_s = np.inf if self.reproducible else _PLAN * left_s * min(self.n_workers, 2)
         bests = ensemble.best_of_families([*found, *partial], refit_limit_s=plan_s / 2)
         members = ensemble.select(
             problem,
@@ -230,7 +231,7 @@ class Judge:
     def _why_nothing(self, problem: Problem) -> str:
         trials = self.store.scope_trials(problem.scope)
         reasons = {name: _first_cause([t for t in trials if t.family == name]) for name in problem.families}
-        return "No trial finished: give it a longer time limit, or mend this. " + _sentences(reasons)
+        return "No trial finished: give it a longer time limit, or mend this. " + sentences(reasons)
 
 
 def _first_cause(trials: Sequence[Trial]) -> str:
@@ -264,11 +265,3 @@ def _describe(candidate: Candidate, weight: float) -> dict[str, Any]:
         "weight": weight,
         "inner_score": candidate.score,
     }
-
-
-def _sentences(reasons: Mapping[str, str | None]) -> str:
-    return " ".join(f"{name}: {reason}" for name, reason in reasons.items())
-
-
-def _ints(rows: NDArray[np.int64]) -> tuple[int, ...]:
-    return tuple(int(row) for row in rows)

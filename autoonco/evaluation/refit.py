@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 
 from autoonco.evaluation.ensemble import Candidate
 from autoonco.evaluation.splits import FINAL, OuterSplit
+from autoonco.families import get_family
 from autoonco.search.problem import Problem
 from autoonco.search.space import config_key
 from autoonco.search.store import FoldKey, Store
-from autoonco.search.trial import FoldTask, Status, Task
-from autoonco.search.worker import FoldDone
-from autoonco.search.workers import Ended, WorkerPool
+from autoonco.search.trial import Ended, Executor, FoldTask, Task, next_task_id
 
 _REFIT = "refit"
 
@@ -34,7 +33,7 @@ class Refit:
 
     problem: Problem
     split: OuterSplit
-    pool: WorkerPool
+    pool: Executor
     store: Store
     seed: int
     notes: list[str] = field(default_factory=list)
@@ -47,19 +46,15 @@ class Refit:
         queue = {key: item for key, item in queue.items() if key not in done}
         tasks: dict[int, tuple[str, Candidate]] = {}
         while queue or tasks:
-            while queue and self.pool.n_idle:
-                key = next(iter(queue))
-                item = queue.pop(key)
+            for key, item in list(queue.items()):
                 task = self._task(key, item)
-                tasks[task.id] = key, item
-                self.pool.submit(task, timeout_s=max(1.0, end - time.monotonic()))
+                if self.pool.n_idle(gpu=task.gpu):
+                    del queue[key]
+                    tasks[task.id] = key, item
+                    self.pool.submit(task, timeout_s=max(1.0, end - time.monotonic()))
             for event in self.pool.poll():
-                key, item = tasks[event.task_id]
-                if isinstance(event, FoldDone):
-                    done[key] = event.proba, event.seconds
-                else:
-                    del tasks[event.task_id]
-                    self._end(key, item, event, done)
+                key, item = tasks.pop(event.task_id)
+                self._end(key, item, event, done)
         return done
 
     def folder(self, key: str) -> Path:
@@ -67,11 +62,10 @@ class Refit:
         return self.store.folder / "models" / key
 
     def _end(self, key: str, item: Candidate, event: Ended, done: Refitted) -> None:
-        if event.status is Status.SUCCESS:
-            proba, seconds = done[key]
-            self.store.add_fold(self._fold_key(item), proba, seconds=seconds, elapsed_s=0.0)
+        if event.proba is not None:
+            done[key] = event.proba, event.seconds
+            self.store.add_fold(self._fold_key(item), event.proba, seconds=event.seconds, elapsed_s=0.0)
             return
-        done.pop(key, None)
         self.notes.append(f"A {item.trial.family} model could not be refitted: {event.reason}")
 
     def _stored(self, key: str, item: Candidate) -> tuple[NDArray[Any], float] | None:
@@ -84,14 +78,15 @@ class Refit:
     def _task(self, key: str, item: Candidate) -> Task:
         train, test = (tuple(int(row) for row in rows) for rows in (self.split.train, self.split.test))
         return Task(
-            id=self.store.next_id(),
+            id=next_task_id(),
             family=item.trial.family,
             config=item.trial.config,
             fidelity=item.trial.fidelity,
-            folds=(FoldTask(index=0, train=train, test=test),),
+            fold=FoldTask(index=0, train=train, test=test),
             fingerprint=self.problem.fingerprint.to_json(),
             seed=self.seed,
             save_to=str(self.folder(key)) if self.split.scope == FINAL else None,
+            gpu=get_family(item.trial.family).wants_gpu(item.trial.config),
         )
 
     def _fold_key(self, item: Candidate) -> FoldKey:

@@ -46,7 +46,7 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
         except FileExistsError:
             raise RunMismatchError(f"{path} is a file. Choose a folder for the run.") from None
-        known = self.read("run.json") if (path / "run.json").exists() else None
+        known = read_json(path / "run.json") if (path / "run.json").exists() else None
         if known is None and any(item.name != _LOCK for item in path.iterdir()):
             raise RunMismatchError(
                 f"The folder {path} is not empty and holds no run. Choose another run folder."
@@ -94,20 +94,21 @@ class RunFolder:
         text = json.dumps(content, indent=1, default=str)
         write_atomically(self.path / name, lambda path: path.write_text(text + "\n", encoding="utf-8"))
 
-    def read(self, name: str) -> Any:
-        """Read a JSON file of the folder.
 
-        Raises
-        ------
-        AutoOncoError
-            If the file is not JSON.
-        """
-        try:
-            return json.loads((self.path / name).read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise AutoOncoError(
-                f"{self.path / name} is damaged ({error}). Choose another run folder."
-            ) from None
+def read_json(path: Path) -> Any:
+    """Read a JSON file of a run folder.
+
+    Raises
+    ------
+    AutoOncoError
+        If the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise AutoOncoError(f"{path} is missing: its folder holds no run.") from None
+    except ValueError as error:
+        raise AutoOncoError(f"{path} is damaged ({error}). Choose another run folder.") from None
 
 
 def _lock(path: Path) -> IO[bytes]:

@@ -1,15 +1,22 @@
-"""Outer folds: which cases judge. Nothing is fitted or chosen on them."""
+"""Which cases judge, the outer folds, and which choose, the inner ones. Nothing is fitted or chosen on the outer."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from autoonco.data.checks import CaseFacts
+from autoonco.data.fingerprint import fingerprint
 from autoonco.data.folds import holdout, stratified_group_folds
 from autoonco.data.manifest import Dataset
-from autoonco.errors import DataError, UnknownNameError
+from autoonco.errors import DataError, NothingToFitError, UnknownNameError
+from autoonco.families import get_family
+from autoonco.metrics.scores import Metric
+from autoonco.search.problem import Problem
+from autoonco.search.trial import FoldTask
 from autoonco.settings import Settings
 
 EVALUATIONS = ("auto", "external", "holdout", "nested", "none")
@@ -17,6 +24,8 @@ EVALUATIONS = ("auto", "external", "holdout", "nested", "none")
 _MIN_NESTED_SEARCH_S = 120.0
 _MANY_PATIENTS = 1000
 FINAL = "final"
+# Added to the seed for the fresh folds, on which finalists are scored again.
+_FRESH = 1_000_003
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,3 +91,58 @@ def outer_splits(dataset: Dataset, evaluation: str, *, settings: Settings, seed:
             return [*outer, OuterSplit(scope=FINAL, train=pool, test=nobody)]
         case _:
             return [OuterSplit(scope=FINAL, train=pool, test=nobody)]
+
+
+def inner_problem(
+    dataset: Dataset,
+    facts: Sequence[CaseFacts],
+    split: OuterSplit,
+    *,
+    metric: Metric,
+    families: Sequence[str],
+    settings: Settings,
+    seed: int,
+) -> Problem:
+    """Return the search problem of an outer split: inner folds and fingerprint of its training cases alone.
+
+    Raises
+    ------
+    NothingToFitError
+        If no family applies, with each one's reason.
+    """
+    assert dataset.y is not None
+    k = settings.inner_folds
+    known = fingerprint(dataset.subset(split.train), [facts[row] for row in split.train])
+    reasons = {name: get_family(name).why_not(known) for name in families}
+    usable = tuple(name for name, reason in reasons.items() if reason is None)
+    if not usable:
+        raise NothingToFitError("No family of models applies to these data. " + sentences(reasons))
+    return Problem(
+        scope=split.scope,
+        y=dataset.y,
+        folds=_inner_folds(dataset, split.train, k, seed=seed, first=0),
+        fresh=_inner_folds(dataset, split.train, k, seed=seed + _FRESH, first=k)
+        if settings.finalists
+        else (),
+        fingerprint=known,
+        metric=metric,
+        families=usable,
+    )
+
+
+def sentences(reasons: Mapping[str, str | None]) -> str:
+    """Return reasons by name as one text."""
+    return " ".join(f"{name}: {reason}" for name, reason in reasons.items())
+
+
+def _inner_folds(
+    dataset: Dataset, rows: NDArray[np.int64], k: int, *, seed: int, first: int
+) -> tuple[FoldTask, ...]:
+    assert dataset.y is not None
+    folds = stratified_group_folds(
+        dataset.y[rows], dataset.groups[rows], k, seed=seed, class_names=dataset.classes
+    )
+    return tuple(
+        FoldTask(index=i, train=tuple(rows[train].tolist()), test=tuple(rows[test].tolist()))
+        for i, (train, test) in enumerate(folds, start=first)
+    )

@@ -170,6 +170,9 @@ def compare_models(
     return vars(found) | {"n": sum(len(fold) for fold in folds), "n_folds": len(folds)}
 
 
+_FINALIST = "finalist"
+
+
 def leaderboard_table(trials: Iterable[Mapping[str, Any]], *, scope: str = "final") -> pd.DataFrame:
     """Return the trials of a search, best first.
 
@@ -179,17 +182,25 @@ def leaderboard_table(trials: Iterable[Mapping[str, Any]], *, scope: str = "fina
     Returns
     -------
     DataFrame
-        ``rank``, ``family``, ``config`` (one line), ``score`` (inner out-of-fold), ``budget``, ``status``,
-        ``seconds``, ``origin``, ``id``, ``reason``.
+        ``rank``, ``family``, ``config`` (one line), ``score`` (inner out-of-fold), ``fresh_score`` (of finalists: on
+        folds that the search never saw), ``budget``, ``status``, ``seconds``, ``origin``, ``id``, ``reason``.
     """
     columns = ["family", "config", "score", "budget", "status", "seconds", "origin", "id", "reason"]
-    chosen = [trial for trial in trials if trial.get("scope") == scope]
+    own = [trial for trial in trials if trial.get("scope") == scope]
+    chosen = [trial for trial in own if trial.get("origin") != _FINALIST]
+    fresh = {
+        (trial["family"], config_line(trial["config"])): trial.get("score")
+        for trial in own
+        if trial.get("origin") == _FINALIST
+    }
     rows = [
         {name: trial.get(name) for name in columns} | {"config": config_line(trial.get("config") or {})}
         for trial in chosen
     ]
     table = pd.DataFrame(rows, columns=columns)
     table["score"] = pd.to_numeric(table["score"])
+    scores = [fresh.get((row.family, row.config)) if row.budget >= 1 else None for row in table.itertuples()]
+    table.insert(3, "fresh_score", pd.to_numeric(pd.Series(scores, dtype="object")))
     table = table.assign(_no_score=table["score"].isna()).sort_values(
         ["_no_score", "budget", "score", "id"], ascending=[True, False, False, True], kind="stable"
     )

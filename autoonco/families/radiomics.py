@@ -27,6 +27,8 @@ SECONDS_PER_FIT = {"logistic_regression": 0.1, "svm": 0.3, "random_forest": 2.0,
 """Fits of 500 cases by 1000 features; the search corrects these by what it measures."""
 SECONDS_PER_OTHER_FIT = 1.0
 """The same of a learner that isn't listed."""
+FEWEST_CASES = 1000
+"""A fold is fitted on fewer training cases only above this: on fewer, a fit is cheap and its score mostly noise."""
 DEFAULTS: tuple[dict[str, Any], ...] = (
     {
         "scale": "quantile",
@@ -138,9 +140,16 @@ class Radiomics:
         space = self.space(fingerprint)
         return [complete(space, values) for values in DEFAULTS]
 
-    def plan(self, config: Config, budget: float, inner_folds: int) -> Fidelity:  # noqa: ARG002 - the contract's
-        """Return how many inner folds `budget` buys; a pipeline has no epochs."""
-        return Fidelity(folds=max(1, min(inner_folds, math.ceil(budget * inner_folds - 1e-9))))
+    def plan(self, config: Config, budget: float, *, inner_folds: int, n_train: int) -> Fidelity:  # noqa: ARG002
+        """Return folds; below one fold, part of its training cases where there are thousands."""
+        folds = budget * inner_folds
+        if folds < 1 and (cases := max(FEWEST_CASES, math.ceil(folds * n_train))) < n_train:
+            return Fidelity(folds=1, cases=cases)
+        return Fidelity(folds=max(1, min(inner_folds, math.ceil(folds - 1e-9))))
+
+    def wants_gpu(self, config: Config) -> bool:  # noqa: ARG002 - the contract's
+        """Return False: nothing here uses one."""
+        return False
 
     def prior_seconds(self, config: Config, fidelity: Fidelity, fingerprint: Fingerprint) -> float:
         """Return the seconds of extracting once and fitting each fold, on one core."""

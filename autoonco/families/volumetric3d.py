@@ -1,4 +1,4 @@
-"""3D networks trained from scratch on a cube of each case: residual networks and vision transformers."""
+"""3D networks trained from scratch on a cube of each case: residual networks, vision transformers, a searched one."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint
 from autoonco.data.preprocessing import VolumeView
+from autoonco.families import searched
 from autoonco.families.contract import Config, Fidelity, FitContext, FittedModel, ModelState, Runtime
 from autoonco.families.networks import (
     READ_SECONDS,
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
     from autoonco.nets.builders import Network
 
+SEARCHED = "parametric3d"
+"""The network whose architecture is searched too: the name of its zoo entry and of its space."""
 STRIDE_COST = {1: 8.0, 2: 1.0}
 """A ResNet's cost by the stride of its first convolution: half the stride, eight times the voxels thereafter."""
 
@@ -51,8 +54,10 @@ class Volumetric3D:
         zoo = networks(3)
         network = CategoricalHyperparameter("network", list(zoo), default_value=next(iter(zoo)))
         space.add(network)
-        strided = [name for name, entry in zoo.items() if entry["architecture"] == "resnet"]
+        strided = [name for name, entry in zoo.items() if entry.get("architecture") == "resnet"]
         space.add(InCondition(space["stem_stride"], network, strided))
+        below = {"parent": network, "value": SEARCHED}
+        space.add_configuration_space("architecture", load_space(SEARCHED), parent_hyperparameter=below)
         if fingerprint.has_mask:
             add_component(space, "lesion_volume")
         add_training(space)
@@ -64,16 +69,31 @@ class Volumetric3D:
         transformer = {"network": "monai_vit_tiny", "epochs": 15, "training:learning_rate": 0.0003}
         return [complete(space, {"network": "monai_resnet10"}), complete(space, transformer)]
 
-    def plan(self, config: Config, budget: float, inner_folds: int) -> Fidelity:
+    def plan(self, config: Config, budget: float, *, inner_folds: int, n_train: int) -> Fidelity:  # noqa: ARG002
         """Return epochs of one fold, then whole folds."""
         return plan_epochs(int(config["epochs"]), budget, inner_folds)
 
+    def wants_gpu(self, config: Config) -> bool:  # noqa: ARG002 - the contract's
+        """Return True: every trial trains a network."""
+        return True
+
     def prior_seconds(self, config: Config, fidelity: Fidelity, fingerprint: Fingerprint) -> float:
         """Return reading every case, then the training passes."""
-        a_case = seconds_per_crop(entry_of(str(config["network"])), size=int(config["size"]), train=True)
-        a_case *= STRIDE_COST[int(config.get("stem_stride", 2))]
+        name = str(config["network"])
+        if name == SEARCHED:
+            a_case = searched.seconds_to_train(
+                name, config, input_spec(config, fingerprint), n_classes=fingerprint.n_classes
+            )
+        else:
+            a_case = seconds_per_crop(entry_of(name), size=int(config["size"]), train=True)
+            a_case *= STRIDE_COST[int(config.get("stem_stride", 2))]
         epochs = fidelity.epochs or int(config["epochs"])
         return fingerprint.n_cases * (READ_SECONDS + 0.8 * fidelity.folds * epochs * a_case)
+
+    def untrained(self, config: Config, fingerprint: Fingerprint, *, seed: int) -> tuple[Network, InputSpec]:
+        """Return the network of a config with random weights, and what it sees of a case."""
+        spec = input_spec(config, fingerprint)
+        return _build(_description(config, spec, fingerprint), seed=seed), spec
 
     def fit(
         self,
@@ -86,13 +106,7 @@ class Volumetric3D:
     ) -> FittedModel:
         """Train a network from random weights."""
         spec = input_spec(config, context.fingerprint)
-        build = {
-            "name": config["network"],
-            "n_classes": context.fingerprint.n_classes,
-            "in_channels": spec.shape[0],
-            "size": config["size"],
-            "stem_stride": config.get("stem_stride", 2),
-        }
+        build = _description(config, spec, context.fingerprint)
         network = _build(build, seed=context.seed)
         return fit_network(network, build, spec, config, cases, y, fidelity=fidelity, context=context)
 
@@ -105,9 +119,20 @@ class Volumetric3D:
         return TrainedNetwork(network=network, build=build, spec=spec, runtime=runtime)
 
 
+def _description(config: Config, spec: InputSpec, fingerprint: Fingerprint) -> dict[str, Any]:
+    """Return what `_build` makes the config's network of, as plain JSON."""
+    name, n_classes = str(config["network"]), fingerprint.n_classes
+    if name == SEARCHED:
+        return searched.describe(name, config, spec, n_classes=n_classes)
+    sizes = {"n_classes": n_classes, "in_channels": spec.shape[0], "size": spec.view.size}
+    return {"name": name, **sizes, "stem_stride": int(config.get("stem_stride", 2))}
+
+
 def _build(build: Mapping[str, Any], *, seed: int) -> Network:
     from autoonco.nets.builders import build_3d
 
+    if build["name"] == SEARCHED:
+        return searched.build(build, seed=seed)
     sizes = {key: int(build[key]) for key in ("n_classes", "in_channels", "size", "stem_stride")}
     return build_3d(str(build["name"]), seed=seed, **sizes)
 

@@ -1,4 +1,4 @@
-"""Networks from zoo entries: timm for pictures, MONAI for volumes; both take bytes and give logits."""
+"""Networks from zoo entries: timm for pictures, MONAI for volumes, our parametric one for both; bytes to logits."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Self
 import torch
 from torch import nn
 
+from autoonco.nets.architecture import Architecture
 from autoonco.nets.weights import load_weights
 from autoonco.nets.zoo import Entry, entry_of
 
@@ -121,6 +122,29 @@ def build_3d(
     make = {"resnet": _resnet, "vit": _vit}[entry["architecture"]]
     with _seeded(seed):
         return Network(make(entry, n_classes, in_channels, size, stem_stride), entry)
+
+
+def build_parametric(
+    name: str, architecture: Architecture, *, n_classes: int, in_channels: int, size: int, seed: int = 0
+) -> Network:
+    """Return the network that `architecture` describes, for crops of `size` a side, with random weights.
+
+    `name` is a zoo entry of builder ``parametric``, which says of how many dimensions.
+    """
+    from autoonco.nets.parametric import ParametricNetwork
+
+    entry = entry_of(name)
+    sizes = {
+        "dimensions": entry["dimensions"],
+        "in_channels": in_channels,
+        "size": size,
+        "n_classes": n_classes,
+    }
+    with _seeded(seed):
+        network = Network(ParametricNetwork(architecture, **sizes), entry)
+    if entry["dimensions"] == 2:
+        network.to(memory_format=torch.channels_last)
+    return network
 
 
 @contextmanager

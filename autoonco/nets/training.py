@@ -18,13 +18,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.nn import functional
 
 from autoonco.data.cache import digest
-from autoonco.errors import DataError, TrainingDivergedError
+from autoonco.errors import DataError, TrainingDivergedError, TrainingMemoryError
 from autoonco.nets.augmentation import augment
 from autoonco.nets.checkpoints import checkpoint_epoch, load_checkpoint, save_checkpoint
-from autoonco.nets.embeddings import memory_order, pick_device, torch_threads, weights_id
+from autoonco.nets.embeddings import pick_device, torch_threads, weights_id
+from autoonco.nets.gradients import batch_gradient
 from autoonco.nets.norms import settle_norms
 from autoonco.nets.recipe import Recipe, ema_decay, learning_rate, parameter_groups
 
@@ -65,6 +65,8 @@ def train(
         If there are fewer than two cases: batch normalisation can't be trained on one.
     TrainingDivergedError
         If a loss or a weight is no longer finite.
+    TrainingMemoryError
+        If the network and an eighth of a batch do not fit into the GPU's memory.
     """
     if len(y) < 2:
         raise DataError(f"Training a network needs at least 2 cases, got {len(y)}.")
@@ -140,18 +142,22 @@ class _Run:
         generator = torch.Generator().manual_seed(int(digest(seed, epoch)[:15], 16))
         torch.manual_seed(generator.initial_seed())  # for dropout
         losses = []
+        n_parts = 1  # found anew in each epoch: a training that goes on from a checkpoint does not know of others
         for index, rows in enumerate(batches(len(y), recipe.batch_size, generator)):
             batch = crops[rows].to(device).float() / 255
             batch = augment(
                 batch, recipe.augmentation, n_image_channels=n_image_channels, generator=generator
             )
-            with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-                logits = network(batch.contiguous(memory_format=memory_order(batch)))
-            loss = functional.cross_entropy(
-                logits.float(), y[rows].to(device), weight=weights, label_smoothing=recipe.label_smoothing
+            loss, n_parts = batch_gradient(
+                network,
+                batch,
+                y[rows].to(device),
+                weights=weights,
+                label_smoothing=recipe.label_smoothing,
+                n_parts=n_parts,
             )
-            self._step(loss, step=epoch * self.n_batches + index)
-            losses.append(loss.detach())
+            self._step(step=epoch * self.n_batches + index)
+            losses.append(loss)
         mean = float(torch.stack(losses).mean())
         weights_finite = all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters())
         if not (math.isfinite(mean) and weights_finite):
@@ -160,12 +166,10 @@ class _Run:
                 f"a learning rate below {recipe.learning_rate:g} avoids that."
             )
 
-    def _step(self, loss: torch.Tensor, *, step: int) -> None:
+    def _step(self, *, step: int) -> None:
         rate = learning_rate(step, self.recipe.epochs * self.n_batches, self.recipe)
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["lr_scale"]
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
         nn.utils.clip_grad_norm_(self.networks["network"].parameters(), self.recipe.clip)
         self.optimizer.step()
         if self.recipe.ema:

@@ -203,7 +203,8 @@ def seconds_per_family(
     empty = {"succeeded": 0.0, "without result": 0.0, "refit": 0.0}
     for trial in trials:
         row = out.setdefault(trial["family"], dict(empty))
-        row["succeeded" if trial["status"] == "success" else "without result"] += trial["seconds"] or 0.0
+        ended = "succeeded" if trial["status"] in ("success", "stopped") else "without result"
+        row[ended] += trial["seconds"] or 0.0
     for model in models:
         if model["kind"] == "family":
             out.setdefault(model["name"], dict(empty))["refit"] += model.get("refit_seconds") or 0.0

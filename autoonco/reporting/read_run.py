@@ -13,6 +13,7 @@ import pandas as pd
 from autoonco.data.fingerprint import Fingerprint
 from autoonco.errors import DataError
 from autoonco.evaluation.tables import probability_columns, read_predictions
+from autoonco.search.rungs import COLUMNS as RUNG_COLUMNS
 
 FORMAT = 1
 CHECK_COLUMNS = ("code", "severity", "row", "message", "remedy")
@@ -32,6 +33,7 @@ class RunData:
     models: tuple[Mapping[str, Any], ...]
     predictions: pd.DataFrame | None
     problems: tuple[str, ...]
+    rungs: pd.DataFrame | None = None
 
     @property
     def status(self) -> str:
@@ -96,6 +98,9 @@ def read_run(run_dir: Path) -> RunData:
         models=tolerant("evaluation/models.json", _read_models, (), expected=finished),
         predictions=tolerant(
             "evaluation/predictions.csv", lambda _: read_predictions(run_dir), None, expected=judged
+        ),
+        rungs=tolerant(
+            "evaluation/rungs.csv", lambda path: pd.read_csv(path)[list(RUNG_COLUMNS)], None, expected=False
         ),
         problems=tuple(problems),
     )

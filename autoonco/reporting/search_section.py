@@ -31,15 +31,16 @@ MOST_REASONS = 30
 _MOST_PARTS = 5
 _TELLING = ("mode", "network", "learner", "head:learner", "size", "view", "selection", "epochs", "crop")
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
-_STATUSES = ("success", "failed", "timeout", "memory", "skipped")
+_STATUSES = ("success", "stopped", "failed", "timeout", "memory", "skipped")
 
 Trials = Sequence[Mapping[str, Any]]
 
 
 def search_section(data: RunData) -> Section:
     """Return the section on the final search; the outer folds' searches are only counted."""
-    trials = [trial for trial in data.trials if trial["scope"] == "final"]
-    outer = len(data.trials) - len(trials)
+    final = [trial for trial in data.trials if trial["scope"] == "final"]
+    trials = [trial for trial in final if trial.get("origin") != "finalist"]
+    outer = len(data.trials) - len(final)
     paragraphs = (
         [f"The outer folds ran {count(outer, 'trial')} of their own, not shown here."] if outer else []
     )
@@ -49,11 +50,14 @@ def search_section(data: RunData) -> Section:
     blocks: list[Table | Picture] = []
     scored = [trial for trial in trials if trial.get("score") is not None]
     if scored:
-        blocks += [_curve(scored, data.metric), _leaderboard_block(scored, data.metric)]
+        board = leaderboard_table(final)
+        blocks += [_curve(scored, data.metric), _leaderboard_block(board, trials, data.metric)]
     blocks.append(_status_block(trials))
     if any(trial["status"] != "success" for trial in trials):
         blocks.append(_failures_block(trials))
-    blocks += _time_blocks(trials, data.models)
+    blocks += _time_blocks(final, data.models)
+    if data.rungs is not None and len(data.rungs):
+        blocks.append(_rungs_block(data.rungs))
     return Section(id="search", title="Search", paragraphs=tuple(paragraphs), blocks=tuple(blocks))
 
 
@@ -76,23 +80,35 @@ def _curve(trials: Trials, metric: str) -> Picture:
     )
 
 
-def _leaderboard_block(trials: Trials, metric: str) -> Table:
-    board = leaderboard_table(trials)
+def _leaderboard_block(board: pd.DataFrame, trials: Trials, metric: str) -> Table:
+    board = board[board["score"].notna()]
     configs = {trial["id"]: trial["config"] for trial in trials}
     rows = [
         (
             int(row["rank"]),
             title(row["family"]),
             row["score"],
+            Cell(text="" if pd.isna(row["fresh_score"]) else number(row["fresh_score"])),
             Cell(text=f"{row['budget']:.2g}", number=row["budget"]),
             Cell(text=duration(row["seconds"]), number=row["seconds"]),
             short_config(configs[row["id"]]),
         )
         for _, row in board.head(TOP).iterrows()
     ]
-    columns = ["Rank", "Family", f"Inner {get_metric(metric).title}", "Budget", "Time", "Config, in short"]
+    columns = [
+        "Rank",
+        "Family",
+        f"Inner {get_metric(metric).title}",
+        "On fresh folds",
+        "Budget",
+        "Time",
+        "Config, in short",
+    ]
     best = min(TOP, len(board))
-    note = "All trials with their whole configs are in tables/leaderboard.csv."
+    note = (
+        "The finalists were scored again on folds that the search never saw; that score chose among them. "
+        "All trials with their whole configs are in tables/leaderboard.csv."
+    )
     return table("leaderboard", f"Best {count(best, 'trial')}", columns, rows, note)
 
 
@@ -135,6 +151,24 @@ def _failures_block(trials: Trials) -> Table:
     return table(
         "failures", "Why trials gave no result", ["Family", "Ended as", "Trials", "Reason"], rows, note
     )
+
+
+def _rungs_block(rungs: pd.DataFrame) -> Table:
+    rows = [
+        (
+            title(row["family"]),
+            Cell(text=f"{row['budget']:.2g}", number=row["budget"]),
+            int(row["n"]),
+            row["spearman"],
+        )
+        for _, row in rungs.iterrows()
+    ]
+    note = (
+        "Spearman's correlation over the configs that were tried at both budgets. Only what looked good was promoted, "
+        "so the figures are lower than over all configs."
+    )
+    columns = ["Family", "Budget", "Configs", "Rank correlation with the full training"]
+    return table("rungs", "What partial trainings foretell", columns, rows, note)
 
 
 def _time_blocks(trials: Trials, models: Trials) -> list[Table | Picture]:

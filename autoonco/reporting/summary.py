@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +60,7 @@ def data_line(data: RunData) -> str:
 
 def banners(data: RunData) -> list[str]:
     """Return what to read first: that the run isn't finished, that nobody judged the models."""
-    found = []
+    found = _hopeless_families(data)
     if data.status == "running":
         found.append(
             "This run has not finished: it is still running, or was stopped. Everything below is what it has "
@@ -73,6 +74,24 @@ def banners(data: RunData) -> list[str]:
             "good: never report them as performance."
         )
     return found
+
+
+def _hopeless_families(data: RunData) -> list[str]:
+    """Return a sentence for each family none of whose trials gave a result, with the most frequent reason."""
+    sentences = []
+    for family in sorted({trial["family"] for trial in data.trials}):
+        own = [
+            trial
+            for trial in data.trials
+            if trial["family"] == family and trial["scope"] == "final" and trial["status"] != "skipped"
+        ]
+        if own and not any(trial["status"] in ("success", "stopped") for trial in own):
+            reasons = Counter(
+                without_paths(str(trial.get("reason") or "no reason recorded")) for trial in own
+            )
+            why = reasons.most_common(1)[0][0]
+            sentences.append(f"Every trial of {title(family)} ended without a result: {why}")
+    return sentences
 
 
 def facts(data: RunData, evaluation: pd.DataFrame, delivered: str | None) -> list[Fact]:
@@ -93,7 +112,7 @@ def warnings(data: RunData, evaluation: pd.DataFrame, delivered: str | None) -> 
     if severe:
         found.append(f"The checks of the data found {count(severe, 'problem')}: see Data.")
     started = [trial["status"] for trial in data.trials if trial["status"] != "skipped"]
-    failed = len(started) - started.count("success")
+    failed = len(started) - started.count("success") - started.count("stopped")
     if failed > _MANY_FAILED * len(started):
         found.append(f"{failed} of {len(started)} trials ended without a result: the reasons are in Search.")
     for name, why in data.families.items():
@@ -166,9 +185,13 @@ def _test_fact(data: RunData, evaluation: pd.DataFrame) -> Fact:
 
 
 def _search_fact(data: RunData) -> Fact:
-    final = [trial["status"] for trial in data.trials if trial["scope"] == "final"]
-    skipped, outer = final.count("skipped"), len(data.trials) - len(final)
+    own = [trial for trial in data.trials if trial["scope"] == "final"]
+    final = [trial["status"] for trial in own if trial.get("origin") != "finalist"]
+    skipped, outer = final.count("skipped"), len(data.trials) - len(own)
     notes = [f"{final.count('success')} with a result"]
+    stopped, again = final.count("stopped"), len(own) - len(final)
+    notes += [f"{stopped} stopped early, behind the best"] if stopped else []
+    notes += [f"{again} scored again on fresh folds"] if again else []
     notes += [f"{skipped} more not started, too long for the time left"] if skipped else []
     notes += [f"{outer} more in outer folds"] if outer else []
     return Fact(label="Searched", value=count(len(final) - skipped, "trial"), note="; ".join(notes))

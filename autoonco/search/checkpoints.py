@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 _MAX_BYTES = 4 * 2**30
 
 
 class CheckpointFolder:
-    """One folder a config; the least recently used are removed when there are too many bytes."""
+    """One folder a config; those least likely to be continued are removed when there are too many bytes."""
 
     def __init__(self, folder: Path, *, max_bytes: int = _MAX_BYTES) -> None:
         self.folder = folder
         self._max_bytes = max_bytes
 
-    def slot(self, name: str, *, in_use: Collection[str] = ()) -> Path:
-        """Return the folder of `name`, made if needed, after making room for it; those `in_use` are kept."""
-        self._evict(keep={name, *in_use})
+    def slot(self, name: str, *, in_use: Collection[str] = (), promotable: Sequence[str] = ()) -> Path:
+        """Return the folder of `name`, made if needed, after making room for it.
+
+        First go those that nothing will continue, the oldest first, then those that may still be promoted,
+        `promotable` from best to worst, the worst first. Those `in_use` are kept, whatever their size.
+        """
+        self._evict(keep={name, *in_use}, promotable=promotable)
         slot = self.folder / name
         slot.mkdir(parents=True, exist_ok=True)
         slot.touch()
@@ -28,11 +32,13 @@ class CheckpointFolder:
         """Remove everything: the search is over."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _evict(self, *, keep: Collection[str]) -> None:
+    def _evict(self, *, keep: Collection[str], promotable: Sequence[str]) -> None:
         slots = [slot for slot in self.folder.glob("*") if slot.is_dir()]
         sizes = {slot: sum(_size(file) for file in slot.rglob("*")) for slot in slots}
         total = sum(sizes.values())
-        for slot in sorted(slots, key=lambda slot: slot.stat().st_mtime):
+        rank = {name: place for place, name in enumerate(reversed(promotable))}  # the worst has the lowest
+        slots.sort(key=lambda slot: (rank.get(slot.name, -1), slot.stat().st_mtime))
+        for slot in slots:
             if total <= self._max_bytes:
                 return
             if slot.name not in keep:

@@ -1,23 +1,60 @@
-"""SMAC's multi-fidelity search, driven by ask and tell."""
+"""SMAC's multi-fidelity search, driven by ask and tell: the only module that puts SMAC together."""
 
 from __future__ import annotations
 
 import json
+import math
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from ConfigSpace import Configuration, ConfigurationSpace
+from numpy.typing import NDArray
 from smac import MultiFidelityFacade, Scenario
-from smac.model.random_forest import RandomForest
-from smac.runhistory import TrialInfo, TrialValue
+from smac.random_design import ProbabilityRandomDesign
+from smac.runhistory import StatusType, TrialInfo, TrialValue
 
 from autoonco.families.contract import Config
-from autoonco.search.space import split
+from autoonco.search.acquisition import CooledEI, SpaceSearch, TableSearch
+from autoonco.search.costs import SecondsModel, SecondsSurface
+from autoonco.search.promotion import FamilyHyperband
+from autoonco.search.selector import Selector
+from autoonco.search.space import join, split
+from autoonco.search.surrogate import Surrogate, vector_key
 
 # SMAC wants a number of trials; the clock ends our searches.
-_MANY_TRIALS = 100_000
+_MANY_TRIALS = 1_000_000
+# Configs at which the families' priors of seconds are looked up, once.
+_SURFACE_CONFIGS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerSettings:
+    """What the search is made of; each piece can be switched off, to measure what it is worth.
+
+    Budgets go from `min_budget` to 1 by factors of `eta`.
+
+    - `all_rungs`: the surrogate learns from every budget, not from the highest alone.
+    - `cooling`: the acquisition weighs predicted seconds.
+    - `family_promotion`: promotion is inside a family.
+    - `random_share`: the probability that a new config is a random one, for the surrogate may be wrong.
+    - `min_results`: so many results before the surrogate is asked at all.
+    - `retrain_after`: new configs a training of the surrogate.
+    - `challengers`: random configs that are compared before the local search.
+    """
+
+    min_budget: float = 1 / 27
+    eta: int = 3
+    all_rungs: bool = True
+    cooling: bool = True
+    family_promotion: bool = True
+    random_share: float = 0.2
+    min_results: int = 12
+    retrain_after: int = 8
+    challengers: int = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,64 +68,119 @@ class Proposal:
 
 
 class Optimizer:
-    """Hyperband brackets over budgets with a random-forest surrogate (SMAC 2.4).
+    """Hyperband brackets over budgets with a random-forest surrogate: SMAC 2.4 through its extension points.
 
-    `starts` are tried first in the first bracket, filled up with random configs to the size of its first
-    rung: SMAC repeats configs there when it has fewer unique ones. `known`, the configs of an earlier session in
-    the order in which they ended, come next, so that later brackets meet them before new ones. Results of the
-    lowest rungs must not displace a full-budget incumbent, so only the highest budget counts for that.
+    Parameters
+    ----------
+    space
+        A space with the hyperparameter `family` at its root (see `search.space`). It is seeded anew.
+    settings, seed
+        What the search is made of. The same seed and the same answers give the same proposals.
+    starts
+        Configs that open the first bracket.
+    known
+        Configs of an earlier session in the order in which they ended; they come next, so that brackets meet them
+        before new ones.
+    seconds
+        Predicts what trials take, for `cooling`; without it, or without a prior in it, nothing is cooled.
+    candidates
+        A finite table of configs to search in, in place of the whole space.
+    folder
+        Where `save` writes; None where nothing is to be saved.
+    spent
+        Returns the share of the search's budget that is spent, 0 to 1, for `cooling`.
     """
 
     def __init__(
         self,
         space: ConfigurationSpace,
-        starts: Sequence[Configuration],
         *,
-        known: Sequence[Configuration] = (),
-        folder: Path,
+        settings: OptimizerSettings,
         seed: int,
-        min_budget: float,
-        eta: int,
+        starts: Sequence[Configuration] = (),
+        known: Sequence[Configuration] = (),
+        seconds: SecondsModel | None = None,
+        candidates: Sequence[Configuration] | None = None,
+        folder: Path | None = None,
+        spent: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        scenario = Scenario(
-            space,
-            deterministic=True,
-            n_trials=_MANY_TRIALS,
-            min_budget=min_budget,
-            max_budget=1.0,
+        self._space, self._settings, self._seed, self._folder = space, settings, seed, folder
+        self._candidates = candidates
+        self._surrogate = Surrogate(space, seed=seed, all_rungs=settings.all_rungs)
+        first = list({vector_key(config): config for config in [*starts, *known]}.values())
+        with tempfile.TemporaryDirectory() as nowhere:  # SMAC writes as soon as it starts, wanted or not
+            scenario = Scenario(
+                space,
+                deterministic=True,
+                n_trials=_MANY_TRIALS,
+                min_budget=settings.min_budget * (1 - 1e-9),  # or rounding loses the lowest rung of 1/243
+                max_budget=1.0,
+                seed=seed,
+                output_directory=Path(nowhere) if folder is None else folder,
+                name="autoonco",
+            )
+            self._build(scenario, first, seconds=seconds, spent=spent)
+
+    def _build(
+        self,
+        scenario: Scenario,
+        first: list[Configuration],
+        *,
+        seconds: SecondsModel | None,
+        spent: Callable[[], float],
+    ) -> None:
+        settings, seed = self._settings, self._seed
+        self._space.seed(seed)
+        self._acquisition = CooledEI(
+            self._space,
+            log_seconds=self._log_seconds(seconds),
+            alpha=lambda: 1.0 - min(max(spent(), 0.0), 1.0),
+        )
+        self._selector = Selector(
+            scenario,
+            self._surrogate,
+            retrain_after=settings.retrain_after,
+            min_results=settings.min_results,
+            candidates=self._candidates,
             seed=seed,
-            output_directory=folder,
-            name="autoonco",
         )
-        intensifier = MultiFidelityFacade.get_intensifier(
-            scenario, eta=eta, incumbent_selection="highest_budget"
+        predict = self._surrogate.mean if settings.family_promotion else None
+        self._brackets = FamilyHyperband(scenario, eta=settings.eta, predict=predict)
+        maximizer = (
+            SpaceSearch(self._space, challengers=settings.challengers, seed=seed)
+            if self._candidates is None
+            else TableSearch(self._space, self._candidates)
         )
-        # A leaf limit, SMAC's default, makes each fit of a small forest fifty times slower.
-        model = RandomForest(
-            space,
-            n_trees=10,
-            max_leaf_nodes=None,
-            n_jobs=1,
-            log_y=False,
-            seed=seed,  # ties at loss 0 break log_y
-        )
-        first = _fill(space, starts, _first_rung(min_budget, eta))
-        design = MultiFidelityFacade.get_initial_design(
-            scenario, n_configs=0, additional_configs=list(dict.fromkeys([*first, *known]))
-        )
-        self._folder = folder
         self._smac = MultiFidelityFacade(
             scenario,
             None,
-            model=model,
-            intensifier=intensifier,
-            initial_design=design,
+            model=self._surrogate.forest,
+            acquisition_function=self._acquisition,
+            acquisition_maximizer=maximizer,
+            config_selector=self._selector,
+            intensifier=self._brackets,
+            random_design=ProbabilityRandomDesign(probability=settings.random_share, seed=seed),
+            initial_design=MultiFidelityFacade.get_initial_design(
+                scenario, n_configs=0, additional_configs=first
+            ),
             logging_level=False,
             overwrite=True,
         )
 
-    def ask(self) -> Proposal | None:
-        """Return what to try next, or None when the space holds nothing new."""
+    def _log_seconds(self, seconds: SecondsModel | None) -> SecondsSurface | None:
+        if not self._settings.cooling or seconds is None or seconds.prior is None:
+            return None
+        configs = self._candidates or self._space.sample_configuration(_SURFACE_CONFIGS)
+        return SecondsSurface(seconds, configs[:_SURFACE_CONFIGS])
+
+    def ask(self, families: Collection[str] | None = None) -> Proposal | None:
+        """Return what to try next, of one of `families` if given.
+
+        A promoted config that waits comes before a new one, the highest budget first; what waits for other families
+        waits on. None means that there is nothing new for these families now: results that are still to be told may
+        yet promote something.
+        """
+        self._brackets.families = self._selector.families = self._acquisition.families = families
         try:
             info = self._smac.ask()
         except StopIteration:
@@ -96,35 +188,53 @@ class Optimizer:
         family, config = split(info.config)
         return Proposal(family=family, config=config, budget=float(info.budget), info=info)
 
-    def tell(self, proposal: Proposal, *, loss: float, seconds: float) -> None:
-        """Report a result. A failed trial is told with the worst loss, so that the brackets move on."""
+    def tell(self, proposal: Proposal, *, loss: float, seconds: float, failed: bool = False) -> None:
+        """Report a result, of a `failed` trial with the worst loss so that the surrogate avoids its like.
+
+        A failed trial never goes on to a higher rung. A loss that isn't finite is a failure too.
+        """
+        failed = failed or not math.isfinite(loss)
         now = time.time()
-        value = TrialValue(cost=loss, time=seconds, starttime=now - seconds, endtime=now)
+        value = TrialValue(
+            cost=loss if math.isfinite(loss) else float(np.finfo(np.float32).max),
+            time=seconds,
+            status=StatusType.CRASHED if failed else StatusType.SUCCESS,
+            starttime=now - seconds,
+            endtime=now,
+        )
+        # Before SMAC is told, for a result may complete a rung and the surrogate is asked who goes on.
+        if math.isfinite(loss):
+            self._surrogate.observations.add(proposal.info.config, proposal.budget, loss)
         # SMAC's own JSON is rewritten whole on each save; our journal is what counts, see `save`.
         self._smac.tell(proposal.info, value, save=False)
 
+    def drop(self, proposal: Proposal) -> None:
+        """Take back a proposal that will not be tried: its rung goes on without it, and nothing is learned."""
+        value = TrialValue(cost=float(np.finfo(np.float32).max), time=0.0, status=StatusType.TIMEOUT)
+        self._smac.tell(proposal.info, value, save=False)
+
+    def learn(self, family: str, config: Config, budget: float, *, loss: float) -> None:
+        """Let the surrogate know a result that no proposal asked for; the brackets don't hear of it."""
+        self._surrogate.observations.add(join(self._space, family, config), budget, loss)
+
+    def predict(
+        self, configs: Sequence[tuple[str, Config]]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return mean and standard deviation ``(n,)`` of the loss of (family, config) pairs at full budget.
+
+        Raises
+        ------
+        ValueError
+            If nothing was told yet, or a config is not in its family's space.
+        """
+        return self._surrogate.predict([join(self._space, family, config) for family, config in configs])
+
     def save(self) -> None:
-        """Write SMAC's run history in its own layout, which DeepCAVE opens."""
+        """Write SMAC's run history in its own layout, which DeepCAVE opens; nothing where there is no folder."""
+        if self._folder is None:
+            return
         self._smac.optimizer.save()
         for path in self._folder.rglob("scenario.json"):
             # SMAC notes where it wrote; no path of the user's machine stays in a run folder.
             scenario = json.loads(path.read_text(encoding="utf-8"))
             path.write_text(json.dumps(scenario | {"output_directory": "."}, indent=2), encoding="utf-8")
-
-
-def _first_rung(min_budget: float, eta: int) -> int:
-    size, budget = 1, 1.0
-    while budget / eta >= min_budget * (1 - 1e-9):
-        size, budget = size * eta, budget / eta
-    return size
-
-
-def _fill(space: ConfigurationSpace, starts: Sequence[Configuration], n: int) -> list[Configuration]:
-    unique = list(dict.fromkeys(starts))
-    for _ in range(20 * n):
-        if len(unique) >= n:
-            break
-        candidate = space.sample_configuration()
-        if candidate not in unique:
-            unique.append(candidate)
-    return unique

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoonco.data.fingerprint import Fingerprint
+from autoonco.families import get_family
+from autoonco.families.contract import Config, Fidelity
 from autoonco.metrics.scores import Metric
 from autoonco.search.trial import FoldTask, Trial
 
@@ -18,24 +20,36 @@ from autoonco.search.trial import FoldTask, Trial
 class Problem:
     """What a search is about: the inner folds of the cases it may use, and how a config is judged.
 
-    `y` is of the whole dataset, for `folds` hold positions in it; only those in the folds are ever looked at.
+    `y` is of the whole dataset, for the folds hold positions in it; only those in the folds are ever looked at.
+    `fresh` are other folds of the same cases: the search never sees them, the finalists are scored on them again.
+    Their indices follow those of `folds`.
     """
 
     scope: str
     y: NDArray[np.int64]
     folds: tuple[FoldTask, ...]
+    fresh: tuple[FoldTask, ...] = ()
     fingerprint: Fingerprint
     metric: Metric
     families: tuple[str, ...]
 
+    def plan(self, family: str, config: Config, budget: float) -> Fidelity:
+        """Return what `budget` buys of a config here."""
+        return get_family(family).plan(
+            config, budget, inner_folds=len(self.folds), n_train=min(len(fold.train) for fold in self.folds)
+        )
+
+    def fold_score(self, fold: FoldTask, proba: NDArray[Any]) -> float:
+        """Return the score of one fold's probabilities ``(n_test, n_classes)``."""
+        return float(self.metric(self.y[list(fold.test)], proba))
+
     def score(self, probas: Sequence[NDArray[Any]]) -> float:
-        """Return the mean score of the first folds, given the probabilities of each.
+        """Return the mean score of the first folds, fresh ones after the others, given the probabilities of each.
 
         The mean, not the score of the pooled cases: models of different folds speak on different scales.
         """
-        return float(
-            np.mean([self.metric(self.y[list(f.test)], p) for f, p in zip(self.folds, probas, strict=False)])
-        )
+        folds = (*self.folds, *self.fresh)
+        return float(np.mean([self.fold_score(f, p) for f, p in zip(folds, probas, strict=False)]))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from autoonco.data.cache import digest, write_atomically
 from autoonco.search.trial import Trial
 
+JOURNAL = "journal.jsonl"
+
 
 @dataclass(frozen=True, kw_only=True)
 class FoldKey:
@@ -45,7 +47,7 @@ class Store:
         self._fold_seconds: dict[str, float] = {}
         self._elapsed: dict[str, float] = {}
         folder.mkdir(parents=True, exist_ok=True)
-        self._path = folder / "journal.jsonl"
+        self._path = folder / JOURNAL
         self._path.touch()
         self._load()
         self._ids = itertools.count(max((trial.id for trial in self.trials), default=-1) + 1)

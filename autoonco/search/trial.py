@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
 
 from autoonco.families.contract import Config, Fidelity
 
@@ -17,6 +20,7 @@ class Status(StrEnum):
     FAILED = "failed"  # an error, a crash, a loss that is not a number
     TIMEOUT = "timeout"  # stopped at its time limit
     MEMORY = "memory"  # stopped at its memory limit
+    STOPPED = "stopped"  # after some folds: it could not reach the best any more
     SKIPPED = "skipped"  # not started: predicted not to fit into the time left
 
 
@@ -25,6 +29,7 @@ class Origin(StrEnum):
 
     DEFAULT = "default"
     SEARCH = "search"
+    FINALIST = "finalist"  # scored again on fresh folds before the choice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +37,9 @@ class Trial:
     """A config judged at a budget.
 
     `loss` is what the search minimises, `score` the same in the metric's own direction, both means over the
-    scored inner folds and None unless the trial succeeded. `seconds` is what it took, results taken from the
-    store not counted; `elapsed_s` is when it ended, in seconds since its scope's search began.
+    scored inner folds and None unless the trial succeeded or was stopped after some of them. `seconds` is what it
+    took on `device`, results taken from the store not counted; `elapsed_s` is when it ended, in seconds since its
+    scope's search began.
     """
 
     id: int
@@ -50,6 +56,7 @@ class Trial:
     loss: float | None = None
     score: float | None = None
     reason: str | None = None
+    device: str = "cpu"
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON."""
@@ -62,7 +69,8 @@ class Trial:
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> Trial:
         """Read what `to_json` wrote."""
-        fields = {name: plain[name] for name in cls.__dataclass_fields__}
+        # a journal of an older version lacks what came later
+        fields = {name: plain[name] for name in cls.__dataclass_fields__ if name in plain}
         return cls(
             **fields
             | {
@@ -82,20 +90,60 @@ class FoldTask:
     test: tuple[int, ...]
 
 
+_TASK_IDS = itertools.count()
+
+
+def next_task_id() -> int:
+    """Return a number that no other task of this process has."""
+    return next(_TASK_IDS)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What a worker is asked to do: fit a config on each fold, one after the other.
+    """What a worker is asked to do: fit a config on one fold and predict its test cases.
 
-    `save_to` is a folder for the fitted model of the last fold, used for the final refit; `checkpoint` a
-    folder that keeps the training state of the only fold.
+    `save_to` is a folder for the fitted model, used for the final refit; `checkpoint` a folder that keeps the
+    training state; `gpu` says which kind of slot it wants where there are both.
     """
 
     id: int
     family: str
     config: Config
     fidelity: Fidelity
-    folds: tuple[FoldTask, ...]
+    fold: FoldTask
     fingerprint: Mapping[str, Any]
     seed: int
     checkpoint: str | None = None
     save_to: str | None = None
+    gpu: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """The end of a task, by itself, by a limit, or with its process.
+
+    `proba` ``(n_test, n_classes)`` is there if and only if the status is success.
+    """
+
+    task_id: int
+    status: Status
+    seconds: float
+    proba: NDArray[Any] | None = None
+    reason: str | None = None
+    device: str = "cpu"
+
+
+class Executor(Protocol):
+    """Who carries tasks out: worker processes of this machine, or a cluster."""
+
+    def n_idle(self, *, gpu: bool) -> int:
+        """Return how many tasks of this kind can be submitted now."""
+        ...
+
+    def submit(self, task: Task, *, timeout_s: float) -> None:
+        """Start `task` in an idle slot; it is stopped after `timeout_s` seconds."""
+        ...
+
+    def poll(self) -> Iterator[Ended]:
+        """Wait up to half a second and yield the tasks that ended."""
+        ...

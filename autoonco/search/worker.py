@@ -1,8 +1,8 @@
 """What runs in a worker process.
 
-A worker lives long, for importing the networks' stack takes seconds. It gets the dataset once, then tasks,
-and answers with one message a fold, so that a kill loses one fit at most. It leads a process group of its
-own, which is killed whole on a limit, and it dies with its parent.
+A worker lives long, for importing the networks' stack takes seconds. It gets the dataset once, then tasks of
+one fit each, and answers each with one message. It leads a process group of its own, which is killed whole on a
+limit, and it dies with its parent.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from autoonco.errors import AutoOncoError
 from autoonco.families import get_family
 from autoonco.families.contract import FitContext, Runtime
 from autoonco.families.state import write_state
-from autoonco.search.trial import FoldTask, Task
+from autoonco.search.trial import Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,28 +42,17 @@ class Setup:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoldDone:
-    """Probabilities ``(n_test, n_classes)`` of one fold of a task."""
+class Answer:
+    """What became of a task: probabilities ``(n_test, n_classes)``, or the reason why there are none."""
 
     task_id: int
-    index: int
-    proba: NDArray[Any]
     seconds: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskEnded:
-    """The end of a task; `reason` is None where it succeeded."""
-
-    task_id: int
+    proba: NDArray[Any] | None = None
     reason: str | None = None
 
 
-Message = FoldDone | TaskEnded
-
-
-def run_fold(task: Task, fold: FoldTask, dataset: Dataset, runtime: Runtime) -> NDArray[Any]:
-    """Fit `task`'s config on the fold's training cases and return the probabilities of its test cases.
+def run_fold(task: Task, dataset: Dataset, runtime: Runtime) -> NDArray[Any]:
+    """Fit `task`'s config on its fold's training cases and return the probabilities of its test cases.
 
     The labels of the test cases are not even taken out of the dataset.
 
@@ -81,21 +70,44 @@ def run_fold(task: Task, fold: FoldTask, dataset: Dataset, runtime: Runtime) -> 
         checkpoint=Path(task.checkpoint) if task.checkpoint else None,
     )
     assert dataset.y is not None  # the run checked the labels
-    train = [dataset.cases[row] for row in fold.train]
-    model = family.fit(
-        task.config, train, dataset.y[list(fold.train)], fidelity=task.fidelity, context=context
-    )
+    train = np.array(task.fold.train, dtype=int)
+    if task.fidelity.cases is not None:
+        train = train[stratified(dataset.y[train], task.fidelity.cases, seed=task.seed)]
+    cases = [dataset.cases[row] for row in train]
+    model = family.fit(task.config, cases, dataset.y[train], fidelity=task.fidelity, context=context)
     if task.save_to:
         write_state(Path(task.save_to), model.state())
-    if not fold.test:
+    test = task.fold.test
+    if not test:
         return np.empty((0, fingerprint.n_classes))
-    proba = np.asarray(model.predict_proba([dataset.cases[row] for row in fold.test]), dtype=np.float64)
-    if proba.shape != (len(fold.test), fingerprint.n_classes) or not np.isfinite(proba).all():
+    proba = np.asarray(model.predict_proba([dataset.cases[row] for row in test]), dtype=np.float64)
+    if proba.shape != (len(test), fingerprint.n_classes) or not np.isfinite(proba).all():
         raise AutoOncoError(
             f"The {task.family} model gave probabilities that are not finite or of shape {proba.shape}; "
-            f"expected ({len(fold.test)}, {fingerprint.n_classes})."
+            f"expected ({len(test)}, {fingerprint.n_classes})."
         )
     return proba
+
+
+def stratified(y: NDArray[Any], n: int, *, seed: int) -> NDArray[np.intp]:
+    """Return the positions, ascending, of `n` of the cases with labels `y` ``(n_cases,)``, each class in proportion.
+
+    A class that is there stays there as long as `n` allows, and a larger `n` adds cases to those of a smaller
+    one. `n` at or above ``n_cases`` returns all.
+
+    Examples
+    --------
+    >>> y = np.array([0] * 8 + [1] * 2)
+    >>> np.bincount(y[stratified(y, 5, seed=0)]).tolist()
+    [4, 1]
+    """
+    rng = np.random.default_rng(seed)
+    turn = np.empty(len(y))
+    for label in np.unique(y):
+        members = np.flatnonzero(y == label)
+        # the class's k-th of m is taken when k/m of everything is: the first of every class comes before any second
+        turn[rng.permutation(members)] = np.arange(len(members)) / len(members)
+    return np.sort(np.argsort(turn, kind="stable")[:n])
 
 
 def serve(connection: Connection) -> None:
@@ -109,23 +121,22 @@ def serve(connection: Connection) -> None:
             task: Task = connection.recv()
         except EOFError:
             return
-        connection.send(_run_task(task, setup.dataset, runtime, connection))
+        connection.send(_answer(task, setup.dataset, runtime))
 
 
-def _run_task(task: Task, dataset: Dataset, runtime: Runtime, connection: Connection) -> TaskEnded:
+def _answer(task: Task, dataset: Dataset, runtime: Runtime) -> Answer:
+    start = time.perf_counter()
     try:
-        for fold in task.folds:
-            start = time.perf_counter()
-            proba = run_fold(task, fold, dataset, runtime)
-            seconds = time.perf_counter() - start
-            connection.send(FoldDone(task_id=task.id, index=fold.index, proba=proba, seconds=seconds))
+        proba = run_fold(task, dataset, runtime)
     except AutoOncoError as error:
-        return TaskEnded(task_id=task.id, reason=dataset.redact(str(error)))
+        reason = str(error)
     except Exception as error:  # any failure of a trial is a result: it is recorded and the search goes on
         place = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
-        return TaskEnded(task_id=task.id, reason=dataset.redact(reason))
-    return TaskEnded(task_id=task.id)
+    else:
+        return Answer(task_id=task.id, seconds=time.perf_counter() - start, proba=proba)
+    seconds = time.perf_counter() - start
+    return Answer(task_id=task.id, seconds=seconds, reason=dataset.redact(reason))
 
 
 def _die_with_parent(parent: int) -> None:

@@ -37,7 +37,7 @@ def candidate(problem, rng, *, skill, refit_s=1.0, family="toy", number=0):
         p = 1 / (1 + np.exp(-(skill * (2 * truth - 1) + rng.normal(size=len(truth)))))
         probas.append(np.column_stack([1 - p, p]))
     trial = made_trial(number, {"n": number}, family=family, score=problem.score(probas))
-    return Candidate(trial=trial, probas=tuple(probas), refit_s=refit_s)
+    return Candidate(trial=trial, probas=tuple(probas), refit_s=refit_s, score=trial.score)
 
 
 @pytest.fixture

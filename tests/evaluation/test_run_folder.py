@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from autoonco.errors import AutoOncoError, RunMismatchError
-from autoonco.evaluation.run_folder import RunFolder
+from autoonco.evaluation.run_folder import RunFolder, read_json
 
 IDENTITY = {"data": "abc", "seed": 0}
 
@@ -17,7 +17,7 @@ def test_the_same_run_goes_on_and_its_time_adds_up(tmp_path):
     again = RunFolder(tmp_path, identity=IDENTITY)
     again.update(session_s=1.0)
     again.update(session_s=2.0, status="finished")
-    run = again.read("run.json")
+    run = read_json(again.path / "run.json")
     assert (run["elapsed_s"], run["status"], run["format"]) == (7.0, "finished", 1)
     assert again.has_finished(format=1)
     assert not again.has_finished(format=2)

@@ -64,7 +64,7 @@ def quick(family, config):
 
 def fit(family, config, data, context, *, rows=slice(0, 12)):
     cases = data.cases[rows]
-    epochs = family.plan(config, 1.0, 3).epochs
+    epochs = family.plan(config, 1.0, inner_folds=3, n_train=100).epochs
     return family.fit(
         config,
         cases,
@@ -87,7 +87,7 @@ def test_more_budget_never_buys_less_and_the_whole_buys_every_fold(family, print
     space = family.space(print_)
     space.seed(0)
     for configuration in space.sample_configuration(30):
-        plans = [family.plan(dict(configuration), budget, 5) for budget in BUDGETS]
+        plans = [family.plan(dict(configuration), budget, inner_folds=5, n_train=100) for budget in BUDGETS]
         work = [plan.folds * (plan.epochs or 1) for plan in plans]
         assert work == sorted(work)
         assert all(plan.folds >= 1 and (plan.epochs is None or plan.epochs >= 1) for plan in plans)

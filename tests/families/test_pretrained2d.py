@@ -227,7 +227,7 @@ BUDGETS = [1 / 81, 1 / 27, 1 / 9, 0.2, 1 / 3, 0.5, 0.9, 1.0]
 @pytest.mark.parametrize("inner_folds", [2, 3, 5, 10])
 def test_more_budget_never_buys_less(inner_folds: int) -> None:
     for config in (FROZEN, *(FINETUNE | {"epochs": epochs} for epochs in (4, 9, 15))):
-        plans = [family.plan(config, budget, inner_folds) for budget in BUDGETS]
+        plans = [family.plan(config, budget, inner_folds=inner_folds, n_train=100) for budget in BUDGETS]
         work = [plan.folds * (plan.epochs or 1) for plan in plans]
         assert work == sorted(work)
         assert min(work) >= 1
@@ -241,7 +241,7 @@ def test_more_budget_never_buys_less(inner_folds: int) -> None:
 
 def test_fine_tuning_spends_the_budget_it_was_given() -> None:
     for budget in BUDGETS[1:]:
-        plan = family.plan(FINETUNE | {"epochs": 15}, budget, 5)
+        plan = family.plan(FINETUNE | {"epochs": 15}, budget, inner_folds=5, n_train=100)
         assert plan.folds * plan.epochs == pytest.approx(budget * 75, rel=0.25, abs=1)
 
 

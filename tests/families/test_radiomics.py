@@ -278,7 +278,7 @@ def test_nothing_of_the_test_cases_is_learned(tmp_path, values, side):
 )
 def test_budget_buys_folds(budget, folds):
     config = family.defaults(fingerprint())[0]
-    assert family.plan(config, budget, 5) == Fidelity(folds=folds)
+    assert family.plan(config, budget, inner_folds=5, n_train=100) == Fidelity(folds=folds)
 
 
 def test_prior_seconds_grow_with_the_work():

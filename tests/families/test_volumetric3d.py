@@ -76,7 +76,7 @@ def config_of(network: str, **changes: object) -> dict[str, object]:
     return complete(family.space(FINGERPRINT), chosen)
 
 
-@pytest.mark.parametrize("network", ["monai_resnet10", "monai_vit_tiny"])
+@pytest.mark.parametrize("network", ["monai_resnet10", "monai_vit_tiny", "parametric3d"])
 def test_fit_store_restore_predicts_the_same_numbers(network: str, cases: list[Case], tmp_path: Path) -> None:
     config = config_of(network)
     model = family.fit(
@@ -99,10 +99,11 @@ def test_learns_hollow_from_solid(cases: list[Case], tmp_path: Path) -> None:
     assert (model.predict_proba(cases).argmax(axis=1) == Y).mean() > 0.9
 
 
-def test_continuing_equals_one_go(cases: list[Case], tmp_path: Path) -> None:
+@pytest.mark.parametrize("network", ["monai_vit_tiny", "parametric3d"])
+def test_continuing_equals_one_go(network: str, cases: list[Case], tmp_path: Path) -> None:
     def run(epochs: int, checkpoint: Path | None) -> np.ndarray:
         return family.fit(
-            config_of("monai_vit_tiny"),
+            config_of(network),
             cases,
             Y,
             fidelity=Fidelity(folds=1, epochs=epochs),
@@ -186,7 +187,10 @@ def test_hyperparameter_changes_the_weights(name: str, cases: list[Case], tmp_pa
 
 def test_more_budget_never_buys_less() -> None:
     for config in family.defaults(FINGERPRINT):
-        plans = [family.plan(config, budget, 5) for budget in (1 / 27, 1 / 9, 1 / 3, 0.7, 1.0)]
+        plans = [
+            family.plan(config, budget, inner_folds=5, n_train=100)
+            for budget in (1 / 27, 1 / 9, 1 / 3, 0.7, 1.0)
+        ]
         work = [plan.folds * plan.epochs for plan in plans]
         assert work == sorted(work)
         assert plans[-1] == Fidelity(folds=5, epochs=config["epochs"])
@@ -202,3 +206,33 @@ def test_finer_strides_cost_more() -> None:
         for stride in (2, 1)
     )
     assert dear > 3 * cheap
+
+
+def test_architecture_is_searched_below_its_network_alone() -> None:
+    space = family.space(FINGERPRINT)
+    space.seed(0)
+    found = set()
+    for config in map(dict, space.sample_configuration(60)):
+        searched = {name for name in config if name.startswith("architecture:")}
+        assert bool(searched) == (config["network"] == "parametric3d")
+        assert ("stem_stride" in config) == config["network"].startswith("monai_resnet")
+        found.add(config["network"])
+    assert "parametric3d" in found
+
+
+def test_dearer_architectures_cost_more() -> None:
+    def seconds(**changes: object) -> float:
+        config = config_of("parametric3d", **changes)
+        return family.prior_seconds(config, Fidelity(folds=5, epochs=8), FINGERPRINT)
+
+    for changes in ({"size": 48}, {"architecture:kernel": 5}, {"architecture:width": 48}):
+        assert seconds(**changes) > 1.5 * seconds()
+
+
+@pytest.mark.parametrize("network", ["monai_resnet10", "monai_vit_tiny", "parametric3d"])
+def test_the_untrained_network_takes_what_the_config_sees(network: str) -> None:
+    import torch
+
+    built, spec = family.untrained(config_of(network), FINGERPRINT, seed=0)
+    assert spec == input_spec(config_of(network), FINGERPRINT)
+    assert built.eval()(torch.zeros(1, *spec.shape)).shape == (1, 2)

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from autoonco.evaluation.tables import evaluation_table
+from autoonco.evaluation.verdict import title
 from autoonco.reporting.page import write_report
 from autoonco.reporting.read_run import read_run
 
@@ -268,3 +269,18 @@ def test_three_hundred_trials_take_seconds(build_run: BuildRun) -> None:
     started = time.process_time()
     write_report(folder)
     assert time.process_time() - started < 15
+
+
+def test_a_family_whose_every_trial_failed_says_why_before_anything_else(build_run: BuildRun) -> None:
+    folder = build_run(n_trials=40)
+    journal = folder / "journal.jsonl"
+    events = [json.loads(line) for line in journal.read_text().splitlines()]
+    family = next(event["family"] for event in events if event["event"] == "trial")
+    for event in events:
+        if event.get("family") == family:
+            event |= {"status": "failed", "score": None, "reason": "ValueError: no such thing"}
+    journal.write_text("".join(json.dumps(event) + "\n" for event in events))
+    page = report(folder)
+    said = "ended without a result: ValueError: no such thing"
+    assert page.text.count(f"Every trial of {title(family)} {said}") == 1
+    assert page.text.index(said) < page.text.index("Searched")

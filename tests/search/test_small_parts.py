@@ -1,12 +1,10 @@
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 from ConfigSpace import ConfigurationSpace
 
-from autoonco.search.checkpoints import CheckpointFolder
 from autoonco.search.clock import Clock
 from autoonco.search.costs import SecondsModel
 from autoonco.search.space import build_space, config_key, join, space_json, split
@@ -53,15 +51,3 @@ def test_a_clock_counts_earlier_sessions():
     clock = Clock(100, spent_s=99.5)
     assert clock.elapsed() >= 99.5
     assert clock.remaining() <= 0.5
-
-
-def test_the_oldest_checkpoints_make_room_but_never_those_in_use(tmp_path):
-    folder = CheckpointFolder(tmp_path, max_bytes=250)
-    for number, name in enumerate(["running", "old", "new"]):
-        slot = folder.slot(name)
-        (slot / "state").write_bytes(bytes(100))
-        os.utime(slot, (number, number))
-    folder.slot("next", in_use={"running"})
-    assert {path.name for path in tmp_path.iterdir()} == {"running", "new", "next"}
-    folder.clear()
-    assert not tmp_path.exists()

@@ -9,7 +9,7 @@ import pytest
 from autoonco.families.contract import Fidelity
 from autoonco.search import workers
 from autoonco.search.trial import FoldTask, Status, Task
-from autoonco.search.workers import Ended, WorkerPool
+from autoonco.search.workers import WorkerPool
 
 HEAD = "import os, sys, time\nfrom multiprocessing.connection import Connection\nc = Connection(int(sys.argv[1]))\n"
 
@@ -18,15 +18,14 @@ HEAD = "import os, sys, time\nfrom multiprocessing.connection import Connection\
 def task(problem):
     fidelity = Fidelity(folds=1)
     fold = FoldTask(index=0, train=(0, 1), test=(2,))
-    return Task(id=0, family="toy", config={}, fidelity=fidelity, folds=(fold,), fingerprint={}, seed=0)
+    return Task(id=0, family="toy", config={}, fidelity=fidelity, fold=fold, fingerprint={}, seed=0)
 
 
 def end_of(pool, *, within_s):
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
         for event in pool.poll():
-            if isinstance(event, Ended):
-                return event
+            return event
     return None
 
 
@@ -48,7 +47,7 @@ def test_a_worker_that_dies_is_one_failed_task(toy, setup, task, monkeypatch, sc
         assert event is not None
         assert event.status is Status.FAILED
         assert words in event.reason
-        assert pool.n_idle == 1
+        assert pool.n_idle(gpu=False) == pool.n_idle(gpu=True) == 1
         assert list(pool.poll()) == []
 
 

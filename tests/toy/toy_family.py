@@ -47,7 +47,10 @@ class ToyFamily:
     def defaults(self, fingerprint):
         return [{"act": act, "strength": 0.3} for act in acts()]
 
-    def plan(self, config, budget, inner_folds):
+    def wants_gpu(self, config):
+        return False
+
+    def plan(self, config, budget, *, inner_folds, n_train):
         return Fidelity(folds=max(1, round(budget * inner_folds)))
 
     def prior_seconds(self, config, fidelity, fingerprint):

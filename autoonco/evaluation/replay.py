@@ -1,0 +1,74 @@
+"""One trial of a run, run again alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from autoonco.data.cache import ArtefactCache
+from autoonco.data.checks import CaseFacts
+from autoonco.data.manifest import Dataset
+from autoonco.errors import RunMismatchError, UnknownNameError
+from autoonco.evaluation.run_folder import read_json
+from autoonco.evaluation.splits import inner_problem, outer_splits
+from autoonco.families.contract import Runtime
+from autoonco.metrics.scores import get_metric
+from autoonco.search.store import JOURNAL
+from autoonco.search.trial import Origin, Task, Trial
+from autoonco.search.worker import run_fold
+from autoonco.settings import Settings
+
+
+def replay(
+    run_dir: Path, dataset: Dataset, facts: Sequence[CaseFacts], trial_id: int, *, n_threads: int
+) -> tuple[Trial, float]:
+    """Return a trial of the run and its score computed anew in this process, with the trial's own seed.
+
+    Raises
+    ------
+    RunMismatchError
+        If `dataset`, whose facts are `facts`, is not the run's.
+    UnknownNameError
+        If the run has no trial of that number.
+    """
+    run = read_json(run_dir / "run.json")
+    if run["identity"]["data"] != dataset.identity():
+        raise RunMismatchError(f"{run_dir} holds a run over other data: give the manifest it was made with.")
+    trial, settings = _trial(run_dir, trial_id), Settings.checked(run["settings"])
+    splits = outer_splits(dataset, run["evaluation"], settings=settings, seed=run["seed"])
+    problem = inner_problem(
+        dataset,
+        facts,
+        next(split for split in splits if split.scope == trial.scope),
+        metric=get_metric(run["metric"]),
+        families=run["identity"]["families"],
+        settings=settings,
+        seed=run["seed"],
+    )
+    again = trial.origin is Origin.FINALIST
+    runtime = Runtime(artefacts=ArtefactCache(), n_threads=n_threads)
+    scores = []
+    for fold in problem.fresh if again else problem.folds[: trial.fidelity.folds]:
+        task = Task(
+            id=trial.id,
+            family=trial.family,
+            config=trial.config,
+            fidelity=trial.fidelity,
+            fold=fold,
+            fingerprint=problem.fingerprint.to_json(),
+            seed=trial.seed,
+        )
+        scores.append(problem.fold_score(fold, run_fold(task, dataset, runtime)))
+    return trial, float(np.mean(scores))
+
+
+def _trial(run_dir: Path, trial_id: int) -> Trial:
+    """Return a trial of the journal, which is only read: the run may be going on."""
+    events = (json.loads(line) for line in (run_dir / JOURNAL).read_text(encoding="utf-8").splitlines())
+    trials = {event["id"]: event for event in events if event["event"] == "trial"}
+    if trial_id not in trials:
+        raise UnknownNameError("trial", str(trial_id), [str(number) for number in trials])
+    return Trial.from_json(trials[trial_id])

@@ -1,0 +1,62 @@
+"""Options that several commands share, and what becomes of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from autoonco.errors import AutoOncoError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+    from autoonco.data.manifest import Dataset
+
+Data = Annotated[
+    Path, typer.Argument(metavar="DATA.csv", help="Manifest: a row a case, paths relative to it.")
+]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
+Label = Annotated[str, typer.Option("--label", help="Column of classes.")]
+Classes = Annotated[str, typer.Option("--classes", help="Classes to keep, in this order: a,b.")]
+Image = Annotated[str, typer.Option("--image", help="Image column(s); by default image and image_*.")]
+Mask = Annotated[str, typer.Option("--mask", help="Mask column(s); by default mask and mask_*.")]
+Clinical = Annotated[str, typer.Option("--clinical", help="Clinical columns to use as inputs: a,b.")]
+Split = Annotated[str, typer.Option("--split", help="Column that says train, val or test.")]
+
+
+def names_of(text: str) -> list[str]:
+    """Return the names in a comma-separated text."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def dataset_of(
+    data: Path, *, label: str, classes: str, image: str, mask: str, clinical: str, split: str
+) -> Dataset:
+    """Return the labelled dataset of a manifest; empty texts leave the choice to it."""
+    from autoonco.data.manifest import Dataset
+
+    return Dataset.from_csv(
+        data,
+        label=label,
+        classes=names_of(classes) or None,
+        image=names_of(image) or None,
+        mask=names_of(mask) or None,
+        clinical=names_of(clinical),
+        split=split,
+    )
+
+
+def client_of(address: str) -> Client:
+    """Return a client of the Dask scheduler at `address`."""
+    try:
+        from distributed import Client
+    except ImportError:
+        raise MissingDependencyError(
+            "--dask needs the package distributed: pip install 'autoonco[dask]'."
+        ) from None
+    try:
+        return Client(address, timeout="10s")  # type: ignore[no-untyped-call]
+    except (OSError, ValueError) as error:
+        raise AutoOncoError(f"No Dask scheduler answers at {address!r}: {error}") from None

@@ -1,0 +1,108 @@
+"""The finalists are scored again on fresh folds before the choice.
+
+The best of many noisy scores is best by luck too: picking it overtunes, and its score flatters. On folds that the
+search never saw, the same configs, the defaults among them, compete anew.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+from autoonco.search.clock import Clock
+from autoonco.search.execution import Candidate, Execution, Outcome, fold_key
+from autoonco.search.problem import Problem
+from autoonco.search.store import Store
+from autoonco.search.trial import Executor, FoldTask, Origin, Status, Trial
+
+
+def finalists(problem: Problem, store: Store, *, n: int) -> list[Candidate]:
+    """Return what competes again: the `n` best configs, and each family's best and best default, best first."""
+    done = [
+        trial
+        for trial in store.scope_trials(problem.scope)
+        if trial.status is Status.SUCCESS
+        and trial.origin is not Origin.FINALIST
+        and trial.fidelity == problem.plan(trial.family, trial.config, 1.0)
+    ]
+    ranked = sorted(done, key=lambda trial: (trial.loss, trial.seconds))
+    chosen = {id(trial): trial for trial in ranked[:n]} if n else {}
+    for family in problem.families if n else ():
+        own = [trial for trial in ranked if trial.family == family]
+        defaults = [trial for trial in own if trial.origin is Origin.DEFAULT]
+        chosen |= {id(trial): trial for trial in (*own[:1], *defaults[:1])}
+    return [
+        Candidate(
+            family=trial.family,
+            config=trial.config,
+            budget=1.0,
+            fidelity=trial.fidelity,
+            origin=Origin.FINALIST,
+        )
+        for trial in ranked
+        if id(trial) in chosen
+    ]
+
+
+def rescore(
+    problem: Problem,
+    candidates: Sequence[Candidate],
+    *,
+    pool: Executor,
+    store: Store,
+    seed: int,
+    clock: Clock,
+    limit_s: float,
+) -> None:
+    """Score `candidates` in order on the fresh folds; one that is not expected to end in `limit_s` seconds is left out.
+
+    What comes of it is in the store: trials of the origin ``finalist``.
+    """
+    execution = Execution(problem, pool=pool, store=store, seed=seed, clock=clock)
+    end = clock.elapsed() + limit_s
+    queue = deque(item for item in candidates if missing_fresh(problem, store, item))
+    while queue or execution.running:
+        while queue and execution.has_slot(queue[0]):
+            candidate = queue.popleft()
+            folds = missing_fresh(problem, store, candidate)
+            left_s = end - clock.elapsed()
+            if seconds_a_fold(problem, store, candidate) * len(folds) <= left_s:
+                execution.start(candidate, folds, cap_s=left_s)
+        for outcome in execution.poll() if execution.running else ():
+            store.add_trial(_trial(problem, store, outcome, seed=seed, elapsed_s=clock.elapsed()))
+
+
+def missing_fresh(problem: Problem, store: Store, candidate: Candidate) -> list[FoldTask]:
+    """Return the fresh folds on which `candidate` has not been scored."""
+    return [fold for fold in problem.fresh if not store.has_fold(fold_key(problem, candidate, fold))]
+
+
+def seconds_a_fold(problem: Problem, store: Store, candidate: Candidate) -> float:
+    """Return what the slowest but one of its inner folds took: the slowest may have made artefacts."""
+    seconds = sorted(store.fold_seconds(fold_key(problem, candidate, fold)) for fold in problem.folds)
+    return seconds[-2]
+
+
+def _trial(problem: Problem, store: Store, outcome: Outcome, *, seed: int, elapsed_s: float) -> Trial:
+    candidate, score = outcome.candidate, None
+    if outcome.status is Status.SUCCESS:
+        probas = [store.fold_proba(fold_key(problem, candidate, fold)) for fold in problem.fresh]
+        scores = [problem.fold_score(f, p) for f, p in zip(problem.fresh, probas, strict=True)]
+        score = sum(scores) / len(scores)
+    return Trial(
+        id=outcome.id,
+        scope=problem.scope,
+        family=candidate.family,
+        config=candidate.config,
+        budget=1.0,
+        fidelity=candidate.fidelity,
+        status=outcome.status,
+        seconds=outcome.seconds,
+        elapsed_s=elapsed_s,
+        origin=Origin.FINALIST,
+        seed=seed,
+        score=score,
+        loss=None if score is None else problem.metric.loss(score),
+        reason=outcome.reason,
+        device=outcome.device,
+    )

@@ -1,0 +1,165 @@
+"""Where candidates come from: the families' defaults, then the optimiser, each family getting its share."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from ConfigSpace import Configuration
+
+from autoonco.families import get_family
+from autoonco.families.contract import Config
+from autoonco.search.allocation import Allocation
+from autoonco.search.costs import SecondsModel
+from autoonco.search.execution import Candidate
+from autoonco.search.optimizer import Optimizer, OptimizerSettings, Proposal
+from autoonco.search.problem import Problem
+from autoonco.search.space import build_space, join
+from autoonco.search.trial import Origin, Trial
+from autoonco.settings import Settings
+
+# So many proposals in a row that don't fit into the time left mean that nothing will.
+_GIVE_UP_AFTER = 30
+# After so many of one family, it claims its share of the compute no more until one of its trials has ended.
+_REST_AFTER = 3
+
+
+class Source:
+    """Candidates one by one; each is answered by `tell`, or by `skip` where it is not tried.
+
+    `known` are the trials of earlier sessions by (config key, budget); `spent` returns the share of the search that
+    is over, 0 to 1; `starts` are configs to begin with besides the defaults.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        *,
+        settings: Settings,
+        seed: int,
+        starts: Sequence[tuple[str, Config]],
+        known: Mapping[tuple[str, float], Trial],
+        seconds: SecondsModel,
+        spent: Callable[[], float],
+        folder: Path,
+    ) -> None:
+        self._problem, self._settings, self._seed = problem, settings, seed
+        self._starts, self._known, self._seconds = starts, known, seconds
+        self._spent, self._folder = spent, folder
+        self._space = build_space(problem.families, problem.fingerprint, seed=seed)
+        self._allocation = Allocation(
+            problem.families, mode=settings.allocation, floor=settings.floor, gpu_rate=settings.gpu_rate
+        )
+        self._queue = deque(self._defaults())
+        self._optimizer: Optimizer | None = None
+        self._skips: Counter[str] = Counter()
+        self._skipped_in_a_row = 0
+
+    def next(self) -> Candidate | None:
+        """Return what to try next, or None when there is nothing until a running trial has ended."""
+        if self._queue:
+            return self._queue.popleft()
+        if self._skipped_in_a_row >= _GIVE_UP_AFTER:
+            return None
+        proposal = self._ask()
+        if proposal is None:
+            return None
+        return self._candidate(
+            proposal.family, proposal.config, proposal.budget, Origin.SEARCH, proposal=proposal
+        )
+
+    def skip(self, candidate: Candidate) -> None:
+        """Take note that `candidate` is not tried; nothing is learned from that."""
+        if candidate.proposal is not None and self._optimizer is not None:
+            self._optimizer.drop(candidate.proposal)
+        self._skipped_in_a_row += 1
+        self._skips[candidate.family] += 1
+        if self._skips[candidate.family] >= _REST_AFTER:
+            self._allocation.rest(candidate.family)
+
+    def charge(self, trial: Trial, seconds: float) -> None:
+        """Count what a trial took; its family may claim its share again."""
+        self._allocation.charge(trial.family, seconds, device=trial.device)
+        self._allocation.wake(trial.family)
+        self._skips[trial.family] = self._skipped_in_a_row = 0
+
+    def tell(self, candidate: Candidate, trial: Trial) -> None:
+        """Tell the optimiser; what it did not propose (a default) it learns, without a place in its brackets."""
+        if self._optimizer is None:
+            return
+        if candidate.proposal is not None:
+            worst = max([1.0, *(t.loss for t in self._known.values() if t.loss is not None)])
+            failed = trial.loss is None
+            loss = worst if trial.loss is None else trial.loss
+            self._optimizer.tell(candidate.proposal, loss=loss, seconds=trial.seconds, failed=failed)
+        elif trial.loss is not None:
+            self._optimizer.learn(trial.family, trial.config, trial.budget, loss=trial.loss)
+
+    def close(self) -> None:
+        """Write what the optimiser has to say, in SMAC's own layout."""
+        if self._optimizer is not None:
+            self._optimizer.save()
+
+    def _defaults(self) -> list[Candidate]:
+        """Every family's defaults at full budget: each family's first before anyone's second, cheapest first."""
+        ranked: list[tuple[int, float, int, Candidate]] = []
+        for name, rank, config in self._default_configs():
+            join(self._space, name, config)  # a default outside its own space is a defect: say so at once
+            candidate = self._candidate(name, config, 1.0, Origin.DEFAULT)
+            prior_s = get_family(name).prior_seconds(config, candidate.fidelity, self._problem.fingerprint)
+            ranked.append((rank, prior_s, len(ranked), candidate))
+        return [candidate for *_, candidate in sorted(ranked, key=lambda item: item[:3])]
+
+    def _default_configs(self) -> list[tuple[str, int, Config]]:
+        return [
+            (name, rank, config)
+            for name in self._problem.families
+            for rank, config in enumerate(get_family(name).defaults(self._problem.fingerprint))
+        ]
+
+    def _candidate(
+        self, family: str, config: Config, budget: float, origin: Origin, *, proposal: Proposal | None = None
+    ) -> Candidate:
+        fidelity = self._problem.plan(family, config, budget)
+        return Candidate(
+            family=family, config=config, budget=budget, fidelity=fidelity, origin=origin, proposal=proposal
+        )
+
+    def _ask(self) -> Proposal | None:
+        """Return a proposal of a family that is behind its share of the compute, else the optimiser's own choice."""
+        if self._optimizer is None:
+            self._optimizer = self._make_optimizer()
+        for family in self._allocation.behind():
+            proposal = self._optimizer.ask(families=[family])
+            if proposal is not None:
+                return proposal
+            self._allocation.rest(family)  # its space holds nothing new
+        return self._optimizer.ask()
+
+    def _make_optimizer(self) -> Optimizer:
+        settings = self._settings
+        starts = [*((name, config) for name, _, config in self._default_configs()), *self._starts]
+        optimizer = Optimizer(
+            self._space,
+            settings=OptimizerSettings(
+                min_budget=settings.min_budget,
+                eta=settings.eta,
+                all_rungs=settings.all_rungs,
+                cooling=settings.cooling,
+                family_promotion=settings.family_promotion,
+            ),
+            seed=self._seed,
+            starts=self._configurations(starts),
+            known=self._configurations((t.family, t.config) for t in self._known.values()),
+            seconds=self._seconds,
+            folder=self._folder,
+            spent=self._spent,
+        )
+        for trial in self._known.values():
+            if trial.loss is not None:
+                optimizer.learn(trial.family, trial.config, trial.budget, loss=trial.loss)
+        return optimizer
+
+    def _configurations(self, configs: Iterable[tuple[str, Config]]) -> list[Configuration]:
+        return [join(self._space, family, config) for family, config in configs]

@@ -1,0 +1,249 @@
+"""Each hyperparameter of each file in spaces/ changes what is fitted or computed.
+
+The files are read, so a new hyperparameter is tested as soon as it is written, and fails until something hangs on it.
+For each, two configs of its file differ in its first and its last value alone (and in hyperparameters that one of them
+brings along), whatever it needs to be active being set in both; what a `Probe` computes of the two must differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ConfigSpace import ConfigurationSpace
+from ConfigSpace.hyperparameters import Hyperparameter
+
+from autoonco.data.cache import ArtefactCache
+from autoonco.data.case import Case
+from autoonco.data.checks import inspect
+from autoonco.data.fingerprint import Fingerprint, Intensity, fingerprint
+from autoonco.data.manifest import Dataset
+from autoonco.data.phantoms import make_phantoms
+from autoonco.families import pretrained2d, radiomics, scratch2d, volumetric3d
+from autoonco.families.contract import Family, Fidelity, FitContext, Runtime
+from autoonco.nets.inputs import InputSpec, crops
+from autoonco.resources import load_space
+from autoonco.tabular.pipeline import STEPS, build_pipeline, complete, tabular_space
+
+Config = dict[str, Any]
+Arrays = dict[str, np.ndarray]
+FILES = sorted(path.stem for path in (Path(__file__).parents[1] / "spaces").glob("*.yaml"))
+FAST: Mapping[str, Config] = {"learner_random_forest": {"n_estimators": 20}}
+"""Cheaper values than the defaults, for what they are not the question of."""
+HYPERPARAMETERS = [(file, name) for file in FILES for name in load_space(file)]
+N_CASES = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiny:
+    """Ten phantom volumes."""
+
+    cases: tuple[Case, ...]
+    y: np.ndarray
+    fingerprint: Fingerprint
+    runtime: Runtime
+
+    @property
+    def context(self) -> FitContext:
+        return FitContext(runtime=self.runtime, fingerprint=self.fingerprint, seed=0)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    folder = tmp_path_factory.mktemp("phantoms")
+    data = Dataset.from_csv(make_phantoms(folder, n=N_CASES, ndim=3))
+    runtime = Runtime(artefacts=ArtefactCache(folder / "cache"))
+    y = np.arange(N_CASES) % 4 // 3  # classes of unequal size, or weighting them would change nothing
+    return Tiny(cases=data.cases, y=y, fingerprint=fingerprint(data, inspect(data)), runtime=runtime)
+
+
+def ends(parameter: Hyperparameter) -> tuple[Any, Any]:
+    """Return the first and the last value of a hyperparameter."""
+    for values in ("choices", "sequence"):
+        if hasattr(parameter, values):
+            return getattr(parameter, values)[0], getattr(parameter, values)[-1]
+    return parameter.lower, parameter.upper
+
+
+def needed(space: ConfigurationSpace, name: str) -> Config:
+    """Return values that make a hyperparameter active: of its parents, and of theirs."""
+    found: Config = {}
+    for condition in space.parent_conditions_of[name]:
+        parent = condition.parent.name
+        allowed = getattr(condition, "values", None) or (condition.value,)
+        found |= needed(space, parent) | {parent: allowed[0]}
+    return found
+
+
+def pair(file: str, name: str) -> tuple[Config, Config]:
+    """Return two configs of a file that differ in hyperparameter `name` alone and in what depends on it."""
+    space = load_space(file)
+    base = FAST.get(file, {}) | needed(space, name)
+    one, other = (complete(space, base | {name: value}) for value in ends(space[name]))
+    below = {child.name for child in _descendants(space, name)}
+    differing = {key for key in one.keys() | other.keys() if one.get(key) != other.get(key)}
+    assert name in differing
+    assert differing - {name} <= below
+    return one, other
+
+
+def _descendants(space: ConfigurationSpace, name: str) -> list[Hyperparameter]:
+    children = [condition.child for condition in space.child_conditions_of[name]]
+    return children + [item for child in children for item in _descendants(space, child.name)]
+
+
+def under(prefix: str, config: Config) -> Config:
+    """Return the config with a prefix, as the space that it is a component of names its values."""
+    return {f"{prefix}:{key}": value for key, value in config.items()}
+
+
+# What each file's config leads to. Crops and features are computed, pipelines and networks are fitted.
+
+
+def predictions(config: Config, *, learner: str, steps: tuple[str, ...] = ()) -> Arrays:
+    """Fit the pipeline on a table with gaps, correlated columns and classes of unequal size."""
+    rng = np.random.default_rng(0)
+    y = (np.arange(60) % 4 == 0).astype(int)
+    X = rng.normal(size=(60, 12)) ** 3 * rng.uniform(1, 9, 12)
+    X[:, 0] += y
+    X[:, 1] = X[:, 0] + 0.1 * rng.normal(size=60) * X[:, 0].std()
+    X[rng.random(X.shape) < 0.05] = np.nan
+    space = tabular_space(learners=[learner], steps=("impute", *steps))
+    full = complete(space, {key: value for key, value in config.items() if key in space})
+    pipeline = build_pipeline(full, n_features=12, n_classes=2, n_train=60, seed=0).fit(X, y)
+    return {"proba": pipeline.predict_proba(X)}
+
+
+def tabular_steps(config: Config, tiny: Tiny) -> Arrays:
+    return predictions(config, learner="logistic_regression", steps=tuple(STEPS))
+
+
+def learner(config: Config, tiny: Tiny, *, name: str) -> Arrays:
+    return predictions(under(name, config), learner=name)
+
+
+def features(config: Config, tiny: Tiny) -> Arrays:
+    """Extract from the first case, once taken for Hounsfield units and once for arbitrary ones."""
+    pytest.importorskip("radiomics")
+    found = {}
+    for unit in (Intensity.HOUNSFIELD, Intensity.ARBITRARY):
+        print_ = replace(tiny.fingerprint, intensity=dict.fromkeys(tiny.fingerprint.channels, unit))
+        active = {k: v for k, v in config.items() if k in radiomics.family.space(print_)}
+        spec = radiomics.ExtractionSpec.from_config(active, print_)
+        table, names = radiomics.extract_table(tiny.cases[:1], spec, artefacts=tiny.runtime.artefacts)
+        found |= {f"{unit} {name}": column for name, column in zip(names, table.T, strict=True)}
+    return found
+
+
+def view(config: Config, tiny: Tiny, *, spec_of: Callable[[Config, Fingerprint], InputSpec]) -> Arrays:
+    """Crop the first case."""
+    spec = spec_of({"size": 24} | config, tiny.fingerprint)
+    return {"crops": crops(tiny.cases[:1], spec, tiny.runtime.artefacts)}
+
+
+def fitted(
+    config: Config, tiny: Tiny, *, family: Family, base: Config, n: int, epochs: int = 1, **small: Any
+) -> Arrays:
+    """Fit the family on `n` cases; `base` names other values, `small` such as are outside the space, to be fast."""
+    full = complete(family.space(tiny.fingerprint), base | config) | small
+    fidelity = Fidelity(folds=1, epochs=None if full.get("mode") == "frozen" else epochs)
+    model = family.fit(full, tiny.cases[:n], tiny.y[:n], fidelity=fidelity, context=tiny.context)
+    state = model.state()
+    found = {name: value for name, value in state.tensors.items() if not name.endswith("num_batches_tracked")}
+    return found | {"proba": model.predict_proba(tiny.cases[:2])}
+
+
+CHEAP = {"architecture:width": 16, "architecture:stages": 2, "training:batch_size": 8, "epochs": 10}
+scratch = partial(fitted, family=scratch2d.family, n=N_CASES, epochs=4)
+
+
+def training(config: Config, tiny: Tiny, *, component: str) -> Arrays:
+    """Four epochs out of ten on pictures of 24 pixels a side."""
+    base = CHEAP | under(component, config)
+    return scratch({}, tiny, base=base, size=24)
+
+
+def untrained(config: Config, tiny: Tiny, *, family: Any, base: Config) -> Arrays:
+    """Build the network and have it see two crops of noise, batch statistics and all."""
+    import torch
+
+    full = complete(family.space(tiny.fingerprint), base | under("architecture", config))
+    network, spec = family.untrained(full, tiny.fingerprint, seed=0)
+    noise = torch.rand(2, *spec.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        return {"logits": network.train()(noise).numpy()}
+
+
+Probe = Callable[[Config, Tiny], Arrays]
+PROBES: Mapping[str, Probe] = {
+    "augmentation": partial(training, component="augmentation"),
+    "lesion_slice": partial(view, spec_of=pretrained2d.input_spec),
+    "lesion_volume": partial(view, spec_of=volumetric3d.input_spec),
+    "parametric2d": partial(untrained, family=scratch2d.family, base={}),
+    "parametric3d": partial(
+        untrained, family=volumetric3d.family, base={"network": volumetric3d.SEARCHED, "size": 24}
+    ),
+    "pretrained2d": partial(fitted, family=pretrained2d.family, n=8, base={"training:batch_size": 8}),
+    "radiomics": features,
+    "scratch2d": partial(scratch, base=CHEAP),
+    "tabular_steps": tabular_steps,
+    "training": partial(training, component="training"),
+    "volumetric3d": partial(
+        fitted, family=volumetric3d.family, n=4, base={"network": "monai_resnet10", "training:batch_size": 8}
+    ),
+}
+SMALL: Mapping[str, Config] = {
+    "pretrained2d": {"size": 32},
+    "scratch2d": {"size": 24},
+    "volumetric3d": {"size": 24},
+}
+"""Sizes outside the space, or its smallest, for what does not ask about size."""
+
+
+def probe_of(file: str, name: str) -> Probe:
+    """Return what computes the effect of hyperparameter `name`."""
+    if file.startswith("learner_"):
+        return partial(learner, name=file.removeprefix("learner_"))
+    if file not in PROBES:
+        pytest.fail(f"spaces/{file}.yaml has no probe in this file: say what its hyperparameters change.")
+    if name == "size":  # what is seen: a fit would add nothing
+        module = {"pretrained2d": pretrained2d, "scratch2d": scratch2d, "volumetric3d": volumetric3d}[file]
+        return partial(view, spec_of=module.input_spec)
+    return partial(PROBES[file], **SMALL.get(file, {}))
+
+
+def same(one: Arrays, other: Arrays) -> bool:
+    """Return whether two results have the same names, shapes and values."""
+    return one.keys() == other.keys() and all(
+        np.array_equal(one[key], other[key], equal_nan=True) for key in one
+    )
+
+
+@pytest.mark.parametrize(("file", "name"), HYPERPARAMETERS, ids=[f"{f}:{n}" for f, n in HYPERPARAMETERS])
+def test_hyperparameter_changes_what_is_fitted(file: str, name: str, tiny: Tiny) -> None:
+    probe = probe_of(file, name)
+    one, other = pair(file, name)
+    assert not same(probe(one, tiny), probe(other, tiny)), f"{name} of spaces/{file}.yaml changes nothing"
+
+
+@pytest.mark.parametrize("file", sorted({file for file in FILES if not file.startswith("learner_")}))
+def test_probe_is_repeatable(file: str, tiny: Tiny) -> None:
+    """Otherwise chance would make the difference that the test above looks for."""
+    name = next(name for name in load_space(file) if name != "size")
+    config, _ = pair(file, name)
+    probe = probe_of(file, name)
+    assert same(probe(config, tiny), probe(config, tiny))
+
+
+def test_a_knob_without_effect_is_seen(tiny: Tiny) -> None:
+    idle = {"C": 1.0, "penalty": "l2"}
+    assert same(
+        learner(idle, tiny, name="logistic_regression"), learner(idle, tiny, name="logistic_regression")
+    )
+    assert not same({"a": np.zeros(2)}, {"a": np.zeros(3)})
+    assert not same({"a": np.zeros(2)}, {"b": np.zeros(2)})
