@@ -45,6 +45,10 @@ class RunMismatchError(AutoOncoError):
     """The run folder belongs to other data, another space or another evaluation."""
 
 
+class DiskFullError(AutoOncoError):
+    """The disk of the run folder is full; what was finished is kept, and the same command continues."""
+
+
 class WeightsError(AutoOncoError):
     """Pretrained weights are missing, damaged, of another hash, or carry more than tensors."""
 

@@ -47,8 +47,6 @@ GROUPS = {
     "volumetric3d": "volumetric3d",
 }
 """Kinds of configs, and the family each belongs to."""
-REPEAT_BELOW_S = 6.0
-"""A config whose folds took less in all is scored again on fresh folds."""
 METRIC = "roc_auc"
 CONFIG_COLUMNS = ("config", "family", "group", "is_default", "prior_s", "epochs", "artefacts", "values")
 FOLD_COLUMNS = ("config", "repeat", "fold", "epochs", "score", "cpu_s", "wall_s", "reason")
@@ -119,10 +117,18 @@ class Recorder:
     """Fits configs on the folds of one data set and writes down what came of it."""
 
     def __init__(
-        self, dataset: Dataset, print_: Fingerprint, table: Table, *, n_folds: int, seed: int
+        self,
+        dataset: Dataset,
+        print_: Fingerprint,
+        table: Table,
+        *,
+        n_folds: int,
+        repeat_below_s: float,
+        seed: int,
     ) -> None:
         self._data, self._print, self._table, self._seed = dataset, print_, table, seed
         self._runtime = Runtime(artefacts=ArtefactCache())
+        self._repeat_below_s = repeat_below_s
         self._metric = get_metric(METRIC)
         self._y = labels(dataset)
         self._folds = [
@@ -136,7 +142,7 @@ class Recorder:
         folds = range(len(self._folds[0]))
         if (
             all(self._record_fold(candidate, 0, fold) for fold in folds)
-            and self._table.seconds_of(candidate.key) < REPEAT_BELOW_S
+            and self._table.seconds_of(candidate.key) < self._repeat_below_s
         ):
             all(self._record_fold(candidate, 1, fold) for fold in folds)
         plans = [self._plan(candidate, budget) for budget in RUNGS]
@@ -358,6 +364,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--limit-s", type=float, default=float("inf"), help="start no config after so many seconds"
     )
+    parser.add_argument(
+        "--repeat-below-s",
+        type=float,
+        default=6.0,
+        help="score again on fresh folds what took less than this",
+    )
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     start = time.monotonic()
@@ -373,7 +385,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for group, n in counts.items()
     }
     write_provenance(table, print_, options, {group: share for group, (_, share) in drawn.items()})
-    recorder = Recorder(dataset, print_, table, n_folds=options.folds, seed=options.seed)
+    recorder = Recorder(
+        dataset,
+        print_,
+        table,
+        n_folds=options.folds,
+        repeat_below_s=options.repeat_below_s,
+        seed=options.seed,
+    )
     todo = interleave([candidates for candidates, _ in drawn.values()])
     for place, candidate in enumerate(todo):
         if time.monotonic() - start > options.limit_s:
@@ -404,7 +423,9 @@ def write_provenance(
         "fold_seeds": [options.seed, options.seed + 1000],
         "fit_seed": options.seed,
         "rungs": RUNGS,
-        "fresh_repeat_where_cpu_s_below": REPEAT_BELOW_S,
+        "configs_scored_again_on_fresh_folds": len(
+            {row["config"] for row in table.rows["folds"] if row["repeat"] == "1"}
+        ),
         "truncation": {
             "max_prior_seconds": options.max_seconds,
             "share_of_draws_rejected": {name: round(share, 3) for name, share in dear.items()},

@@ -22,7 +22,7 @@ import time
 import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -57,6 +57,7 @@ PORTFOLIO_SIZE = 4
 FLOOR = 0.1
 GIVE_UP_AFTER, REST_AFTER = 30, 3
 """As in `autoonco.search.source`: proposals in a row that don't fit the time left."""
+BASE = OptimizerSettings()
 
 
 # --- The table ---
@@ -189,7 +190,10 @@ def read_table(stem: Path) -> Table:
 
 
 def _failed_too(
-    folds: dict[tuple[int, int | None], tuple[float, float]], epochs: Sequence[int | None], *, n_folds: int = 3
+    folds: dict[tuple[int, int | None], tuple[float, float]],
+    epochs: Sequence[int | None],
+    *,
+    n_folds: int = 3,
 ) -> dict[tuple[int, int | None], tuple[float, float]]:
     """Fill in what was not tried because the config had failed before: it fails there too, in no time."""
     wanted = [(0, length) for length in epochs] + [(fold, epochs[-1]) for fold in range(1, n_folds)]
@@ -341,7 +345,8 @@ class Stock:
         table = lab.table
         parts = [[f] for f in table.families] if self.per_family else [list(table.families)]
         engines = {
-            tuple(part): _Engine(table, [c for c in table.configs if c.family in part], seed=seed) for part in parts
+            tuple(part): _Engine(table, [c for c in table.configs if c.family in part], seed=seed)
+            for part in parts
         }
         while engines and not lab.is_over:
             part = min(engines, key=lambda part: sum(lab.spent[family] for family in part))
@@ -357,12 +362,12 @@ class _Engine:
         self._table = table
         space = copy.deepcopy(table.space)
         space.seed(seed)
-        points = [config.configuration for config in configs]
+        points = [_Point(table.space, vector=config.configuration.get_array()) for config in configs]
         rng = random.Random(seed)
-        self._tried: set[bytes] = set()
+        self._tried: set[Configuration] = set()
 
         def sample(size: int | None = None) -> Any:  # what SMAC draws at random has to be of the table too
-            left = [point for point in points if vector_key(point) not in self._tried] or points
+            left = [point for point in points if point not in self._tried] or points
             return rng.choice(left) if size is None else rng.choices(left, k=size)
 
         space.sample_configuration = sample  # type: ignore[method-assign]
@@ -383,7 +388,9 @@ class _Engine:
                 model=RandomForest(space, n_trees=10, max_leaf_nodes=None, n_jobs=1, log_y=True, seed=seed),
                 acquisition_maximizer=_UntriedSearch(space, points, self._tried),
                 config_selector=MultiFidelityFacade.get_config_selector(scenario, retries=1000),
-                intensifier=MultiFidelityFacade.get_intensifier(scenario, incumbent_selection="highest_budget"),
+                intensifier=MultiFidelityFacade.get_intensifier(
+                    scenario, incumbent_selection="highest_budget"
+                ),
                 initial_design=MultiFidelityFacade.get_initial_design(
                     scenario, n_configs=0, additional_configs=first
                 ),
@@ -397,7 +404,7 @@ class _Engine:
             info: TrialInfo = self._smac.ask()
         except (StopIteration, ConfigurationSpaceExhaustedException):
             return False
-        self._tried.add(vector_key(info.config))
+        self._tried.add(info.config)
         config = self._table.by_vector[vector_key(info.config)]
         outcome = lab.run(config, rung_of(float(info.budget)), racing=False)
         loss = 1.0 if outcome.loss is None else outcome.loss
@@ -405,12 +412,17 @@ class _Engine:
         return True
 
 
+class _Point(Configuration):
+    """A config of a table, equal to itself alone: ConfigSpace compares value by value, and SMAC compares a lot."""
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+
 class _UntriedSearch(TableSearch):
     """Leaves out what was tried: SMAC gives up after some proposals in a row that it knows, all it has in a table."""
 
-    def __init__(
-        self, space: ConfigurationSpace, points: Sequence[Configuration], tried: set[bytes]
-    ) -> None:
+    def __init__(self, space: ConfigurationSpace, points: Sequence[Configuration], tried: set[bytes]) -> None:
         super().__init__(space, points)
         self._tried = tried
 
@@ -418,7 +430,10 @@ class _UntriedSearch(TableSearch):
         self, previous_configs: list[Configuration], n_points: int
     ) -> list[tuple[float, Configuration]]:
         found = super()._maximize(previous_configs, n_points)
-        return [pair for pair in found if vector_key(pair[1]) not in self._tried]
+        left = [pair for pair in found if pair[1] not in self._tried]
+        if not left:
+            raise ConfigurationSpaceExhaustedException
+        return left
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -428,7 +443,7 @@ class Ours:
     `alpha` and `alpha_end` shape the cooling: its exponent falls from `alpha` to 0 at the fraction `alpha_end`.
     """
 
-    settings: OptimizerSettings = OptimizerSettings()
+    settings: OptimizerSettings = BASE
     defaults: bool = True
     portfolio: bool = True
     racing: bool = True
@@ -519,7 +534,11 @@ def portfolio(table: Table, others: Sequence[Table]) -> list[Recorded]:
     """Return the best configs of other tasks that this table has too, one task after the other."""
     own = {config.key: config for config in table.configs}
     queues = [
-        deque(own[config.key] for config in sorted(other.configs, key=lambda c: c.full_loss) if config.key in own)
+        deque(
+            own[config.key]
+            for config in sorted(other.configs, key=lambda c: c.full_loss)
+            if config.key in own
+        )
         for other in others
     ]
     found: dict[str, Recorded] = {}
@@ -531,11 +550,8 @@ def portfolio(table: Table, others: Sequence[Table]) -> list[Recorded]:
     return list(found.values())[:PORTFOLIO_SIZE]
 
 
-BASE = OptimizerSettings()
-
-
 def _with(**changes: Any) -> OptimizerSettings:
-    return OptimizerSettings(**{**BASE.__dict__, **changes})
+    return replace(BASE, **changes)
 
 
 METHODS: dict[str, Callable[..., None]] = {
@@ -570,7 +586,9 @@ VARIANTS: dict[str, Callable[..., None]] = {
 # --- The report ---
 
 
-def replay(tables: Sequence[Table], methods: Mapping[str, Callable[..., None]], *, n_seeds: int) -> pd.DataFrame:
+def replay(
+    tables: Sequence[Table], methods: Mapping[str, Callable[..., None]], *, n_seeds: int
+) -> pd.DataFrame:
     """Return one row a method, table, seed and fraction of the budget."""
     rows = []
     for table in tables:
@@ -580,8 +598,7 @@ def replay(tables: Sequence[Table], methods: Mapping[str, Callable[..., None]], 
             for seed in range(n_seeds):
                 lab = Lab(table, limit_s=table.limit_s)
                 method(lab, seed=seed, starts=starts)
-                for fraction in FRACTIONS:
-                    rows.append((name, table.name, seed, fraction, lab.regret(fraction)))
+                rows += [(name, table.name, seed, fraction, lab.regret(fraction)) for fraction in FRACTIONS]
             print(f"{table.name}: {name}: {time.perf_counter() - began:.0f} s", flush=True)
     return pd.DataFrame(rows, columns=["method", "table", "seed", "fraction", "regret"])
 

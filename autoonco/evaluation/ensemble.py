@@ -53,7 +53,12 @@ def candidates(problem: Problem, store: Store, *, n_test: int = 0) -> list[Candi
         if trial.status is Status.SUCCESS and trial.fidelity == full and not again:
             best.setdefault(config_key(trial.family, trial.config), trial)
     found = [_candidate(problem, store, key, trial, n_test) for key, trial in best.items()]
-    return sorted(found, key=lambda item: (-item.score, item.refit_s))
+
+    def rank(item: Candidate) -> tuple[float, float]:
+        trial = item.trial  # not `refit_s`, which is measured: equal runs must choose alike
+        return -item.score, problem.prior_seconds(trial.family, trial.config, trial.fidelity)
+
+    return sorted(found, key=rank)
 
 
 def furthest(problem: Problem, store: Store, family: str, *, n_test: int = 0) -> Candidate | None:

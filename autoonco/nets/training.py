@@ -84,8 +84,14 @@ def train(
         if checkpoint and start:
             load_checkpoint(checkpoint, networks=run.networks, optimizer=run.optimizer)
         weights = _class_weights(data[1], n_classes).to(device) if recipe.class_weights else None
-        for epoch in range(start, until_epoch):
-            run.epoch(*data, epoch=epoch, seed=seed, weights=weights, n_image_channels=n_image_channels)
+        try:
+            for epoch in range(start, until_epoch):
+                run.epoch(*data, epoch=epoch, seed=seed, weights=weights, n_image_channels=n_image_channels)
+        except torch.cuda.OutOfMemoryError as error:
+            raise TrainingMemoryError(
+                f"The memory of {device} is too small for this network, even with parts of a batch of "
+                f"{recipe.batch_size} cases; a smaller network, input or batch needs less."
+            ) from error
         if checkpoint and until_epoch > done:
             save_checkpoint(
                 checkpoint,
@@ -142,7 +148,9 @@ class _Run:
         generator = torch.Generator().manual_seed(int(digest(seed, epoch)[:15], 16))
         torch.manual_seed(generator.initial_seed())  # for dropout
         losses = []
-        n_parts = 1  # found anew in each epoch: a training that goes on from a checkpoint does not know of others
+        n_parts = (
+            1  # found anew in each epoch: a training that goes on from a checkpoint does not know of others
+        )
         for index, rows in enumerate(batches(len(y), recipe.batch_size, generator)):
             batch = crops[rows].to(device).float() / 255
             batch = augment(

@@ -175,7 +175,7 @@ class DaskPool:
                 workers=[best],
                 resources={"GPU": 1} if attempt.kind == "gpu" else None,
             )
-        attempt.future.add_done_callback(self._done.put)  # type: ignore[no-untyped-call]
+        attempt.future.add_done_callback(self._done.put)
 
     def _finished(self) -> list[Future[Any]]:
         found = []

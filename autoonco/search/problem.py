@@ -39,6 +39,10 @@ class Problem:
             config, budget, inner_folds=len(self.folds), n_train=min(len(fold.train) for fold in self.folds)
         )
 
+    def prior_seconds(self, family: str, config: Config, fidelity: Fidelity) -> float:
+        """Return the family's own guess of a trial's seconds."""
+        return get_family(family).prior_seconds(config, fidelity, self.fingerprint)
+
     def fold_score(self, fold: FoldTask, proba: NDArray[Any]) -> float:
         """Return the score of one fold's probabilities ``(n_test, n_classes)``."""
         return float(self.metric(self.y[list(fold.test)], proba))

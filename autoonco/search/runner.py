@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from autoonco.families import get_family
 from autoonco.families.contract import Config
 from autoonco.search.checkpoints import CheckpointFolder
 from autoonco.search.clock import Clock
@@ -107,12 +106,10 @@ class Search:
             self._seconds.add(trial.family, prior_s=prior_s, measured_s=trial.seconds, config=trial.config)
 
     def _prior_s(self, what: Trial | Candidate) -> float:
-        family = get_family(what.family)
-        return family.prior_seconds(what.config, what.fidelity, self._problem.fingerprint)
+        return self._problem.prior_seconds(what.family, what.config, what.fidelity)
 
     def _full_prior_s(self, family: str, config: Config) -> float:
-        fidelity = self._problem.plan(family, config, 1.0)
-        return get_family(family).prior_seconds(config, fidelity, self._problem.fingerprint)
+        return self._problem.prior_seconds(family, config, self._problem.plan(family, config, 1.0))
 
     def _was_cut_short(self, trial: Trial) -> bool:
         """Return whether the end of an earlier session, not the trial's own limit, kept it from a result."""

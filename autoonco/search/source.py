@@ -107,7 +107,7 @@ class Source:
         for name, rank, config in self._default_configs():
             join(self._space, name, config)  # a default outside its own space is a defect: say so at once
             candidate = self._candidate(name, config, 1.0, Origin.DEFAULT)
-            prior_s = get_family(name).prior_seconds(config, candidate.fidelity, self._problem.fingerprint)
+            prior_s = self._problem.prior_seconds(name, config, candidate.fidelity)
             ranked.append((rank, prior_s, len(ranked), candidate))
         return [candidate for *_, candidate in sorted(ranked, key=lambda item: item[:3])]
 

@@ -1,15 +1,18 @@
 """What a run has found so far, on disk: an append-only journal and the out-of-fold probabilities.
 
 JSON lines, flushed to disk one by one, rather than SQLite: there is one writer, a torn last line is the only
-damage that a kill can do and is recognised, it works on network folders, and anyone can read it.
+damage that a kill or a full disk can do and is recognised, it works on network folders, and anyone can read it.
 """
 
 from __future__ import annotations
 
+import errno
+import io
 import itertools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,9 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoonco.data.cache import digest, write_atomically
+from autoonco.errors import DiskFullError
 from autoonco.search.trial import Trial
 
 JOURNAL = "journal.jsonl"
+# No space, a quota used up, a file that may not grow any more.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,54 +52,76 @@ class Store:
         self.trials: list[Trial] = []
         self._fold_seconds: dict[str, float] = {}
         self._elapsed: dict[str, float] = {}
-        folder.mkdir(parents=True, exist_ok=True)
+        self._taken: set[int] = set()
         self._path = folder / JOURNAL
-        self._path.touch()
-        self._load()
+        with stops_on_full_disk():
+            folder.mkdir(parents=True, exist_ok=True)
+            self._path.touch()
+        self._size = self._load()
         self._ids = itertools.count(max((trial.id for trial in self.trials), default=-1) + 1)
 
     def next_id(self) -> int:
         """Return a number that no trial of this run has."""
         return next(self._ids)
 
-    def _load(self) -> None:
+    def _load(self) -> int:
+        """Take every whole line and return how many bytes they are; what follows is overwritten."""
         whole = 0
-        with self._path.open("rb") as stream:
-            for line in stream:
-                try:
-                    event = json.loads(line)
-                except ValueError:
-                    break  # a write that a kill cut off; what was before it counts
-                if not line.endswith(b"\n"):
-                    break
-                whole += len(line)
-                self._take(event)
-        with self._path.open("r+b") as stream:
-            stream.truncate(whole)
+        for event, size in _events(self._path):
+            whole += size
+            self._take(event)
+        os.truncate(self._path, whole)
+        return whole
 
     def _take(self, event: Mapping[str, Any]) -> None:
+        if event["event"] == "trial" and event["id"] in self._taken:
+            return  # the first one counts: no trial is counted twice
         scope = event["scope"]
         self._elapsed[scope] = max(self._elapsed.get(scope, 0.0), event.get("elapsed_s", 0.0))
         match event["event"]:
             case "trial":
+                self._taken.add(event["id"])
                 self.trials.append(Trial.from_json(event))
             case "fold":
                 self._fold_seconds[event["name"]] = event["seconds"]
 
     def _append(self, event: Mapping[str, Any]) -> None:
-        with self._path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(event) + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
+        line = (json.dumps(event) + "\n").encode()
+        handle = os.open(self._path, os.O_WRONLY)
+        try:
+            with stops_on_full_disk():
+                os.ftruncate(handle, self._size)  # what a failed write left and could not take back
+                os.lseek(handle, self._size, os.SEEK_SET)
+                _write_whole(handle, line)
+                os.fsync(handle)
+        except BaseException:
+            os.ftruncate(handle, self._size)  # half a line would swallow the next one
+            raise
+        finally:
+            os.close(handle)
+        self._size += len(line)
         self._take(event)
 
     def add_trial(self, trial: Trial) -> None:
-        """Record a finished trial."""
+        """Record a finished trial.
+
+        Raises
+        ------
+        DiskFullError
+            If there is no space for it; the trial then counts as never made.
+        """
         self._append({"event": "trial"} | trial.to_json())
 
     def add_fold(self, key: FoldKey, proba: NDArray[Any], *, seconds: float, elapsed_s: float) -> None:
-        """Record the probabilities ``(n_test, n_classes)`` of one fit."""
-        write_atomically(self._array(key), lambda path: _save_array(path, proba))
+        """Record the probabilities ``(n_test, n_classes)`` of one fit.
+
+        Raises
+        ------
+        DiskFullError
+            If there is no space for them; the fit then counts as never made.
+        """
+        with stops_on_full_disk():
+            write_atomically(self._array(key), lambda path: _save_array(path, proba))
         # The array is on disk before the line that vouches for it.
         self._append(
             {
@@ -129,6 +157,62 @@ class Store:
         return self.folder / "trials" / f"{key.name}.npy"
 
 
+@contextmanager
+def stops_on_full_disk() -> Iterator[None]:
+    """Turn the system's word for a full disk into one sentence that says what to do.
+
+    Raises
+    ------
+    DiskFullError
+        If the block met a full disk, a used-up quota or the largest file allowed.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise DiskFullError(
+            f"The disk that holds the run folder is full ({error.strerror}): free some space and give the same command "
+            "again; everything that was finished is kept."
+        ) from error
+
+
+def read_trials(folder: Path) -> list[Trial]:
+    """Return the trials in the journal of a run folder, which may be another process's; nothing is changed.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no journal.
+    """
+    trials = (Trial.from_json(event) for event, _ in _events(folder / JOURNAL) if event["event"] == "trial")
+    first: dict[int, Trial] = {}
+    for trial in trials:
+        first.setdefault(trial.id, trial)
+    return list(first.values())
+
+
+def _events(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """Yield the journal's events and their sizes in bytes, up to a write that was cut off."""
+    with path.open("rb") as stream:
+        for line in stream:
+            try:
+                event = json.loads(line)
+            except ValueError:
+                return  # cut off by a kill; what was before it counts
+            if not line.endswith(b"\n"):
+                return
+            yield event, len(line)
+
+
+def _write_whole(handle: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
+
+
 def _save_array(path: Path, array: NDArray[Any]) -> None:
-    with path.open("wb") as stream:
-        np.save(stream, array, allow_pickle=False)
+    # Through memory: numpy's own writing to a file hides that the disk is full behind an error without a number.
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    path.write_bytes(buffer.getbuffer())

@@ -25,7 +25,7 @@ from autoonco.data.cache import ArtefactCache
 from autoonco.data.fingerprint import Fingerprint
 from autoonco.data.manifest import Dataset
 from autoonco.errors import AutoOncoError
-from autoonco.families import get_family
+from autoonco.families import all_families, get_family
 from autoonco.families.contract import FitContext, Runtime
 from autoonco.families.state import write_state
 from autoonco.search.trial import Task
@@ -113,6 +113,7 @@ def stratified(y: NDArray[Any], n: int, *, seed: int) -> NDArray[np.intp]:
 def serve(connection: Connection) -> None:
     """Answer tasks until the connection closes."""
     setup: Setup = connection.recv()
+    all_families()  # their imports are no trial's cost
     runtime = Runtime(
         artefacts=ArtefactCache(setup.cache_dir), device=setup.device, n_threads=setup.n_threads
     )

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -140,3 +142,19 @@ def test_dearer_architectures_cost_more() -> None:
     base = seconds()
     for changes in ({"size": 128}, {"architecture:kernel": 7}, {"architecture:width": 48}):
         assert seconds(**changes) > 1.5 * base
+
+
+def test_space_and_prior_cost_need_no_torch() -> None:
+    code = (
+        "import sys; from autoonco.data.fingerprint import Fingerprint;"
+        "from autoonco.families import scratch2d, volumetric3d;"
+        "from autoonco.families.contract import Fidelity;"
+        f"f = Fingerprint.from_json({VOLUMES.to_json()!r});"
+        "c = volumetric3d.complete(volumetric3d.family.space(f), {'network': 'parametric3d'});"
+        "volumetric3d.family.prior_seconds(c, Fidelity(folds=1, epochs=1), f);"
+        "c = scratch2d.family.defaults(f)[0];"
+        "scratch2d.family.prior_seconds(c, Fidelity(folds=1, epochs=1), f);"
+        "print([m for m in ('torch', 'timm', 'monai') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

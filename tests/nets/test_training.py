@@ -11,10 +11,12 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from autoonco.errors import DataError, TrainingDivergedError
+from autoonco.errors import DataError, TrainingDivergedError, TrainingMemoryError
+from autoonco.nets import training
 from autoonco.nets.augmentation import Augmentation
 from autoonco.nets.checkpoints import FILE, checkpoint_epoch
 from autoonco.nets.embeddings import forward
+from autoonco.nets.gradients import batch_gradient
 from autoonco.nets.recipe import Recipe, ema_decay, learning_rate, parameter_groups
 from autoonco.nets.training import batches, train
 from autoonco.resources import load_space
@@ -84,8 +86,6 @@ def test_continuing_does_only_the_missing_epochs(tmp_path: Path, monkeypatch: py
     recipe = Recipe(epochs=6, learning_rate=0.01, augmentation=CALM)
     run(recipe, 4, checkpoint=tmp_path)
     seen: list[int] = []
-    from autoonco.nets import training
-
     original = training._Run.epoch
     monkeypatch.setattr(
         training._Run, "epoch", lambda self, *a, **k: (seen.append(k["epoch"]), original(self, *a, **k))
@@ -321,3 +321,105 @@ def test_inputs_are_not_changed() -> None:
         seed=0,
     )
     assert (crops == kept).all()
+
+
+class Hungry(Tiny):
+    """Runs out of memory above a number of cases, as a GPU does: some only on the way back, all of them noisily."""
+
+    def __init__(self, holds: int, *, backward: bool = False, **how: Any) -> None:
+        super().__init__(**how)
+        self.holds, self.backward, self.seen = holds, backward, []
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        logits = super().forward(crops)  # statistics and random numbers are spoiled by then
+        if not self.training or not torch.is_grad_enabled():
+            return logits
+        self.seen.append(len(crops))
+        if len(crops) > self.holds:
+            if not self.backward:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+            logits.register_hook(self._fail)
+        return logits
+
+    @staticmethod
+    def _fail(gradient: torch.Tensor) -> None:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+
+def hungry(holds: int, until: int, *, n: int = 24, backward: bool = False, **more: Any) -> Hungry:
+    crops, y = stripes(n)
+    recipe = Recipe(epochs=6, learning_rate=0.01, batch_size=16, ema=0.3, augmentation=CALM)
+    network = Hungry(holds, backward=backward)
+    trained = train(
+        network, crops, y, recipe, n_classes=2, n_image_channels=1, until_epoch=until, seed=0, **more
+    )
+    trained.seen = network.seen
+    return trained
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("n_parts", [2, 4, 8])
+def test_parts_add_up_to_the_gradient_of_the_batch(weighted: bool, smoothing: float, n_parts: int) -> None:
+    """Oracle: autograd of the whole batch's loss, for a network in which cases don't see each other."""
+    rng = torch.Generator().manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.Flatten(), nn.Linear(400, 3)
+    )
+    batch, y = torch.rand(19, 1, 12, 12, generator=rng), torch.randint(0, 3, (19,), generator=rng)
+    weights = torch.tensor([0.2, 1.0, 3.0]) if weighted else None
+    loss = nn.functional.cross_entropy(network(batch), y, weight=weights, label_smoothing=smoothing)
+    expected = torch.autograd.grad(loss, list(network.parameters()))
+    found, n_found = batch_gradient(
+        network, batch, y, weights=weights, label_smoothing=smoothing, n_parts=n_parts
+    )
+    assert n_found == n_parts
+    torch.testing.assert_close(found, loss.detach(), atol=1e-6, rtol=0)
+    for parameter, gradient in zip(network.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_out_of_memory_halves_the_batch_up_to_three_times(backward: bool) -> None:
+    """Batches of 16 and 8 cases where 5 fit: halved twice at the first batch of an epoch, and kept for the second."""
+    assert hungry(5, 1, backward=backward).seen == [16, 8, 4, 4, 4, 4, 2, 2, 2, 2]
+    assert hungry(16, 1, backward=backward).seen == [16, 8]
+    with pytest.raises(TrainingMemoryError, match="batch of 16 cases"):
+        hungry(1, 1, backward=backward)
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_what_a_failed_attempt_did_is_taken_back(backward: bool) -> None:
+    """Equal to a training that had begun with so many parts: weights, statistics, batch counters and dropout."""
+    found = hungry(8, 3, backward=backward)
+    original = training.batch_gradient
+
+    def in_two(*args: Any, **how: Any) -> Any:
+        # both batches of an epoch are in two parts: the first for want of memory, the second after it
+        return original(*args, **how | {"n_parts": 2})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "batch_gradient", in_two)
+        expected = hungry(100, 3)
+    assert distance(found, expected) == 0
+    assert distance(found, hungry(100, 3)) > 1e-5
+
+
+@pytest.mark.parametrize("holds", [3, 8, 13])
+def test_a_training_in_parts_goes_on_as_if_never_cut(tmp_path: Path, holds: int) -> None:
+    """With 13 the second batch, of 14, is the first to be too large: it must be so after the cut as well."""
+    n = 24 if holds < 13 else 29
+    expected = hungry(holds, 5, n=n)
+    hungry(holds, 2, n=n, checkpoint=tmp_path)
+    assert distance(hungry(holds, 5, n=n, checkpoint=tmp_path), expected) == 0
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 9, 15, 17, 18])
+def test_parts_have_two_cases_at_least_and_every_case_is_in_one(n: int) -> None:
+    network = Hungry(100).train()
+    crops, y = stripes(n)
+    batch = torch.from_numpy(crops).float()
+    batch_gradient(network, batch, torch.tensor(y), weights=None, label_smoothing=0.0, n_parts=8)
+    assert min(network.seen) >= 2
+    assert sum(network.seen) == n
+    assert len(network.seen) == min(8, n // 2)

@@ -73,7 +73,9 @@ def test_without_cooling_it_is_smacs_expected_improvement(space, surrogate, cool
 def test_cooling_divides_by_a_power_of_the_seconds(space, surrogate, alpha):
     configs = space.sample_configuration(100)
     plain = acquisition(space, surrogate)(configs).ravel()
-    cooled = acquisition(space, surrogate, log_seconds=family_costs(space), alpha=lambda: alpha)(configs).ravel()
+    cooled = acquisition(space, surrogate, log_seconds=family_costs(space), alpha=lambda: alpha)(
+        configs
+    ).ravel()
     seconds = np.exp(family_costs(space)(vectors(configs)))
     np.testing.assert_allclose(cooled, plain / seconds**alpha)
 

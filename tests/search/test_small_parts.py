@@ -6,7 +6,6 @@ import pytest
 from ConfigSpace import ConfigurationSpace
 
 from autoonco.search.clock import Clock
-from autoonco.search.costs import SecondsModel
 from autoonco.search.space import build_space, config_key, join, space_json, split
 
 
@@ -33,18 +32,6 @@ def test_the_space_as_json_is_the_whole_space(toy, problem):
     space = build_space(["toy"], problem.fingerprint)
     again = ConfigurationSpace.from_serialized_dict(json.loads(space_json(space)))
     assert again == space
-
-
-def test_predictions_follow_what_was_measured():
-    model = SecondsModel()
-    assert model.predict("a", prior_s=10) == 10
-    for _ in range(20):
-        model.add("a", prior_s=10, measured_s=30)
-    assert model.predict("a", prior_s=2) == pytest.approx(6)
-    for _ in range(5):  # artefacts are cached now: the latest trials count
-        model.add("a", prior_s=10, measured_s=1)
-    assert model.predict("a", prior_s=2) == pytest.approx(0.2)
-    assert model.predict("b", prior_s=2) == 2
 
 
 def test_a_clock_counts_earlier_sessions():
