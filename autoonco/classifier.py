@@ -22,7 +22,7 @@ from autoonco.data.case import Case
 from autoonco.data.checks import CaseFacts, Finding, errors_of, findings, inspect
 from autoonco.data.manifest import Dataset
 from autoonco.errors import AutoOncoError, NothingToFitError
-from autoonco.evaluation.experiment import Request, identity_of, run_experiment
+from autoonco.evaluation.experiment import Request, identity_of, run_experiment, settings_json
 from autoonco.evaluation.run_folder import Resume, RunFolder, versions
 from autoonco.evaluation.splits import resolve
 from autoonco.families import all_families, get_family
@@ -155,7 +155,7 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         started: float,
     ) -> None:
         """Write the model file, unless the same request has done so before."""
-        asked = {"time_limit_s": request.time_limit_s, "settings": request.settings.model_dump()}
+        asked = {"time_limit_s": request.time_limit_s, "settings": settings_json(request.settings)}
         if folder.has_finished(**asked) and (folder.path / MODEL_FILE).exists():
             return
         result = run_experiment(

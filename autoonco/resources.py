@@ -29,3 +29,9 @@ def load_zoo() -> dict[str, dict[str, Any]]:
         for item in found
         if item.name.endswith(".yaml")
     }
+
+
+def portfolio_text() -> str:
+    """Return the YAML text of the start configs that come with autoonco."""
+    # Beside the report's parts: each YAML of spaces/ is a space, and each of zoo/ a network.
+    return (files("autoonco.reports") / "portfolio.yaml").read_text(encoding="utf-8")

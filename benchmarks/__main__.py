@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import pkgutil
 import sys
 from pathlib import Path
 
-NAMES = sorted(
-    info.name for info in pkgutil.iter_modules([str(Path(__file__).parent)]) if info.name != "__main__"
-)
+HERE = Path(__file__).parent
+NAMES = sorted(path.stem for path in HERE.glob("*.py") if "\ndef main(" in path.read_text(encoding="utf-8"))
 
 if __name__ == "__main__":
     if len(sys.argv) < 2 or sys.argv[1] not in NAMES:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from autoonco.data.cache import ArtefactCache, default_cache_dir
+from autoonco.data.cache import ArtefactCache, default_cache_dir, digest
 from autoonco.data.checks import CaseFacts, Finding
 from autoonco.data.manifest import Dataset
 from autoonco.errors import RunMismatchError
@@ -21,6 +21,7 @@ from autoonco.evaluation.splits import OuterSplit, outer_splits
 from autoonco.families import get_family
 from autoonco.metrics.scores import Metric
 from autoonco.search.devices import visible_gpus
+from autoonco.search.portfolio import load_portfolio
 from autoonco.search.problem import Observer
 from autoonco.search.rungs import rung_correlations
 from autoonco.search.space import build_space, space_json
@@ -49,8 +50,14 @@ class Request:
     client: Any = None
 
 
-_MAY_CHANGE = {"max_trials", "trial_share", "memory_limit_gb", "gpu_rate"}
-"""Settings that a continued run may change: they change how far it gets, not what a trial means."""
+_MAY_CHANGE = {"max_trials", "trial_share", "memory_limit_gb", "gpu_rate", "portfolio"}
+"""Settings that a continued run may change: they change how far it gets, not what a trial means. (Of the portfolio the
+content counts, not the path, which belongs to the machine.)"""
+
+
+def settings_json(settings: Settings) -> dict[str, Any]:
+    """Return the settings as a run folder holds them: without the path of a portfolio."""
+    return settings.model_dump(exclude={"portfolio"})
 
 
 def identity_of(dataset: Dataset, request: Request) -> dict[str, Any]:
@@ -64,6 +71,7 @@ def identity_of(dataset: Dataset, request: Request) -> dict[str, Any]:
         "seed": request.seed,
         "version of autoonco": versions()["autoonco"],
         "settings": request.settings.model_dump(exclude=_MAY_CHANGE),
+        "portfolio": digest(load_portfolio(request.settings.portfolio)),
     }
 
 
@@ -93,7 +101,7 @@ def run_experiment(
         time_limit_s=request.time_limit_s,
         n_jobs=request.n_jobs,
         device=request.device,
-        settings=request.settings.model_dump(),
+        settings=settings_json(request.settings),
         versions=versions(),
         hardware=hardware(),
         n=_counts(dataset, splits[-1], n_excluded),

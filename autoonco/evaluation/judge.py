@@ -22,8 +22,10 @@ from autoonco.families.contract import Config
 from autoonco.metrics.scores import Metric
 from autoonco.search.clock import Clock
 from autoonco.search.finalists import finalists, rescore
+from autoonco.search.portfolio import load_portfolio, starts
 from autoonco.search.problem import Observer, Problem
 from autoonco.search.runner import Search
+from autoonco.search.space import build_space
 from autoonco.search.store import Store
 from autoonco.search.trial import Executor, Status, Trial
 from autoonco.settings import Settings
@@ -120,7 +122,8 @@ class Judge:
 
     def _starts(self, problem: Problem) -> list[tuple[str, Config]]:
         """Return the portfolio's configs for these data."""
-        return []
+        space = build_space(problem.families, problem.fingerprint)
+        return starts(problem.fingerprint, space, load_portfolio(self.settings.portfolio))
 
     def _partial(self, problem: Problem, split: OuterSplit, found: Sequence[Candidate]) -> list[Candidate]:
         """Return the furthest trial of each family that never had a full training, best first, and say so."""

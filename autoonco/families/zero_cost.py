@@ -37,7 +37,8 @@ def zero_cost_scores(
     """Return a score of each config's untrained network on one batch of cases ``(n_configs,)``; higher is better.
 
     It takes a forward pass a config, and reading the crops of `cases`, 16 to 32 of them, where another config did not
-    yet. No label is seen. All are NaN for a family that isn't trained from scratch.
+    yet. No label is seen. NaN says that there is no score: all configs of a family that isn't trained from scratch, and
+    transformers without a ReLU by `naswot`.
 
     Parameters
     ----------

@@ -30,7 +30,7 @@ def naswot(network: nn.Module, crops: NDArray[np.uint8]) -> float:
     Returns
     -------
     float
-        Minus infinity where two crops have the same code, or the network has no ReLU module.
+        Minus infinity where two crops have the same code; NaN where the network has no ReLU to read.
     """
     n = len(crops)
     kernel = torch.zeros(n, n, dtype=torch.float64)
@@ -48,6 +48,8 @@ def naswot(network: nn.Module, crops: NDArray[np.uint8]) -> float:
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # dropout
         network(batch.contiguous(memory_format=memory_order(batch)))
+    if not kernel.any():  # nothing was counted: even opposite codes leave the diagonal
+        return float("nan")
     return float(torch.linalg.slogdet(kernel).logabsdet)
 
 

@@ -9,7 +9,7 @@ from 1 to 0 as the budget is spent: cheap information first, and in the end the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence, Set
 from itertools import chain
 
 import numpy as np
@@ -92,6 +92,8 @@ class SpaceSearch(AbstractAcquisitionMaximizer):  # type: ignore[misc]  # SMAC h
 
     def __init__(self, space: ConfigurationSpace, *, challengers: int, seed: int) -> None:
         super().__init__(space, challengers=challengers, seed=seed)
+        self.seen: Set[bytes] = frozenset()
+        """Keys of the configs that were proposed before (see `vector_key`)."""
 
     def _maximize(
         self, previous_configs: list[Configuration], n_points: int
@@ -105,8 +107,13 @@ class SpaceSearch(AbstractAcquisitionMaximizer):  # type: ignore[misc]  # SMAC h
         return sorted(pairs, key=lambda pair: -pair[0])  # stable: of equal ones those of the local search
 
     def _climb(self, starts: Sequence[Configuration]) -> list[tuple[float, Configuration]]:
-        """Move each start to the best of its neighbours while that is better, at first with wide steps."""
+        """Move each start to the best of its neighbours while that is better, at first with wide steps.
+
+        A start that was proposed before counts as nothing, so that it moves away: the forest is all plateaus, and on
+        the one around the best config no neighbour is better than it.
+        """
         configs, values = list(starts), self._acquisition_function(list(starts)).ravel()
+        values[[vector_key(config) in self.seen for config in configs]] = _FORBIDDEN
         widths = [0] * len(configs)
         for _ in range(_MAX_STEPS):
             active = [i for i, width in enumerate(widths) if width < len(_WIDTHS)]
@@ -121,13 +128,18 @@ class SpaceSearch(AbstractAcquisitionMaximizer):  # type: ignore[misc]  # SMAC h
                     configs[i], values[i] = neighbours[best], mine[best]
                 else:
                     widths[i] += 1
-        return [(float(value), config) for value, config in zip(values, configs, strict=True)]
+        pairs = zip(values, configs, strict=True)
+        return [(float(value), config) for value, config in pairs if value > _FORBIDDEN]
 
     def _neighbours(self, config: Configuration, width: float) -> list[Configuration]:
         """Return valid configs that differ in one hyperparameter and in those that depend on it."""
         seed = int(self._rng.randint(2**31 - 1))
         found = get_one_exchange_neighbourhood(config, seed=seed, num_neighbors=_NEIGHBOURS, stdev=width)
-        return [neighbour for neighbour in found if _is_valid(neighbour)]
+        return [
+            neighbour
+            for neighbour in found
+            if vector_key(neighbour) not in self.seen and _is_valid(neighbour)
+        ]
 
 
 def _is_valid(config: Configuration) -> bool:

@@ -130,6 +130,8 @@ class Execution:
             run = self._running.pop(event.task_id)
             run.seconds += event.seconds
             reason, status = event.reason, event.status
+            if status is Status.TIMEOUT:  # the last fold had only what the others had left of it
+                reason = f"Stopped after {run.seconds:.0f} s, its time limit."
             if event.proba is not None:
                 key = fold_key(self._problem, run.candidate, run.fold)
                 self._store.add_fold(key, event.proba, seconds=event.seconds, elapsed_s=self._clock.elapsed())

@@ -146,11 +146,7 @@ class Optimizer:
         )
         predict = self._surrogate.mean if settings.family_promotion else None
         self._brackets = FamilyHyperband(scenario, eta=settings.eta, predict=predict)
-        maximizer = (
-            SpaceSearch(self._space, challengers=settings.challengers, seed=seed)
-            if self._candidates is None
-            else TableSearch(self._space, self._candidates)
-        )
+        maximizer = self._maximizer()
         self._smac = MultiFidelityFacade(
             scenario,
             None,
@@ -166,6 +162,13 @@ class Optimizer:
             logging_level=False,
             overwrite=True,
         )
+
+    def _maximizer(self) -> SpaceSearch | TableSearch:
+        if self._candidates is not None:
+            return TableSearch(self._space, self._candidates)
+        search = SpaceSearch(self._space, challengers=self._settings.challengers, seed=self._seed)
+        search.seen = self._selector.seen
+        return search
 
     def _log_seconds(self, seconds: SecondsModel | None) -> SecondsSurface | None:
         if not self._settings.cooling or seconds is None or seconds.prior is None:

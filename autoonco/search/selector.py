@@ -46,7 +46,8 @@ class Selector(ConfigSelector):  # type: ignore[misc]  # SMAC has no types
         self._surrogate, self._min_results = surrogate, min_results
         self._rng = np.random.default_rng(seed)
         self._table = None if candidates is None else self._shuffled(candidates)
-        self._seen: set[bytes] = set()
+        self.seen: set[bytes] = set()
+        """Keys of the configs returned so far (see `vector_key`)."""
         self._batches: dict[frozenset[str] | None, deque[Configuration]] = {}
         self._queue: deque[Configuration] = deque()
         self._count = self._since_training = 0
@@ -78,11 +79,11 @@ class Selector(ConfigSelector):  # type: ignore[misc]  # SMAC has no types
         config = config or self._random()
         if config is None:
             raise StopIteration
-        self._seen.add(vector_key(config))
+        self.seen.add(vector_key(config))
         return config
 
     def _is_wanted(self, config: Configuration) -> bool:
-        return self._is_asked_for(config) and vector_key(config) not in self._seen
+        return self._is_asked_for(config) and vector_key(config) not in self.seen
 
     def _is_asked_for(self, config: Configuration) -> bool:
         return self.families is None or config[ROOT] in self.families

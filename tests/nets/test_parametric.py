@@ -80,8 +80,11 @@ def test_any_architecture_trains_at_the_smallest_size(dimensions: int) -> None:
         for a in drawn(dimensions, 60)
         if multiply_adds(a, dimensions=dimensions, in_channels=2, size=size, n_classes=3) < 2e8
     ]
-    assert {a.body for a in cheap} == {"conv", "hybrid", "transformer"}
-    for a in cheap[:12]:
+    chosen = [
+        a for body in ("conv", "hybrid", "transformer") for a in [b for b in cheap if b.body == body][:3]
+    ]
+    assert len(chosen) == 9
+    for a in chosen:
         network = build(a, dimensions, size=size, channels=2, n_classes=3)
         before = {key: value.clone() for key, value in network.named_parameters()}
         trained = train(

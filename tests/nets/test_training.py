@@ -363,9 +363,10 @@ def hungry(holds: int, until: int, *, n: int = 24, backward: bool = False, **mor
 def test_parts_add_up_to_the_gradient_of_the_batch(weighted: bool, smoothing: float, n_parts: int) -> None:
     """Oracle: autograd of the whole batch's loss, for a network in which cases don't see each other."""
     rng = torch.Generator().manual_seed(0)
-    network = nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.Flatten(), nn.Linear(400, 3)
-    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        layers = nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.Flatten(), nn.Linear(400, 3)
+    network = nn.Sequential(*layers)
     batch, y = torch.rand(19, 1, 12, 12, generator=rng), torch.randint(0, 3, (19,), generator=rng)
     weights = torch.tensor([0.2, 1.0, 3.0]) if weighted else None
     loss = nn.functional.cross_entropy(network(batch), y, weight=weights, label_smoothing=smoothing)

@@ -19,6 +19,7 @@ from autoonco.families.zero_cost import zero_cost_scores
 from autoonco.nets.architecture import Architecture
 from autoonco.nets.builders import build_parametric
 from autoonco.nets.zero_cost import naswot, synflow
+from autoonco.tabular.pipeline import complete
 
 CROPS = np.random.default_rng(0).integers(0, 255, (6, 1, 32, 32), dtype=np.uint8)
 
@@ -50,7 +51,8 @@ def test_crops_that_look_alike_to_the_network_score_lowest() -> None:
     alike = np.concatenate([CROPS[:1], CROPS])
     assert naswot(network, CROPS) > 0
     assert naswot(network, alike) == -math.inf or naswot(network, alike) < naswot(network, CROPS) - 10
-    assert naswot(nn.Sequential(nn.Flatten(), nn.Identity()), CROPS) == -math.inf
+    assert naswot(Codes(nn.ReLU(), torch.ones(32 * 32, 3)), CROPS) == -math.inf  # all units pass all crops
+    assert math.isnan(naswot(Codes(nn.GELU(), torch.ones(32 * 32, 3)), CROPS))
 
 
 def test_scoring_leaves_the_network_and_the_generator_alone() -> None:
@@ -88,14 +90,16 @@ def test_configs_of_families_trained_from_scratch_are_scored(
     phantoms: tuple[Dataset, FitContext], score: str
 ) -> None:
     data, context = phantoms
-    for name in ("scratch2d", "volumetric3d"):
+    for name, chosen in {"scratch2d": {}, "volumetric3d": {"network": "parametric3d", "size": 24}}.items():
         family = get_family(name)
-        configs = list(family.defaults(context.fingerprint))
-        if name == "volumetric3d":
-            configs = configs[:1]  # a transformer of MONAI has no ReLU
+        configs = [
+            complete(family.space(context.fingerprint), chosen | {"architecture:width": width})
+            for width in (16, 24)
+        ]
         scores = zero_cost_scores(family, configs, data.cases, context, score=score)
-        assert scores.shape == (len(configs),)
+        assert scores.shape == (2,)
         assert np.isfinite(scores).all()
+        assert scores[0] != scores[1]
 
 
 def test_other_families_have_no_score(phantoms: tuple[Dataset, FitContext]) -> None:

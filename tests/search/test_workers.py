@@ -141,7 +141,7 @@ def test_seconds_are_the_worker_s_where_it_succeeds_and_the_wall_s_elsewhere(toy
         wall = time.monotonic() - start
     assert (ended.proba is not None) == (ended.status is Status.SUCCESS) == (act == "work")
     if act == "work":
-        assert ended.seconds < 0.3 * wall
+        assert ended.seconds < 0.5 * wall
         assert ended.proba.shape == (20, 2)
     else:
         assert 0.5 * wall < ended.seconds <= wall
