@@ -19,6 +19,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -48,6 +49,7 @@ family = Counted()
 REACH = 1.1
 # Every so many runs, the kills hit workers in place of the run.
 WORKERS_EVERY = 4
+MOST_WORKER_KILLS = 4
 
 
 @dataclass(kw_only=True)
@@ -145,7 +147,10 @@ def begin(manifest: Path, run: Path, options: argparse.Namespace) -> int:
         try:
             fit(manifest, run, options)
             status = 0
+        except Exception:  # said here, for the process ends without unwinding
+            traceback.print_exc()
         finally:
+            sys.stderr.flush()
             os._exit(status)
     return pid
 
@@ -166,33 +171,48 @@ def phase(run: Path) -> str:
     return "search" if journal(run) else "start"
 
 
-def disturb(
-    pid: int, delay_s: float, run: Path, counts: Counts, chance: random.Random, *, hit_worker: bool
-) -> bool:
-    """Kill the session or one of its workers after a delay; return whether the run ended by itself."""
+def wait(pid: int, delay_s: float) -> int | None:
+    """Return the status of a session that ended within a delay, or None."""
     end = time.monotonic() + delay_s
     while time.monotonic() < end:
         done, status = os.waitpid(pid, os.WNOHANG)
         if done:
-            return ended_well(status)
+            return status
         time.sleep(0.01)
-    process = psutil.Process(pid)
-    workers = [
-        child for child in process.children(recursive=True) if "autoonco.search" in " ".join(command(child))
-    ]
-    if hit_worker:
-        if not workers:
-            return ended_well(os.waitpid(pid, 0)[1])
-        counts.worker_kills += 1
-        counts.phases["worker at work"] += 1
-        chance.choice(workers).send_signal(signal.SIGKILL)
-        return disturb(pid, delay_s, run, counts, chance, hit_worker=True)
+    return None
+
+
+def workers_of(pid: int) -> list[psutil.Process]:
+    """Return the worker processes of a session."""
+    children = psutil.Process(pid).children(recursive=True)
+    return [child for child in children if "autoonco.search" in " ".join(command(child))]
+
+
+def kill_run(pid: int, delay_s: float, run: Path, counts: Counts) -> bool:
+    """Kill the session after a delay; return whether the run ended before, by itself."""
+    status = wait(pid, delay_s)
+    if status is not None:
+        return ended_well(status)
+    workers = workers_of(pid)
     counts.phases[phase(run)] += 1
     counts.run_kills += 1
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     psutil.wait_procs(workers, timeout=10)
     return False
+
+
+def kill_workers(pid: int, whole_s: float, counts: Counts, chance: random.Random) -> bool:
+    """Kill workers of the session at random times, few enough for it to go on; return True when the run ended."""
+    for _ in range(MOST_WORKER_KILLS):
+        status = wait(pid, chance.uniform(0.2, 0.6) * whole_s)
+        if status is not None:
+            return ended_well(status)
+        for worker in workers_of(pid)[:1]:
+            counts.worker_kills += 1
+            counts.phases["worker"] += 1
+            worker.kill()
+    return ended_well(os.waitpid(pid, 0)[1])
 
 
 def ended_well(status: int) -> bool:
@@ -235,8 +255,10 @@ def torment(manifest: Path, run: Path, reference: Path, options: Any, counts: Co
         if counts.kills >= options.kills:
             ended_well(os.waitpid(pid, 0)[1])
             break
-        reach = whole_s / 3 if hit_worker else REACH * whole_s
-        if disturb(pid, chance.uniform(0, reach), run, counts, chance, hit_worker=hit_worker):
+        if hit_worker:
+            kill_workers(pid, whole_s, counts, chance)
+            break
+        if kill_run(pid, chance.uniform(0, REACH * whole_s), run, counts):
             break
         now = {json.dumps(event, sort_keys=True) for event in journal(run)}
         counts.vanished += len(seen - now)
@@ -324,6 +346,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         while counts.kills < options.kills:
             run = folder / f"run{counts.runs}"
             torment(manifest, run, reference, options, counts, whole_s)
+            print(f"{counts.runs} runs, {counts.kills} kills, {time.monotonic() - started:.0f} s", flush=True)
     report(counts, time.monotonic() - started)
     if not counts.is_good:
         sys.exit(1)

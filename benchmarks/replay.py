@@ -29,6 +29,8 @@ from benchmarks.recorded import Table, portfolio, read_table, without
 from benchmarks.searches import BASE, Method, Ours, RandomSearch, Stock
 
 FRACTIONS = (0.1, 0.3, 1.0)
+FULL_ONLY = 0.5
+"""A least budget that leaves Hyperband a single rung, full training."""
 
 
 def _with(**changes: Any) -> OptimizerSettings:
@@ -61,6 +63,18 @@ VARIANTS: dict[str, Method] = {
     "retrain after 1": Ours(settings=_with(retrain_after=1)),
     "half cooling": Ours(alpha=0.5),
     "cooling ends at 30 %": Ours(alpha_end=0.3),
+    "full budget only": Ours(settings=_with(min_budget=FULL_ONLY)),
+    "cheapest, 1/9": Ours(order="cheapest", settings=_with(min_budget=1 / 9)),
+    "cheapest, 1/3": Ours(order="cheapest", settings=_with(min_budget=1 / 3)),
+    "cheapest, full budget only": Ours(order="cheapest", settings=_with(min_budget=FULL_ONLY)),
+    "cheapest, full budget only, no cooling": Ours(
+        order="cheapest", settings=_with(min_budget=FULL_ONLY, cooling=False)
+    ),
+    "cheapest, 1/3, no cooling": Ours(order="cheapest", settings=_with(min_budget=1 / 3, cooling=False)),
+    "cheapest, 1/3, no floor": Ours(order="cheapest", floor=0.0, settings=_with(min_budget=1 / 3)),
+    "cheapest, 1/3, retrain after 1": Ours(
+        order="cheapest", settings=_with(min_budget=1 / 3, retrain_after=1)
+    ),
 }
 """Settings beyond the switches, tried when the defaults were chosen."""
 

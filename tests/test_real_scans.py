@@ -80,7 +80,7 @@ def test_nodules_in_three_classes_by_all_families(shared_data, tmp_path):
     assert clf.classes_.tolist() == ["benign", "indeterminate", "malignant"]
     board = clf.leaderboard()
     tried = set(board.loc[board["status"] == "success", "family"])
-    assert tried == {"radiomics", "pretrained2d", "volumetric3d"}
+    assert {"radiomics", "pretrained2d", "volumetric3d"} <= tried
     assert tried <= set(clf.result_.evaluation()["model"])
     new = moved(manifest, tmp_path / "new", slice(0, 4))
     expected = clf.predict_proba(Dataset.from_csv(manifest).subset(range(4)))

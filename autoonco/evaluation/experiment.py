@@ -21,7 +21,7 @@ from autoonco.evaluation.splits import OuterSplit, outer_splits
 from autoonco.families import get_family
 from autoonco.metrics.scores import Metric
 from autoonco.search.devices import visible_gpus
-from autoonco.search.portfolio import load_portfolio
+from autoonco.search.portfolio_file import load_portfolio
 from autoonco.search.problem import Observer
 from autoonco.search.rungs import rung_correlations
 from autoonco.search.space import build_space, space_json

@@ -22,7 +22,8 @@ from autoonco.families.contract import Config
 from autoonco.metrics.scores import Metric
 from autoonco.search.clock import Clock
 from autoonco.search.finalists import finalists, rescore
-from autoonco.search.portfolio import load_portfolio, starts
+from autoonco.search.portfolio import starts
+from autoonco.search.portfolio_file import load_portfolio
 from autoonco.search.problem import Observer, Problem
 from autoonco.search.runner import Search
 from autoonco.search.space import build_space

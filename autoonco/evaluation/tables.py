@@ -185,7 +185,8 @@ def leaderboard_table(trials: Iterable[Mapping[str, Any]], *, scope: str = "fina
         ``rank``, ``family``, ``config`` (one line), ``score`` (inner out-of-fold), ``fresh_score`` (of finalists: on
         folds that the search never saw), ``budget``, ``status``, ``seconds``, ``origin``, ``id``, ``reason``.
     """
-    columns = ["family", "config", "score", "budget", "status", "seconds", "origin", "id", "reason"]
+    plain = ["family", "config", "score", "budget", "status", "seconds", "origin", "id", "reason"]
+    columns = [*plain[:3], "fresh_score", *plain[3:]]
     own = [trial for trial in trials if trial.get("scope") == scope]
     chosen = [trial for trial in own if trial.get("origin") != _FINALIST]
     fresh = {
@@ -193,14 +194,14 @@ def leaderboard_table(trials: Iterable[Mapping[str, Any]], *, scope: str = "fina
         for trial in own
         if trial.get("origin") == _FINALIST
     }
-    rows = [
-        {name: trial.get(name) for name in columns} | {"config": config_line(trial.get("config") or {})}
-        for trial in chosen
-    ]
+    rows = []
+    for trial in chosen:
+        line = config_line(trial.get("config") or {})
+        again = fresh.get((trial["family"], line)) if trial["budget"] >= 1 else None
+        rows.append({name: trial.get(name) for name in plain} | {"config": line, "fresh_score": again})
     table = pd.DataFrame(rows, columns=columns)
-    table["score"] = pd.to_numeric(table["score"])
-    scores = [fresh.get((row.family, row.config)) if row.budget >= 1 else None for row in table.itertuples()]
-    table.insert(3, "fresh_score", pd.to_numeric(pd.Series(scores, dtype="object")))
+    for name in ("score", "fresh_score"):
+        table[name] = pd.to_numeric(table[name])
     table = table.assign(_no_score=table["score"].isna()).sort_values(
         ["_no_score", "budget", "score", "id"], ascending=[True, False, False, True], kind="stable"
     )

@@ -14,13 +14,14 @@ from autoonco.evaluation.tables import compare_models
 from autoonco.metrics.comparison import MARGIN
 
 RADIOMICS = "radiomics"
-DEEP = ("pretrained2d", "volumetric3d")
+DEEP = ("pretrained2d", "volumetric3d", "scratch2d")
 BEST_DEEP = "best deep family of each fold"
 TITLES = {
     "ensemble": "Ensemble",
     RADIOMICS: "Radiomics",
     "pretrained2d": "Pretrained 2D networks",
     "volumetric3d": "3D networks",
+    "scratch2d": "2D networks from scratch",
     "clinical": "Clinical variables",
     "fusion": "Fusion",
     BEST_DEEP: "Deep networks (2D or 3D, as each fold's inner score chose)",

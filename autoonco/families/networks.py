@@ -59,8 +59,9 @@ def plan_epochs(epochs: int, budget: float, inner_folds: int) -> Fidelity:
 
     Examples
     --------
-    >>> plan_epochs(10, 1 / 9, 5), plan_epochs(10, 1 / 3, 5)
-    (Fidelity(folds=1, epochs=6), Fidelity(folds=2, epochs=10))
+    >>> part, more = plan_epochs(10, 1 / 9, 5), plan_epochs(10, 1 / 3, 5)
+    >>> (part.folds, part.epochs), (more.folds, more.epochs)
+    ((1, 6), (2, 10))
     """
     folds = budget * inner_folds
     if folds < 1:

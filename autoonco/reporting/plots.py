@@ -54,6 +54,7 @@ LOOKS = {
     "radiomics": Look(colour="#0072B2", line="--", marker="o"),
     "pretrained2d": Look(colour="#D55E00", line="-.", marker="s"),
     "volumetric3d": Look(colour="#009E73", line=(0, (1, 1)), marker="^"),
+    "scratch2d": Look(colour="#56B4E9", line=(0, (6, 2, 1, 2)), marker="p"),
     "clinical": Look(colour="#CC79A7", line=(0, (5, 1, 1, 1, 1, 1)), marker="v"),
     "fusion": Look(colour="#E69F00", line=(0, (8, 3)), marker="P"),
 }

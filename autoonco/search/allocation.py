@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
@@ -28,7 +27,7 @@ class Allocation:
     def __init__(self, families: Sequence[str], *, mode: Mode, floor: float, gpu_rate: float) -> None:
         self._mode, self._gpu_rate = mode, gpu_rate
         self._floor = min(floor, 1 / len(families))
-        self._spent = Counter(dict.fromkeys(families, 0.0))
+        self._spent = dict.fromkeys(families, 0.0)
         self._resting: set[str] = set()
 
     def charge(self, family: str, seconds: float, *, device: str) -> None:

@@ -27,7 +27,8 @@ def vector_key(config: Configuration) -> bytes:
     ConfigSpace's own hash prints the whole config, at 0.2 ms. A float that went through JSON comes back
     within 1e-10.
     """
-    vector = np.nan_to_num(config.get_array(), nan=-1.0).round(_DECIMALS) + 0.0  # + 0.0: there is one zero
+    vector = config.get_array().round(_DECIMALS) + 0.0  # + 0.0: there is one zero
+    vector[np.isnan(vector)] = -1.0  # and one NaN
     return bytes(vector.tobytes())
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from autoonco.families.contract import Fidelity
 from autoonco.search.store import FoldKey, Store, read_trials
 from autoonco.search.trial import Origin, Status, Trial
 
+ROOT = Path(__file__).resolve().parents[2]
 KEY = FoldKey(scope="final", config_key="abc", fold_key="full", fold="0")
 
 
@@ -191,3 +193,10 @@ def test_a_file_that_may_not_grow_counts_as_a_full_disk(tmp_path):
     command = [sys.executable, "-c", script, str(tmp_path)]
     assert subprocess.run(command, check=False).returncode == 3
     assert not [path for path in (tmp_path / "trials").iterdir() if path.is_file()]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been():
+    command = [sys.executable, "-m", "benchmarks.faults", "--kills", "6", "--trials", "12"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
