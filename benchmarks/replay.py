@@ -67,13 +67,23 @@ VARIANTS: dict[str, Method] = {
     "cheapest, 1/9": Ours(order="cheapest", settings=_with(min_budget=1 / 9)),
     "cheapest, 1/3": Ours(order="cheapest", settings=_with(min_budget=1 / 3)),
     "cheapest, full budget only": Ours(order="cheapest", settings=_with(min_budget=FULL_ONLY)),
-    "cheapest, full budget only, no cooling": Ours(
-        order="cheapest", settings=_with(min_budget=FULL_ONLY, cooling=False)
+    "affordable": Ours(order="cheapest", affordable=0.05),
+    "affordable, 1/9": Ours(order="cheapest", affordable=0.05, settings=_with(min_budget=1 / 9)),
+    "affordable, 1/3": Ours(order="cheapest", affordable=0.05, settings=_with(min_budget=1 / 3)),
+    "affordable, full budget only": Ours(
+        order="cheapest", affordable=0.05, settings=_with(min_budget=FULL_ONLY)
     ),
-    "cheapest, 1/3, no cooling": Ours(order="cheapest", settings=_with(min_budget=1 / 3, cooling=False)),
-    "cheapest, 1/3, no floor": Ours(order="cheapest", floor=0.0, settings=_with(min_budget=1 / 3)),
-    "cheapest, 1/3, retrain after 1": Ours(
-        order="cheapest", settings=_with(min_budget=1 / 3, retrain_after=1)
+    "dear later": Ours(order="cheapest", affordable=0.05, dear=0.1),
+    "dear later, 1/9": Ours(order="cheapest", affordable=0.05, dear=0.1, settings=_with(min_budget=1 / 9)),
+    "dear later, 1/3": Ours(order="cheapest", affordable=0.05, dear=0.1, settings=_with(min_budget=1 / 3)),
+    "dear later, 1/3, no cooling": Ours(
+        order="cheapest", affordable=0.05, dear=0.1, settings=_with(min_budget=1 / 3, cooling=False)
+    ),
+    "dear later, full budget only": Ours(
+        order="cheapest", affordable=0.05, dear=0.1, settings=_with(min_budget=FULL_ONLY)
+    ),
+    "dear later, full budget only, no cooling": Ours(
+        order="cheapest", affordable=0.05, dear=0.1, settings=_with(min_budget=FULL_ONLY, cooling=False)
     ),
 }
 """Settings beyond the switches, tried when the defaults were chosen."""

@@ -29,6 +29,8 @@ from benchmarks.recorded import RUNGS, DefaultOrder, Recorded, Table, rung_of
 FLOOR = 0.1
 GIVE_UP_AFTER, REST_AFTER = 30, 3
 """As in `autoonco.search.source`: proposals in a row that don't fit the time left."""
+LATER = 0.5
+"""When defaults that were put off are trained, as a share of the time."""
 FARTHEST_OFF = 20
 """No guess of a trial's seconds is wrong by a larger factor."""
 BASE = OptimizerSettings()
@@ -42,10 +44,10 @@ class Method(Protocol):
         ...
 
 
-def run_defaults(lab: Lab, order: DefaultOrder = "families") -> list[tuple[Recorded, Outcome]]:
+def run_defaults(lab: Lab) -> None:
     """Train the families' defaults in full."""
-    full = len(RUNGS) - 1
-    return [(config, lab.run(config, full, racing=False)) for config in lab.table.defaults(order)]
+    for config in lab.table.defaults("families"):
+        lab.run(config, len(RUNGS) - 1, racing=False)
 
 
 def finish_rest(lab: Lab, rng: random.Random) -> None:
@@ -186,11 +188,16 @@ class Ours:
     """What autoonco's runner does, with every piece that can be switched off.
 
     `alpha` and `alpha_end` shape the cooling: its exponent falls from `alpha` to 0 at the fraction `alpha_end`.
+    Defaults after a family's first that are guessed to take more than the share `affordable` of the time are not
+    trained in full beforehand but only open the first bracket, and firsts that take more than `dear` wait until half
+    the time is over.
     """
 
     settings: OptimizerSettings = BASE
     defaults: bool = True
     order: DefaultOrder = "families"
+    affordable: float = 1.0
+    dear: float = 1.0
     portfolio: bool = True
     racing: bool = True
     floor: float = FLOOR
@@ -200,69 +207,107 @@ class Ours:
     def __call__(self, lab: Lab, *, seed: int, starts: Sequence[Recorded]) -> None:
         """Search."""
         seconds = SecondsModel(prior=lambda family, config: lab.table.priors[config_key(family, config)])
-        known = run_defaults(lab, self.order) if self.defaults else []
-        if lab.is_over:
-            return
-        first = [*lab.table.defaults("families"), *(starts if self.portfolio else ())]
+        opening = [*lab.table.defaults("families"), *(starts if self.portfolio else ())]
         optimizer = Optimizer(
             copy.deepcopy(lab.table.space),
             settings=self.settings,
             seed=seed,
-            starts=[config.configuration for config in first],
+            starts=[config.configuration for config in opening],
             seconds=seconds,
             candidates=[config.configuration for config in lab.table.configs],
             spent=lambda: 1.0 - self.alpha * max(0.0, 1.0 - lab.elapsed_s / lab.limit_s / self.alpha_end),
         )
         allocation = Allocation(lab.table.families, mode="shared", floor=self.floor, gpu_rate=1.0)
-        for config, outcome in known:
-            allocation.charge(config.family, outcome.seconds, device="cpu")
-            if outcome.loss is not None:
-                optimizer.learn(*split(config.configuration), 1.0, loss=outcome.loss)
-                _measure(seconds, config, config.prior_s[-1], outcome)
-        self._loop(lab, optimizer, allocation, seconds)
+        run = _Run(lab, optimizer, allocation, seconds, racing=self.racing)
+        first, later = self._split_defaults(lab) if self.defaults else ([], [])
+        for config in first:
+            run.default(config)
+        run.until(1.0 if not later else LATER)
+        for config in later:
+            run.default(config)
+        run.until(1.0)
         finish_rest(lab, random.Random(seed))
 
-    def _loop(self, lab: Lab, optimizer: Optimizer, allocation: Allocation, seconds: SecondsModel) -> None:
-        skips: Counter[str] = Counter()
-        in_a_row = 0
-        while not lab.is_over and in_a_row < GIVE_UP_AFTER:
-            proposal = _next(optimizer, allocation)
+    def _split_defaults(self, lab: Lab) -> tuple[list[Recorded], list[Recorded]]:
+        """Return the defaults to train in full before the search, and those to train in its middle."""
+        firsts = {config.key for config in lab.table.defaults("firsts")}
+        wanted = [
+            config
+            for config in lab.table.defaults(self.order)
+            if config.key in firsts or config.prior_s[-1] <= self.affordable * lab.limit_s
+        ]
+        later = [config for config in wanted if config.prior_s[-1] > self.dear * lab.limit_s]
+        return [config for config in wanted if config not in later], later
+
+
+class _Run:
+    """One search of the runner's kind under way."""
+
+    def __init__(
+        self, lab: Lab, optimizer: Optimizer, allocation: Allocation, seconds: SecondsModel, *, racing: bool
+    ) -> None:
+        self._lab, self._optimizer, self._allocation, self._seconds = lab, optimizer, allocation, seconds
+        self._racing = racing
+        self._skips: Counter[str] = Counter()
+        self._skipped_in_a_row = 0
+
+    def default(self, config: Recorded) -> None:
+        """Train a default in full; the surrogate learns from it, the brackets don't."""
+        if self._lab.is_over:
+            return
+        outcome = self._lab.run(config, len(RUNGS) - 1, racing=False)
+        self._note(config, config.prior_s[-1], outcome)
+        if outcome.loss is not None:
+            self._optimizer.learn(*split(config.configuration), 1.0, loss=outcome.loss)
+
+    def until(self, share: float) -> None:
+        """Search until a share of the time is over, or there is nothing more to try."""
+        while self._lab.elapsed_s < share * self._lab.limit_s and self._skipped_in_a_row < GIVE_UP_AFTER:
+            proposal = self._next()
             if proposal is None:
                 return
-            config = lab.table.by_vector[vector_key(proposal.info.config)]
-            rung = rung_of(proposal.budget)
-            plan, missing = config.plan(rung), lab.missing(config, rung)
-            prior_s = config.prior_s[rung] * len(missing) / len(plan)
-            plain = split(config.configuration)[1]
-            left_s = lab.limit_s - lab.elapsed_s
-            is_tight = bool(missing) and prior_s * FARTHEST_OFF > left_s  # asking is most of a replay's work
-            if is_tight and seconds.predict(config.family, prior_s=prior_s, config=plain) > left_s:
-                optimizer.drop(proposal)
-                in_a_row += 1
-                skips[config.family] += 1
-                if skips[config.family] >= REST_AFTER:
-                    allocation.rest(config.family)
-                continue
-            outcome = lab.run(config, rung, racing=self.racing)
-            allocation.charge(config.family, outcome.seconds, device="cpu")
-            if outcome.loss is None:
-                return
-            allocation.wake(config.family)
-            in_a_row = skips[config.family] = 0
-            _measure(seconds, config, prior_s, outcome)
-            optimizer.tell(proposal, loss=outcome.loss, seconds=outcome.seconds)
+            self._try(proposal)
 
+    def _next(self) -> Proposal | None:
+        """Return a proposal of a family behind its share, else the optimiser's own choice."""
+        for family in self._allocation.behind():
+            if (proposal := self._optimizer.ask(families=[family])) is not None:
+                return proposal
+            self._allocation.rest(family)
+        return self._optimizer.ask()
 
-def _next(optimizer: Optimizer, allocation: Allocation) -> Proposal | None:
-    """Return a proposal of a family behind its share, else the optimiser's own choice."""
-    for family in allocation.behind():
-        if (proposal := optimizer.ask(families=[family])) is not None:
-            return proposal
-        allocation.rest(family)
-    return optimizer.ask()
+    def _try(self, proposal: Proposal) -> None:
+        lab = self._lab
+        config = lab.table.by_vector[vector_key(proposal.info.config)]
+        rung = rung_of(proposal.budget)
+        missing = lab.missing(config, rung)
+        prior_s = config.prior_s[rung] * len(missing) / len(config.plan(rung))
+        if missing and not self._fits(config, prior_s):
+            self._skip(proposal)
+            return
+        outcome = lab.run(config, rung, racing=self._racing)
+        self._note(config, prior_s, outcome)
+        if outcome.loss is not None:
+            self._optimizer.tell(proposal, loss=outcome.loss, seconds=outcome.seconds)
 
-
-def _measure(seconds: SecondsModel, config: Recorded, prior_s: float, outcome: Outcome) -> None:
-    if outcome.seconds > 0:
+    def _fits(self, config: Recorded, prior_s: float) -> bool:
+        left_s = self._lab.limit_s - self._lab.elapsed_s
+        if prior_s * FARTHEST_OFF <= left_s:  # a prediction is most of a replay's work
+            return True
         plain = split(config.configuration)[1]
-        seconds.add(config.family, prior_s=prior_s, measured_s=outcome.seconds, config=plain)
+        return self._seconds.predict(config.family, prior_s=prior_s, config=plain) <= left_s
+
+    def _skip(self, proposal: Proposal) -> None:
+        self._optimizer.drop(proposal)
+        self._skipped_in_a_row += 1
+        self._skips[proposal.family] += 1
+        if self._skips[proposal.family] >= REST_AFTER:
+            self._allocation.rest(proposal.family)
+
+    def _note(self, config: Recorded, prior_s: float, outcome: Outcome) -> None:
+        self._allocation.charge(config.family, outcome.seconds, device="cpu")
+        self._allocation.wake(config.family)
+        self._skips[config.family] = self._skipped_in_a_row = 0
+        if outcome.loss is not None and outcome.seconds > 0:
+            plain = split(config.configuration)[1]
+            self._seconds.add(config.family, prior_s=prior_s, measured_s=outcome.seconds, config=plain)

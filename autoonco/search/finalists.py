@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from autoonco.search.clock import Clock
 from autoonco.search.execution import Candidate, Execution, Outcome, fold_key
 from autoonco.search.problem import Problem
+from autoonco.search.space import config_key
 from autoonco.search.store import Store
 from autoonco.search.trial import Executor, FoldTask, Origin, Status, Trial
 
@@ -66,16 +67,31 @@ def rescore(
     """
     execution = Execution(problem, pool=pool, store=store, seed=seed, clock=clock)
     end = clock.elapsed() + limit_s
-    queue = deque(item for item in candidates if missing_fresh(problem, store, item))
+    done = {
+        config_key(trial.family, trial.config)
+        for trial in store.scope_trials(problem.scope)
+        if trial.origin is Origin.FINALIST and trial.status is Status.SUCCESS
+    }
+
+    def record(outcome: Outcome) -> None:
+        store.add_trial(_trial(problem, store, outcome, seed=seed, elapsed_s=clock.elapsed()))
+
+    queue = deque(item for item in candidates if item.key not in done)
     while queue or execution.running:
         while queue and execution.has_slot(queue[0]):
             candidate = queue.popleft()
             folds = missing_fresh(problem, store, candidate)
             left_s = end - clock.elapsed()
-            if seconds_a_fold(problem, store, candidate) * len(folds) <= left_s:
+            if not folds:  # a kill came between the last fold and the trial
+                record(_already(candidate, store.next_id()))
+            elif seconds_a_fold(problem, store, candidate) * len(folds) <= left_s:
                 execution.start(candidate, folds, cap_s=left_s)
         for outcome in execution.poll() if execution.running else ():
-            store.add_trial(_trial(problem, store, outcome, seed=seed, elapsed_s=clock.elapsed()))
+            record(outcome)
+
+
+def _already(candidate: Candidate, id_: int) -> Outcome:
+    return Outcome(id=id_, candidate=candidate, status=Status.SUCCESS, seconds=0.0, device="cpu", reason=None)
 
 
 def missing_fresh(problem: Problem, store: Store, candidate: Candidate) -> list[FoldTask]:

@@ -42,7 +42,7 @@ class OptimizerSettings:
     - `family_promotion`: promotion is inside a family.
     - `random_share`: the probability that a new config is a random one, for the surrogate may be wrong.
     - `min_results`: so many results before the surrogate is asked at all.
-    - `retrain_after`: new configs a training of the surrogate.
+    - `retrain_after`: new configs between trainings of the surrogate, at most.
     - `challengers`: random configs that are compared before the local search.
     """
 

@@ -67,6 +67,7 @@ class Search:
             hopeless=self._race.why_hopeless if settings.racing else lambda _: None,
         )
         self._known: dict[tuple[str, float], Trial] = {}
+        self._recorded: dict[tuple[str, float], Trial] = {}
         self._source = Source(
             problem,
             settings=settings,
@@ -87,7 +88,10 @@ class Search:
             if trial.family not in self._problem.families or trial.origin is Origin.FINALIST:
                 continue
             if trial.scope == self._problem.scope and not self._was_cut_short(trial):
-                self._note(trial)
+                if self._reproducible:  # met again one by one, when the optimiser asks for them
+                    self._recorded[config_key(trial.family, trial.config), trial.budget] = trial
+                else:
+                    self._note(trial)
             else:
                 self._learn_seconds(trial)
 
@@ -95,8 +99,7 @@ class Search:
         self._known[config_key(trial.family, trial.config), trial.budget] = trial
         self._learn_seconds(trial)
         if trial.status is not Status.SKIPPED:
-            prior = self._reproducible and trial.seconds > 0
-            self._source.charge(trial, self._prior_s(trial) if prior else trial.seconds)
+            self._source.charge(trial, self._prior_s(trial) if self._reproducible else trial.seconds)
         if trial.status is Status.SUCCESS and trial.budget >= 1:
             self._race.finish(self._race.scores(_candidate_of(trial)))
 
@@ -161,6 +164,11 @@ class Search:
         known = self._known.get((candidate.key, candidate.budget))
         if known is not None:
             self._source.tell(candidate, known)
+            return
+        recorded = self._recorded.get((candidate.key, candidate.budget))
+        if recorded is not None:
+            self._note(recorded)
+            self._source.tell(candidate, recorded)
             return
         wanted = self._problem.folds[: candidate.fidelity.folds]
         missing = [fold for fold in wanted if not self._has(candidate, fold)]

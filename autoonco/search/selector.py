@@ -17,6 +17,8 @@ from autoonco.search.surrogate import Surrogate, vector_key
 # So many random draws in a row that bring nothing new mean that there is nothing.
 _TRIES = 40
 _DRAWS_A_TRY = 50
+# The surrogate may serve one more config for so many results that it knows: a few results change it most.
+_RESULTS_A_CONFIG = 50
 
 
 class Selector(ConfigSelector):  # type: ignore[misc]  # SMAC has no types
@@ -26,7 +28,8 @@ class Selector(ConfigSelector):  # type: ignore[misc]  # SMAC has no types
       `min_results`; then the acquisition's, among them a share of random ones (`random_design`).
     - What was proposed before is found by hash; SMAC searches a list, comparing config by config.
     - The incumbent is predicted in one batch, not config by config.
-    - The surrogate is trained again after `retrain_after` configs, and only if it can learn something new.
+    - The surrogate is trained again only if it can learn something new, after `retrain_after` configs at most; after
+      fewer while it knows little, for then training is cheap and each result tells much.
 
     It can be told to draw from some families only, and from a finite table of `candidates` only. Not a generator:
     that there is nothing for some families (StopIteration) is not the end.
@@ -111,7 +114,8 @@ class Selector(ConfigSelector):  # type: ignore[misc]  # SMAC has no types
     def _acquired(self) -> Configuration | None:
         """Return the acquisition's next choice; a batch of them is kept for each set of families asked for."""
         is_new = self._surrogate.observations.version != self._version
-        if is_new and (self._version < 0 or self._since_training >= self._retrain_after):
+        patience = min(self._retrain_after, 1 + len(self._surrogate.observations) // _RESULTS_A_CONFIG)
+        if is_new and (self._version < 0 or self._since_training >= patience):
             self._train()
         self._since_training += 1
         key = None if self.families is None else frozenset(self.families)

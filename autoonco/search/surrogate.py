@@ -91,6 +91,7 @@ class BudgetForest(RandomForest):  # type: ignore[misc]  # SMAC has no types
 
     To SMAC the budget is a feature of the "instance", of which there is one: full training, log(1) = 0. A leaf limit,
     SMAC's default, makes each fit of a small forest fifty times slower; one thread is faster than starting several.
+    The leaves are those of SMAC's facade for hyperparameters, one result each; the class's own default is three.
     """
 
     def __init__(self, space: ConfigurationSpace, *, seed: int) -> None:
@@ -98,6 +99,9 @@ class BudgetForest(RandomForest):  # type: ignore[misc]  # SMAC has no types
             space,
             instance_features={"full training": [0.0]},
             n_trees=_TREES,
+            ratio_features=1.0,
+            min_samples_split=2,
+            min_samples_leaf=1,
             max_leaf_nodes=None,
             n_jobs=1,
             log_y=False,

@@ -84,3 +84,16 @@ def test_without_time_nobody_is_scored_again(searched):
         problem, finalists(problem, store, n=3), pool=pool, store=store, seed=0, clock=Clock(60), limit_s=0.0
     )
     assert not [t for t in store.trials if t.origin is Origin.FINALIST]
+
+
+def test_a_finalist_whose_line_a_kill_cut_off_is_recorded_without_being_fitted_again(searched, tmp_path):
+    problem, store, pool = searched
+    chosen = finalists(problem, store, n=3)
+    rescore(problem, chosen, pool=pool, store=store, seed=0, clock=Clock(60), limit_s=60)
+    lines = (tmp_path / "journal.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "journal.jsonl").write_text("".join(lines[:-1]))
+    again = Store(tmp_path)
+    rescore(problem, chosen, pool=pool, store=again, seed=0, clock=Clock(60), limit_s=0.0)
+    lost, found = store.trials[-1], again.trials[-1]
+    assert (found.origin, found.config, found.score) == (lost.origin, lost.config, lost.score)
+    assert len(again.trials) == len(store.trials)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -152,3 +153,23 @@ def test_kill_9_loses_no_finished_trial(toy, problem, setup, tmp_path):
     lines = [json.dumps(t.to_json(), sort_keys=True) for t in store.trials]
     assert lines[: len(seen)] == seen
     assert len({(json.dumps(t.config, sort_keys=True), t.budget) for t in store.trials}) == len(lines) == 25
+
+
+@pytest.mark.slow
+def test_a_reproducible_search_cut_anywhere_goes_on_as_if_it_never_was(toy, problem, setup, tmp_path):
+    def search(folder):
+        store = Store(folder)
+        settings, clock = Settings(max_trials=14), Clock(600.0)
+        with WorkerPool(setup) as pool:
+            Search(
+                problem, pool=pool, store=store, settings=settings, seed=0, clock=clock, reproducible=True
+            ).run()
+        return [(t.origin, dict(t.config), t.budget, t.loss, t.status) for t in store.trials]
+
+    whole = search(tmp_path / "whole")
+    lines = (tmp_path / "whole" / "journal.jsonl").read_text().splitlines(keepends=True)
+    for n in (2, 7, 12, 17):
+        folder = tmp_path / f"cut{n}"
+        shutil.copytree(tmp_path / "whole" / "trials", folder / "trials")
+        (folder / "journal.jsonl").write_text("".join(lines[:n]))
+        assert search(folder) == whole

@@ -70,6 +70,7 @@ def test_predictions_are_those_of_smacs_own_forest(space):
             observations.add(config, budget, loss_of(config, budget))
     x, y = observations.training_set(all_rungs=True)
     options = {"n_trees": 10, "max_leaf_nodes": None, "n_jobs": 1, "seed": 3}
+    options |= {"ratio_features": 1.0, "min_samples_split": 2, "min_samples_leaf": 1}
     theirs = RandomForest(space, instance_features={"full": [0.0]}, **options).train(x, y)
     ours = BudgetForest(space, seed=3).train(x, y)
     new = vectors(space.sample_configuration(50))
