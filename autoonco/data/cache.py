@@ -18,7 +18,6 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from autoonco.data.case import Case
-from autoonco.data.formats import companion
 from autoonco.errors import DataError
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -56,6 +55,8 @@ def content_hash(case: Case) -> str:
     DataError
         If a file can't be read; the message names the row.
     """
+    from autoonco.data.formats import companion  # image readers, which a search needs not
+
     hashes = {}
     try:
         for kind, paths in (("i", case.images), ("m", case.masks)):

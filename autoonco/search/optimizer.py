@@ -27,6 +27,8 @@ from autoonco.search.surrogate import Surrogate, vector_key
 
 # SMAC wants a number of trials; the clock ends our searches.
 _MANY_TRIALS = 1_000_000
+# SMAC's cost of what has no finite loss; infinity would end in NaN.
+_WORST = float(np.finfo(np.float32).max)
 # Configs at which the families' priors of seconds are looked up, once.
 _SURFACE_CONFIGS = 1000
 
@@ -197,23 +199,20 @@ class Optimizer:
         A failed trial never goes on to a higher rung. A loss that isn't finite is a failure too.
         """
         failed = failed or not math.isfinite(loss)
-        now = time.time()
-        value = TrialValue(
-            cost=loss if math.isfinite(loss) else float(np.finfo(np.float32).max),
-            time=seconds,
-            status=StatusType.CRASHED if failed else StatusType.SUCCESS,
-            starttime=now - seconds,
-            endtime=now,
-        )
         # Before SMAC is told, for a result may complete a rung and the surrogate is asked who goes on.
         if math.isfinite(loss):
             self._surrogate.observations.add(proposal.info.config, proposal.budget, loss)
-        # SMAC's own JSON is rewritten whole on each save; our journal is what counts, see `save`.
-        self._smac.tell(proposal.info, value, save=False)
+        status = StatusType.CRASHED if failed else StatusType.SUCCESS
+        self._report(proposal, cost=loss if math.isfinite(loss) else _WORST, seconds=seconds, status=status)
 
     def drop(self, proposal: Proposal) -> None:
         """Take back a proposal that will not be tried: its rung goes on without it, and nothing is learned."""
-        value = TrialValue(cost=float(np.finfo(np.float32).max), time=0.0, status=StatusType.TIMEOUT)
+        self._report(proposal, cost=_WORST, seconds=0.0, status=StatusType.TIMEOUT)
+
+    def _report(self, proposal: Proposal, *, cost: float, seconds: float, status: StatusType) -> None:
+        now = time.time()
+        value = TrialValue(cost=cost, time=seconds, status=status, starttime=now - seconds, endtime=now)
+        # SMAC's own JSON is rewritten whole on each save; our journal is what counts, see `save`.
         self._smac.tell(proposal.info, value, save=False)
 
     def learn(self, family: str, config: Config, budget: float, *, loss: float) -> None:

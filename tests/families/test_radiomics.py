@@ -264,10 +264,10 @@ def test_nothing_of_the_test_cases_is_learned(tmp_path, values, side):
         dataset = Dataset(cases=tuple(cases), classes=("a", "b"), y=labels)
         task = Task(
             id=0, family="radiomics", config=quick(fingerprint(), **values), fidelity=Fidelity(folds=1),
-            folds=(fold,), fingerprint=fingerprint().to_json(), seed=3, save_to=str(here / "model"),
+            fold=fold, fingerprint=fingerprint().to_json(), seed=3, save_to=str(here / "model"),
         )  # fmt: skip
         runtime = Runtime(artefacts=ArtefactCache(here / "cache"))
-        probabilities.append(run_fold(task, fold, dataset, runtime))
+        probabilities.append(run_fold(task, dataset, runtime))
         states.append(canonical(here / "model"))
     assert (states[0] == states[1]) == (side == "test")
     assert np.abs(probabilities[0] - probabilities[1]).max() > 0.01  # the change was seen

@@ -36,6 +36,8 @@ def test_configs_that_take_longer_than_their_prior_says_are_told_apart():
     fast = model.predict("a", prior_s=10, config={"kind": "fast", "x": 0.5})
     assert slow == pytest.approx(80, rel=0.3)
     assert fast == pytest.approx(10, rel=0.3)
+    for strange in ({"kind": "never seen", "x": 0.5}, {"other": 1}, None):
+        assert 9 <= model.predict("a", prior_s=10, config=strange) <= 90
 
 
 def test_slow_configs_among_the_latest_do_not_count_twice():

@@ -230,16 +230,16 @@ def test_it_finds_a_small_region_that_random_search_misses():
 
     def best(**settings):
         optimizer, losses = make(space, **settings), []
-        for _ in range(100):
+        for _ in range(120):
             proposal = optimizer.ask()
             loss = sum((value - 0.3) ** 2 for value in proposal.config.values())
             optimizer.tell(proposal, loss=loss + 0.3 * (1 - proposal.budget), seconds=1.0)
             losses.append(loss)
         return min(losses)
 
-    assert max(best(seed=seed) for seed in range(2)) < min(
-        best(seed=seed, random_share=1.0) for seed in range(2)
-    )
+    searched = np.mean([best(seed=seed) for seed in range(5)])
+    random = np.mean([best(seed=seed, random_share=1.0) for seed in range(5)])
+    assert searched < 0.7 * random
 
 
 def test_cheap_configs_come_first_while_the_budget_is_fresh(space):
