@@ -61,7 +61,7 @@ def progress_table(progress: Progress) -> Table:
         trials = [trial for trial in progress.trials if trial.family == family]
         table.add_row(
             family,
-            _best([trial for trial in trials if trial.budget == 1.0]),
+            _best([trial for trial in trials if trial.budget == 1.0 and trial.status is Status.SUCCESS]),
             _best(trials),
             str(sum(trial.status is Status.SUCCESS for trial in trials)),
             str(sum(trial.status in {Status.FAILED, Status.TIMEOUT, Status.MEMORY} for trial in trials)),

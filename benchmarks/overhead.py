@@ -101,12 +101,12 @@ def measure(n_trials: int, *, seed: int) -> dict[int, tuple[float, float]]:
     return found
 
 
-def main() -> None:
+def main(arguments: list[str]) -> None:
     """Print the table and whether the bars are met; exit with 1 where one is not."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(arguments)
     print(f"space: {len(conditional_space()) - 1} hyperparameters below the family")
     print(f"imports: {psutil.Process().memory_info().rss / 1e6:.0f} MB")
     print(f"{'trials':>8}{'ms CPU a trial':>18}{'resident MB':>14}{'bar':>10}")
@@ -120,4 +120,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

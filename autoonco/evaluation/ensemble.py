@@ -104,15 +104,30 @@ def _candidate(problem: Problem, store: Store, key: str, trial: Trial, n_test: i
 def best_of_families(found: Sequence[Candidate], *, refit_limit_s: float) -> dict[str, Candidate]:
     """Return the best candidate of each family that can be refitted in `refit_limit_s`, or its quickest one.
 
-    `found` is in order, best first. Where some of a family were scored again, the choice is among those.
+    Where the best of a family's search was scored again, the choice is among those that were; else by the search's own
+    folds, for then the time was too short for the good ones, and those that were scored again are only the quick ones.
     """
-    by_family: dict[str, list[Candidate]] = {}
-    for candidate in sorted(found, key=lambda item: not item.rescored):
-        by_family.setdefault(candidate.trial.family, []).append(candidate)
+    by_family = {
+        family: _comparable([item for item in found if item.trial.family == family])
+        for family in dict.fromkeys(item.trial.family for item in found)
+    }
     return {
         family: next((c for c in items if c.refit_s <= refit_limit_s), min(items, key=lambda c: c.refit_s))
         for family, items in by_family.items()
     }
+
+
+def _search_score(item: Candidate) -> float:
+    """Return the score on the folds of the search, whether there is a fresh one or not."""
+    assert item.trial.score is not None
+    return item.trial.score
+
+
+def _comparable(items: Sequence[Candidate]) -> list[Candidate]:
+    """Return a family's candidates that can be compared with one another, best first (see `best_of_families`)."""
+    if max(items, key=_search_score).rescored:
+        return sorted((item for item in items if item.rescored), key=lambda item: -item.score)
+    return sorted(items, key=lambda item: -_search_score(item))
 
 
 def select(
@@ -129,20 +144,25 @@ def select(
     the best round is kept, so it never scores below the best single candidate. Members are left out, lightest
     first, while refitting them all would take longer than `refit_limit_s`; those in `refitted` cost nothing more.
     """
-    # Greedy sums need the same folds of all: those that were scored again, where any were.
-    longest = max(len(item.probas) for item in found)
-    found = [item for item in found if len(item.probas) == longest]
+    families = dict.fromkeys(item.trial.family for item in found)
+    groups = [_comparable([item for item in found if item.trial.family == family]) for family in families]
+    pooled = [item for group in groups for item in group]
+    if all(item.rescored for item in pooled):
+        found = sorted(pooled, key=lambda item: -item.score)
+    else:  # greedy sums need the same folds of all
+        found = sorted(found, key=lambda item: -_search_score(item))
+    n_folds = min(len(item.probas) for item in found)
     costs = {id(item): 0.0 if any(item is other for other in refitted) else item.refit_s for item in found}
     pool = [item for item in found[:_POOL] if costs[id(item)] <= refit_limit_s]
     pool = pool or [min(found, key=lambda item: costs[id(item)])]
     chosen: list[int] = []
-    total = [np.zeros_like(proba) for proba in pool[0].probas]
+    total = [np.zeros_like(proba) for proba in pool[0].probas[:n_folds]]
     best_score, best_size = -np.inf, 0
     for _ in range(rounds):
-        scores = [problem.score(_mean(total, item.probas, len(chosen) + 1)) for item in pool]
+        scores = [problem.score(_mean(total, item.probas[:n_folds], len(chosen) + 1)) for item in pool]
         pick = int(np.argmax(scores))
         chosen.append(pick)
-        total = [t + p for t, p in zip(total, pool[pick].probas, strict=True)]
+        total = [t + p for t, p in zip(total, pool[pick].probas[:n_folds], strict=True)]
         if scores[pick] > best_score:
             best_score, best_size = scores[pick], len(chosen)
     counts = Counter(chosen[:best_size]).most_common()
@@ -158,5 +178,10 @@ def _mean(total: Sequence[NDArray[Any]], probas: Sequence[NDArray[Any]], n: int)
 
 def ensemble_score(problem: Problem, members: Sequence[Member]) -> float:
     """Return the inner score of the weighted mean of the members' out-of-fold probabilities."""
-    folds = range(min(len(m.candidate.probas) for m in members))
-    return problem.score([sum(m.weight * m.candidate.probas[k] for m in members) for k in folds])  # type: ignore[misc]
+    n_folds = min(len(m.candidate.probas) for m in members)
+    pooled = [sum(m.weight * m.candidate.probas[k] for m in members) for k in range(n_folds)]
+    n_search = len(problem.folds)
+    if n_folds > n_search:  # the search's folds chose the members: what is new to them says more
+        fresh = zip(problem.fresh, pooled[n_search:], strict=True)
+        return float(np.mean([problem.fold_score(fold, np.asarray(proba)) for fold, proba in fresh]))
+    return problem.score(pooled)  # type: ignore[arg-type]

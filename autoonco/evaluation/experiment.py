@@ -120,7 +120,7 @@ def run_experiment(
             pool=pool,
             store=Store(folder.path),
             artefacts=ArtefactCache(setup.cache_dir),
-            n_workers=request.n_jobs,
+            n_workers=_n_workers(request),
             n_threads=request.n_threads,
             limit_s=request.time_limit_s / len(splits),
             observer=observer,
@@ -147,6 +147,15 @@ def _pool(setup: Setup, request: Request) -> WorkerPool | DaskPool:
         return DaskPool(request.client, setup, memory_limit_gb=limit_gb)
     gpus = visible_gpus(request.device)
     return WorkerPool(setup, n_workers=request.n_jobs, gpus=gpus, memory_limit_gb=limit_gb)
+
+
+def _n_workers(request: Request) -> int:
+    """Return how many trials can run at the same time, at least: a cluster counts as two."""
+    return (
+        max(2, request.n_jobs)
+        if request.client is not None
+        else request.n_jobs + len(visible_gpus(request.device))
+    )
 
 
 def _write_space(folder: RunFolder, judge: Judge, split: OuterSplit) -> None:

@@ -90,7 +90,8 @@ class Judge:
             starts=self._starts(problem),
             reproducible=self.reproducible,
         ).run()
-        left_s = max(self.limit_s * self.settings.final_share, self.limit_s - already_s - clock.elapsed())
+        reserve_s = self.limit_s * self.settings.final_share
+        left_s = max(reserve_s, self.limit_s - already_s - clock.elapsed())
         again_started = clock.elapsed()
         rescore(
             problem,
@@ -99,9 +100,10 @@ class Judge:
             store=self.store,
             seed=self.seed,
             clock=clock,
-            limit_s=self.limit_s if self.reproducible else _RESCORE * left_s,
+            limit_s=_RESCORE * (reserve_s if self.reproducible else left_s),
+            reproducible=self.reproducible,
         )
-        left_s -= clock.elapsed() - again_started
+        left_s = max((1 - _RESCORE) * reserve_s, left_s - (clock.elapsed() - again_started))
         found = ensemble.candidates(problem, self.store, n_test=len(split.test))
         partial = self._partial(problem, split, found)
         if not found and not partial:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from autoonco.evaluation.run_folder import read_json
 from autoonco.evaluation.splits import inner_problem, outer_splits
 from autoonco.families.contract import Runtime
 from autoonco.metrics.scores import get_metric
-from autoonco.search.store import JOURNAL
+from autoonco.search.store import read_trials
 from autoonco.search.trial import Origin, Task, Trial
 from autoonco.search.worker import run_fold
 from autoonco.settings import Settings
@@ -67,8 +66,7 @@ def replay(
 
 def _trial(run_dir: Path, trial_id: int) -> Trial:
     """Return a trial of the journal, which is only read: the run may be going on."""
-    events = (json.loads(line) for line in (run_dir / JOURNAL).read_text(encoding="utf-8").splitlines())
-    trials = {event["id"]: event for event in events if event["event"] == "trial"}
+    trials = {trial.id: trial for trial in read_trials(run_dir)}
     if trial_id not in trials:
         raise UnknownNameError("trial", str(trial_id), [str(number) for number in trials])
-    return Trial.from_json(trials[trial_id])
+    return trials[trial_id]

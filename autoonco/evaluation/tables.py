@@ -202,7 +202,9 @@ def leaderboard_table(trials: Iterable[Mapping[str, Any]], *, scope: str = "fina
     table = pd.DataFrame(rows, columns=columns)
     for name in ("score", "fresh_score"):
         table[name] = pd.to_numeric(table[name])
-    table = table.assign(_no_score=table["score"].isna()).sort_values(
+    # what was stopped early has a score of its first folds only
+    place = table["score"].isna() * 2 + (table["status"] == "stopped")
+    table = table.assign(_no_score=place).sort_values(
         ["_no_score", "budget", "score", "id"], ascending=[True, False, False, True], kind="stable"
     )
     table.insert(0, "rank", range(1, len(table) + 1))

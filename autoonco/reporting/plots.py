@@ -130,7 +130,7 @@ def search_curve(trials: Iterable[Mapping[str, Any]], metric: str = "roc_auc") -
         for family in sorted({t["family"] for t in scored}):
             style = look(family)
             own = sorted((t for t in scored if t["family"] == family), key=lambda t: t["elapsed_s"])
-            full = [t["budget"] >= 1 for t in own]
+            full = [t["budget"] >= 1 and t.get("status") != "stopped" for t in own]
             x, y = (np.array([t[key] for t in own], dtype=float) for key in ("elapsed_s", "score"))
             _points(axes, x / unit, y, np.array(full), style)
             if any(full):

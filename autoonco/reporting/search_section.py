@@ -64,7 +64,7 @@ def search_section(data: RunData) -> Section:
 def _curve(trials: Trials, metric: str) -> Picture:
     best: dict[str, float] = {}
     for trial in trials:
-        if trial["budget"] >= 1:
+        if trial["budget"] >= 1 and trial["status"] != "stopped":
             family = trial["family"]
             best[family] = max(trial["score"], best.get(family, trial["score"]))
     said = "; ".join(f"{title(name)}: best {number(score)}" for name, score in sorted(best.items()))

@@ -168,7 +168,12 @@ def _described(data: RunData, delivered: str | None) -> str:
 
 def _best_inner(data: RunData) -> str:
     full = [
-        t for t in data.trials if t["scope"] == "final" and t.get("score") is not None and t["budget"] >= 1
+        t
+        for t in data.trials
+        if t["scope"] == "final"
+        and t.get("score") is not None
+        and t["budget"] >= 1
+        and t["status"] == "success"
     ]
     if not full:
         return ""

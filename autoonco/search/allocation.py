@@ -32,7 +32,7 @@ class Allocation:
 
     def charge(self, family: str, seconds: float, *, device: str) -> None:
         """Count the seconds of a trial, whatever became of it."""
-        self._spent[family] += seconds * (1.0 if device == "cpu" else self._gpu_rate)
+        self._spent[family] += seconds * (self._gpu_rate if device.startswith("cuda") else 1.0)
 
     def rest(self, family: str) -> None:
         """Let `family` claim nothing until `wake`: it has nothing that could be started now."""

@@ -28,6 +28,10 @@ class CheckpointFolder:
         slot.touch()
         return slot
 
+    def holds(self, name: str) -> bool:
+        """Return whether there is a folder of `name`."""
+        return (self.folder / name).is_dir()
+
     def clear(self) -> None:
         """Remove everything: the search is over."""
         shutil.rmtree(self.folder, ignore_errors=True)

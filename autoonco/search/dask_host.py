@@ -6,6 +6,7 @@ as bytes, by way of a scratch folder of the worker's own.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -58,7 +59,9 @@ class Host(WorkerPlugin):
     def setup(self, worker: Any) -> None:
         """Take up residence; the artefact cache is the one of this machine."""
         self._scratch = worker.local_directory
-        self._here = replace(self._given, cache_dir=default_cache_dir())
+        # the owner's number of threads is of another machine
+        n_threads = max(1, (os.cpu_count() or 1) // max(1, worker.state.nthreads))
+        self._here = replace(self._given, cache_dir=default_cache_dir(), n_threads=n_threads)
         self._idle: dict[tuple[str, int], WorkerPool] = {}
         self._taken: set[tuple[str, int]] = set()
         self._lock = threading.Lock()

@@ -114,7 +114,12 @@ class DaskPool:
                 yield from self._receive(attempt, future)
         self._look()
         for attempt in list(self._attempts.values()):
-            if attempt.address is not None and attempt.address not in self._workers:
+            if time.monotonic() - attempt.started > attempt.timeout_s + _FETCH_S:
+                if attempt.future is not None:
+                    attempt.future.cancel()  # type: ignore[no-untyped-call]
+                reason = f"Stopped after {attempt.timeout_s:.0f} s without a worker that could finish it."
+                yield self._end(attempt, reason, Status.TIMEOUT)
+            elif attempt.address is not None and attempt.address not in self._workers:
                 yield from self._lost(attempt)
             elif attempt.address is None:
                 self._start(attempt)
@@ -163,7 +168,8 @@ class DaskPool:
         attempt.address = best
         attempt.kind = ("gpu" if task.gpu else "cpu") if self._has_gpus else "any"
         checkpoint = {} if task.checkpoint is None else read_files(Path(task.checkpoint))
-        job = Job(task=task, timeout_s=attempt.timeout_s, kind=attempt.kind, checkpoint=checkpoint)
+        left_s = max(0.1, attempt.timeout_s - (time.monotonic() - attempt.started))
+        job = Job(task=task, timeout_s=left_s, kind=attempt.kind, checkpoint=checkpoint)
         # a network's checkpoint is tens of megabytes: no reason for Dask to wonder
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "16GiB"}):
             attempt.future = self._client.submit(
@@ -217,11 +223,11 @@ class DaskPool:
         attempt.address = attempt.future = None
         self._start(attempt)
 
-    def _end(self, attempt: _Attempt, reason: str) -> Ended:
+    def _end(self, attempt: _Attempt, reason: str, status: Status = Status.FAILED) -> Ended:
         task = self._attempts.pop(attempt.task.id).task
         seconds = time.monotonic() - attempt.started
         device = {"gpu": "cuda", "cpu": "cpu"}.get(attempt.kind, self._setup.device)
-        return Ended(task_id=task.id, status=Status.FAILED, seconds=seconds, reason=reason, device=device)
+        return Ended(task_id=task.id, status=status, seconds=seconds, reason=reason, device=device)
 
 
 def _n_gpus(worker: Mapping[str, Any]) -> int:

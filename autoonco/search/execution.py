@@ -160,7 +160,7 @@ class Execution:
             fold=run.fold,
             fingerprint=self._problem.fingerprint.to_json(),
             seed=self._seed,
-            checkpoint=run.checkpoint,
+            checkpoint=run.checkpoint if run.fold.index == 0 else None,
             gpu=run.candidate.wants_gpu,
         )
         self._running[task.id] = run

@@ -38,6 +38,8 @@ def finalists(problem: Problem, store: Store, *, n: int) -> list[Candidate]:
         own = [trial for trial in ranked if trial.family == family]
         defaults = [trial for trial in own if trial.origin is Origin.DEFAULT]
         chosen |= {id(trial): trial for trial in (*own[:1], *defaults[:1])}
+    first = {next((id(t) for t in ranked if t.family == family), None) for family in problem.families}
+    ranked.sort(key=lambda trial: id(trial) not in first)  # each family's best before anyone's second
     return [
         Candidate(
             family=trial.family,
@@ -60,13 +62,15 @@ def rescore(
     seed: int,
     clock: Clock,
     limit_s: float,
+    reproducible: bool = False,
 ) -> None:
     """Score `candidates` in order on the fresh folds; one that is not expected to end in `limit_s` seconds is left out.
 
-    What comes of it is in the store: trials of the origin ``finalist``.
+    Where the run has to be `reproducible`, the families' guesses say what fits, and not the clock. What comes of it is
+    in the store: trials of the origin ``finalist``.
     """
     execution = Execution(problem, pool=pool, store=store, seed=seed, clock=clock)
-    end = clock.elapsed() + limit_s
+    end, planned_s = clock.elapsed() + limit_s, 0.0
     done = {
         config_key(trial.family, trial.config)
         for trial in store.scope_trials(problem.scope)
@@ -77,16 +81,22 @@ def rescore(
         store.add_trial(_trial(problem, store, outcome, seed=seed, elapsed_s=clock.elapsed()))
 
     queue = deque(item for item in candidates if item.key not in done)
-    while queue or execution.running:
+    for candidate in [item for item in queue if not missing_fresh(problem, store, item)]:
+        queue.remove(candidate)  # a kill came between its last fold and its line
+        record(_already(candidate, store.next_id()))
+    while execution.running or (queue and (reproducible or clock.elapsed() < end)):
         while queue and execution.has_slot(queue[0]):
             candidate = queue.popleft()
             folds = missing_fresh(problem, store, candidate)
             left_s = end - clock.elapsed()
-            if not folds:  # a kill came between the last fold and the trial
-                record(_already(candidate, store.next_id()))
-            elif seconds_a_fold(problem, store, candidate) * len(folds) <= left_s:
+            if reproducible:
+                planned_s += problem.prior_seconds(candidate.family, candidate.config, candidate.fidelity)
+                fits, left_s = planned_s <= limit_s, float("inf")
+            else:
+                fits = seconds_a_fold(problem, store, candidate) * len(folds) <= left_s
+            if fits:
                 execution.start(candidate, folds, cap_s=left_s)
-        for outcome in execution.poll() if execution.running else ():
+        for outcome in execution.poll():
             record(outcome)
 
 

@@ -122,6 +122,7 @@ class Optimizer:
                 name="autoonco",
             )
             self._build(scenario, first, seconds=seconds, spent=spent)
+        self._hide_folder()
 
     def _build(
         self,
@@ -236,7 +237,10 @@ class Optimizer:
         if self._folder is None:
             return
         self._smac.optimizer.save()
-        for path in self._folder.rglob("scenario.json"):
-            # SMAC notes where it wrote; no path of the user's machine stays in a run folder.
+        self._hide_folder()
+
+    def _hide_folder(self) -> None:
+        """Take the path out of what SMAC wrote; no path of the user's machine stays in a run folder."""
+        for path in self._folder.rglob("scenario.json") if self._folder is not None else ():
             scenario = json.loads(path.read_text(encoding="utf-8"))
             path.write_text(json.dumps(scenario | {"output_directory": "."}, indent=2), encoding="utf-8")

@@ -8,7 +8,7 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 from autoonco.search.space import config_key
-from autoonco.search.trial import Origin, Trial
+from autoonco.search.trial import Origin, Status, Trial
 
 _FEWEST = 4
 COLUMNS = ("family", "budget", "n", "spearman")
@@ -26,7 +26,7 @@ def rung_correlations(trials: Sequence[Trial]) -> pd.DataFrame:
     """
     losses: dict[tuple[str, float], dict[str, float]] = {}
     for trial in trials:
-        if trial.loss is not None and trial.origin is not Origin.FINALIST:
+        if trial.loss is not None and trial.status is Status.SUCCESS and trial.origin is not Origin.FINALIST:
             key = config_key(trial.family, trial.config)
             losses.setdefault((trial.family, round(trial.budget, 4)), {})[key] = trial.loss
     rows = []

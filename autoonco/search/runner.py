@@ -96,10 +96,11 @@ class Search:
                 self._learn_seconds(trial)
 
     def _note(self, trial: Trial) -> None:
+        if trial.status is Status.SKIPPED:  # predictions change: it is predicted again
+            return
         self._known[config_key(trial.family, trial.config), trial.budget] = trial
         self._learn_seconds(trial)
-        if trial.status is not Status.SKIPPED:
-            self._source.charge(trial, self._prior_s(trial) if self._reproducible else trial.seconds)
+        self._source.charge(trial, self._prior_s(trial) if self._reproducible else trial.seconds)
         if trial.status is Status.SUCCESS and trial.budget >= 1:
             self._race.finish(self._race.scores(_candidate_of(trial)))
 
@@ -131,8 +132,8 @@ class Search:
         while True:
             self._fill_slots()
             self._report()
-            if not self._execution.running:
-                break
+            if not self._execution.running and (self._is_over() or self._execution.has_any_slot()):
+                break  # and not where a cluster has no worker for the moment
             for outcome in self._execution.poll():
                 self._take(outcome)
         self._source.close()
@@ -155,7 +156,7 @@ class Search:
         limit = self._settings.max_trials
         done = [t for t in self._store.scope_trials(self._problem.scope) if t.origin is not Origin.FINALIST]
         return (
-            self._died_in_a_row >= _MAX_DEATHS
+            (self._died_in_a_row >= _MAX_DEATHS and not any(t.loss is not None for t in done))
             or self._clock.remaining() <= _LAST_START * self._clock.limit_s
             or (limit is not None and len(done) + len(self._execution.running) >= limit)
         )
@@ -165,11 +166,12 @@ class Search:
         if known is not None:
             self._source.tell(candidate, known)
             return
-        recorded = self._recorded.get((candidate.key, candidate.budget))
+        recorded = self._recorded.pop((candidate.key, candidate.budget), None)
         if recorded is not None:
             self._note(recorded)
             self._source.tell(candidate, recorded)
             return
+        self._learn_the_rest()
         wanted = self._problem.folds[: candidate.fidelity.folds]
         missing = [fold for fold in wanted if not self._has(candidate, fold)]
         if not missing:
@@ -180,11 +182,24 @@ class Search:
         predicted_s = self._seconds.predict(candidate.family, prior_s=prior_s, config=candidate.config)
         if predicted_s > cap_s and not self._reproducible and not self._is_first_of_family(candidate):
             self._source.skip(candidate)
-            if candidate.origin is Origin.DEFAULT:  # its absence is told
+            if candidate.origin is Origin.DEFAULT and not self._was_skipped(candidate):  # its absence is told
                 reason = f"Predicted to take {predicted_s:.0f} s; it could have had {cap_s:.0f} s."
                 self._finish(candidate, Status.SKIPPED, reason=reason)
             return
         self._execution.start(candidate, missing, cap_s=cap_s, checkpoint=self._checkpoint(candidate))
+
+    def _learn_the_rest(self) -> None:
+        """Take note of recorded trials that nobody asked for again: the search has left its old course."""
+        rest, self._recorded = list(self._recorded.values()), {}
+        for trial in rest:
+            self._note(trial)
+            self._source.learn(trial)
+
+    def _was_skipped(self, candidate: Candidate) -> bool:
+        return any(
+            trial.status is Status.SKIPPED and config_key(trial.family, trial.config) == candidate.key
+            for trial in self._store.scope_trials(self._problem.scope)
+        )
 
     def _is_first_of_family(self, candidate: Candidate) -> bool:
         """Return whether a family would go untried without this: it starts then, and keeps the folds it finishes."""
@@ -193,9 +208,11 @@ class Search:
         return candidate.origin is Origin.DEFAULT and candidate.family not in tried.union(started)
 
     def _checkpoint(self, candidate: Candidate) -> str | None:
-        """Return the folder that keeps the state of a partial training: of a lone fold (see `Family.plan`)."""
-        if candidate.fidelity.folds > 1 or candidate.fidelity.epochs is None:
+        """Return the folder of the first fold's state: only that is trained in parts (see `Family.plan`)."""
+        if candidate.fidelity.epochs is None:
             return None
+        if candidate.fidelity.folds > 1 and not self._checkpoints.holds(self._slot_name(candidate.key)):
+            return None  # its first fold was not begun before
         partial = [
             trial for trial in self._known.values() if trial.budget < 1 and trial.fidelity.epochs is not None
         ]
@@ -249,13 +266,16 @@ class Search:
     ) -> None:
         scores = self._race.scores(candidate) if status in (Status.SUCCESS, Status.STOPPED) else []
         score = sum(scores) / len(scores) if scores else None
+        fidelity = candidate.fidelity
+        if status is Status.STOPPED:
+            fidelity = replace(fidelity, folds=len(scores))
         trial = Trial(
             id=self._store.next_id() if id_ is None else id_,
             scope=self._problem.scope,
             family=candidate.family,
             config=candidate.config,
             budget=candidate.budget,
-            fidelity=candidate.fidelity,
+            fidelity=fidelity,
             status=status,
             seconds=seconds,
             elapsed_s=self._clock.elapsed(),

@@ -21,7 +21,7 @@ from autoonco.settings import Settings
 
 # So many proposals in a row that don't fit into the time left mean that nothing will.
 _GIVE_UP_AFTER = 30
-# After so many of one family, it claims its share of the compute no more until one of its trials has ended.
+# After so many of one family, or failures, it claims its share of the compute no more until it has a result.
 _REST_AFTER = 3
 
 
@@ -74,15 +74,22 @@ class Source:
         if candidate.proposal is not None and self._optimizer is not None:
             self._optimizer.drop(candidate.proposal)
         self._skipped_in_a_row += 1
-        self._skips[candidate.family] += 1
-        if self._skips[candidate.family] >= _REST_AFTER:
-            self._allocation.rest(candidate.family)
+        self._barren(candidate.family)
 
     def charge(self, trial: Trial, seconds: float) -> None:
-        """Count what a trial took; its family may claim its share again."""
+        """Count what a trial took; a family with a result may claim its share again."""
         self._allocation.charge(trial.family, seconds, device=trial.device)
-        self._allocation.wake(trial.family)
-        self._skips[trial.family] = self._skipped_in_a_row = 0
+        self._skipped_in_a_row = 0
+        if trial.loss is None:  # what fails fast would stay behind its share for ever
+            self._barren(trial.family)
+        else:
+            self._allocation.wake(trial.family)
+            self._skips[trial.family] = 0
+
+    def _barren(self, family: str) -> None:
+        self._skips[family] += 1
+        if self._skips[family] >= _REST_AFTER:
+            self._allocation.rest(family)
 
     def tell(self, candidate: Candidate, trial: Trial) -> None:
         """Tell the optimiser; what it did not propose (a default) it learns, without a place in its brackets."""
@@ -93,7 +100,12 @@ class Source:
             failed = trial.loss is None
             loss = worst if trial.loss is None else trial.loss
             self._optimizer.tell(candidate.proposal, loss=loss, seconds=trial.seconds, failed=failed)
-        elif trial.loss is not None:
+        else:
+            self.learn(trial)
+
+    def learn(self, trial: Trial) -> None:
+        """Let the optimiser know a result that it did not ask for."""
+        if self._optimizer is not None and trial.loss is not None:
             self._optimizer.learn(trial.family, trial.config, trial.budget, loss=trial.loss)
 
     def close(self) -> None:
