@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -119,3 +120,29 @@ def test_best_of_families_prefers_what_can_be_refitted(problem):
     bests = ensemble.best_of_families([slow, quick, other], refit_limit_s=10)
     assert bests == {"a": quick, "b": other}
     assert list(itertools.islice(bests, 1)) == ["a"]
+
+
+def test_quick_finalists_do_not_shut_out_a_better_one_that_was_too_slow_to_be_scored_again(problem):
+    rng = np.random.default_rng(1)
+    fresh = tuple(replace(fold, index=3 + k) for k, fold in enumerate(problem.folds))
+    problem = replace(problem, fresh=fresh)
+    slow = candidate(problem, rng, skill=3.0, number=1)
+    quick = candidate(problem, rng, skill=0.2, number=2)
+    quick = replace(quick, probas=(*quick.probas, *quick.probas), rescored=True)
+    assert slow.score > quick.score
+    members = ensemble.select(problem, [slow, quick], rounds=1, refit_limit_s=np.inf)
+    assert [m.candidate.trial.id for m in members] == [1]
+    assert ensemble.best_of_families([slow, quick], refit_limit_s=np.inf)["toy"] is slow
+    # and once the best was scored again, the fresh folds decide
+    both = [replace(slow, probas=(*slow.probas, *slow.probas), rescored=True, score=0.1), quick]
+    assert ensemble.best_of_families(both, refit_limit_s=np.inf)["toy"] is both[1]
+
+
+def test_an_ensemble_is_scored_on_fresh_folds_where_all_members_have_them(problem):
+    rng = np.random.default_rng(2)
+    fresh = tuple(replace(fold, index=3 + k) for k, fold in enumerate(problem.folds))
+    problem = replace(problem, fresh=fresh)
+    one, two = (candidate(problem, rng, skill=skill, number=i) for i, skill in enumerate((0.2, 0.9)))
+    probas = (*two.probas, *one.probas)  # good on the search's folds, poor on the fresh ones
+    member = ensemble.Member(candidate=replace(two, probas=probas, rescored=True), weight=1.0)
+    assert ensemble.ensemble_score(problem, [member]) == pytest.approx(one.score)
