@@ -64,7 +64,7 @@ class Settings(BaseModel):
     inner_folds: int = Field(5, ge=2, le=20)
     outer_folds: int = Field(5, ge=2, le=20)
     holdout_share: float = Field(0.25, gt=0, lt=0.6)
-    min_budget: float = Field(1 / 27, gt=0, le=1)
+    min_budget: float = Field(1 / 9, gt=0, le=1)
     eta: int = Field(3, ge=2, le=10)
     max_trials: int | None = Field(None, ge=1)
     trial_share: float = Field(0.35, gt=0, le=1)
@@ -114,7 +114,7 @@ class Settings(BaseModel):
 
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {"inner_folds": 3, "min_budget": 1 / 9, "ensemble_rounds": 10},
+    "quick": {"inner_folds": 3, "ensemble_rounds": 10},
     "standard": {},
     "thorough": {"inner_folds": 10, "outer_folds": 10, "ensemble_rounds": 100},
 }

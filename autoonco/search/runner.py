@@ -76,6 +76,7 @@ class Search:
             known=self._known,
             seconds=self._seconds,
             spent=self._spent,
+            limit_s=clock.limit_s,
             folder=store.folder / "smac" / problem.scope,
         )
         self._waiting: list[Candidate] = []

@@ -23,6 +23,9 @@ from autoonco.settings import Settings
 _GIVE_UP_AFTER = 30
 # After so many of one family, or failures, it claims its share of the compute no more until it has a result.
 _REST_AFTER = 3
+# Shares of the search's time, chosen on recorded searches of two tasks (BENCHMARKS.md): up to which a second default is
+# trained in full beforehand, beyond which a first one waits, and how long it waits.
+_AFFORDABLE, _DEAR, _LATER = 0.05, 0.1, 0.5
 
 
 class Source:
@@ -42,6 +45,7 @@ class Source:
         known: Mapping[tuple[str, float], Trial],
         seconds: SecondsModel,
         spent: Callable[[], float],
+        limit_s: float,
         folder: Path,
     ) -> None:
         self._problem, self._settings, self._seed = problem, settings, seed
@@ -51,7 +55,7 @@ class Source:
         self._allocation = Allocation(
             problem.families, mode=settings.allocation, floor=settings.floor, gpu_rate=settings.gpu_rate
         )
-        self._queue = deque(self._defaults())
+        self._queue, self._later = self._defaults(limit_s)
         self._optimizer: Optimizer | None = None
         self._skips: Counter[str] = Counter()
         self._skipped_in_a_row = 0
@@ -60,11 +64,11 @@ class Source:
         """Return what to try next, or None when there is nothing until a running trial has ended."""
         if self._queue:
             return self._queue.popleft()
-        if self._skipped_in_a_row >= _GIVE_UP_AFTER:
-            return None
-        proposal = self._ask()
+        if self._later and self._spent() >= _LATER:
+            return self._later.popleft()
+        proposal = self._ask() if self._skipped_in_a_row < _GIVE_UP_AFTER else None
         if proposal is None:
-            return None
+            return self._later.popleft() if self._later else None
         return self._candidate(
             proposal.family, proposal.config, proposal.budget, Origin.SEARCH, proposal=proposal
         )
@@ -113,15 +117,23 @@ class Source:
         if self._optimizer is not None:
             self._optimizer.save()
 
-    def _defaults(self) -> list[Candidate]:
-        """Every family's defaults at full budget: each family's first before anyone's second, cheapest first."""
-        ranked: list[tuple[int, float, int, Candidate]] = []
+    def _defaults(self, limit_s: float) -> tuple[deque[Candidate], deque[Candidate]]:
+        """Return the defaults to train in full before the search, cheapest first, and those for its middle.
+
+        A family's first default always has its turn, a dear one in the middle; a second one only where it is cheap,
+        else it just opens the first bracket.
+        """
+        ranked: list[tuple[float, int, int, Candidate]] = []
         for name, rank, config in self._default_configs():
             join(self._space, name, config)  # a default outside its own space is a defect: say so at once
             candidate = self._candidate(name, config, 1.0, Origin.DEFAULT)
             prior_s = self._problem.prior_seconds(name, config, candidate.fidelity)
-            ranked.append((rank, prior_s, len(ranked), candidate))
-        return [candidate for *_, candidate in sorted(ranked, key=lambda item: item[:3])]
+            if rank == 0 or prior_s <= _AFFORDABLE * limit_s:
+                ranked.append((prior_s, rank, len(ranked), candidate))
+        ranked.sort(key=lambda item: item[:3])
+        dear = [item[0] > _DEAR * limit_s and place > 0 for place, item in enumerate(ranked)]
+        first = deque(item[3] for item, later in zip(ranked, dear, strict=True) if not later)
+        return first, deque(item[3] for item, later in zip(ranked, dear, strict=True) if later)
 
     def _default_configs(self) -> list[tuple[str, int, Config]]:
         return [
