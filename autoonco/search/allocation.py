@@ -43,9 +43,12 @@ class Allocation:
         self._resting.discard(family)
 
     def behind(self) -> tuple[str, ...]:
-        """Return the families that have to go first, the one with the least compute first; empty: choose freely."""
+        """Return the families that have to go first, the one with the least compute first; empty: choose freely.
+
+        Where families get equal shares, that is all of them: the next one takes its turn where the first can't.
+        """
         claiming = sorted((s, name) for name, s in self._spent.items() if name not in self._resting)
         if self._mode == "equal":
-            return tuple(name for _, name in claiming[:1])
+            return tuple(name for _, name in claiming)
         least = self._floor * sum(self._spent.values())
         return tuple(name for seconds, name in claiming if seconds < least)

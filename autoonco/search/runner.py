@@ -148,10 +148,15 @@ class Search:
             if ready is not None:
                 self._waiting.remove(ready)
                 self._start(ready)
-            elif len(self._waiting) < _MAX_WAITING and (candidate := self._source.next()) is not None:
-                self._waiting.append(candidate)
-            else:
+                continue
+            blocked = {candidate.family for candidate in self._waiting}
+            busy = blocked | {candidate.family for candidate in self._execution.running}
+            if len(self._waiting) >= _MAX_WAITING:
                 return
+            candidate = self._source.next(busy=busy, blocked=blocked)
+            if candidate is None:
+                return
+            self._waiting.append(candidate)
 
     def _is_over(self) -> bool:
         limit = self._settings.max_trials

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ConfigSpace import Configuration
@@ -60,13 +60,17 @@ class Source:
         self._skips: Counter[str] = Counter()
         self._skipped_in_a_row = 0
 
-    def next(self) -> Candidate | None:
-        """Return what to try next, or None when there is nothing until a running trial has ended."""
+    def next(self, *, busy: Collection[str] = (), blocked: Collection[str] = ()) -> Candidate | None:
+        """Return what to try next, or None when there is nothing until a running trial has ended.
+
+        Families that are `busy`, whose trials in progress are not counted yet, claim no share; of those `blocked`,
+        for whose kind there is no slot now, nothing is proposed.
+        """
         if self._queue:
             return self._queue.popleft()
         if self._later and self._spent() >= _LATER:
             return self._later.popleft()
-        proposal = self._ask() if self._skipped_in_a_row < _GIVE_UP_AFTER else None
+        proposal = self._ask(busy, blocked) if self._skipped_in_a_row < _GIVE_UP_AFTER else None
         if proposal is None:
             return self._later.popleft() if self._later else None
         return self._candidate(
@@ -150,16 +154,19 @@ class Source:
             family=family, config=config, budget=budget, fidelity=fidelity, origin=origin, proposal=proposal
         )
 
-    def _ask(self) -> Proposal | None:
+    def _ask(self, busy: Collection[str], blocked: Collection[str]) -> Proposal | None:
         """Return a proposal of a family that is behind its share of the compute, else the optimiser's own choice."""
         if self._optimizer is None:
             self._optimizer = self._make_optimizer()
         for family in self._allocation.behind():
+            if family in busy:
+                continue
             proposal = self._optimizer.ask(families=[family])
             if proposal is not None:
                 return proposal
             self._allocation.rest(family)  # its space holds nothing new
-        return self._optimizer.ask()
+        free = [family for family in self._problem.families if family not in blocked]
+        return self._optimizer.ask(families=free) if blocked else self._optimizer.ask()
 
     def _make_optimizer(self) -> Optimizer:
         settings = self._settings

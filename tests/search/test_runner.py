@@ -173,3 +173,37 @@ def test_a_reproducible_search_cut_anywhere_goes_on_as_if_it_never_was(toy, prob
         shutil.copytree(tmp_path / "whole" / "trials", folder / "trials")
         (folder / "journal.jsonl").write_text("".join(lines[:n]))
         assert search(folder) == whole
+
+
+class TwoKinds:
+    """An executor with one slot of each kind whose tasks never end by themselves."""
+
+    def __init__(self):
+        self.tasks = []
+
+    def n_idle(self, *, gpu):
+        return 1 - sum(task.gpu is gpu for task in self.tasks)
+
+    def submit(self, task, *, timeout_s):
+        self.tasks.append(task)
+
+    def poll(self):
+        raise KeyboardInterrupt
+
+
+def test_a_cpu_slot_does_not_stand_idle_while_a_gpu_trial_runs(toy, problem, tmp_path):
+    from autoonco.families import get_family
+
+    toy.setattr(get_family("toy"), "wants_gpu", lambda config: config["strength"] >= 0.3, raising=False)
+    pool = TwoKinds()
+    search = Search(problem, pool=pool, store=Store(tmp_path), settings=Settings(), seed=0, clock=Clock(60.0))
+    source, strengths = search._source, iter([0.9, 0.8, 0.7, 0.1])
+
+    def candidates(**_):
+        config = {"act": "work", "strength": next(strengths)}
+        return source._candidate("toy", config, 1.0, Origin.SEARCH)
+
+    toy.setattr(source, "next", candidates)
+    with pytest.raises(KeyboardInterrupt):
+        search.run()
+    assert sorted(task.config["strength"] for task in pool.tasks) == [0.1, 0.9]
