@@ -75,6 +75,7 @@ VARIANTS: dict[str, Method] = {
     ),
     "dear later": Ours(order="cheapest", affordable=0.05, dear=0.1),
     "dear later, 1/9": Ours(order="cheapest", affordable=0.05, dear=0.1, settings=_with(min_budget=1 / 9)),
+    "quarter, 1/9": Ours(order="cheapest", affordable=0.25, dear=0.25, settings=_with(min_budget=1 / 9)),
     "dear later, 1/3": Ours(order="cheapest", affordable=0.05, dear=0.1, settings=_with(min_budget=1 / 3)),
     "dear later, 1/3, no cooling": Ours(
         order="cheapest", affordable=0.05, dear=0.1, settings=_with(min_budget=1 / 3, cooling=False)
