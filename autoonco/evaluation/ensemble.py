@@ -17,6 +17,8 @@ from autoonco.search.trial import FoldTask, Origin, Status, Trial
 
 # The greedy choice looks at so many of the best: more only gives chance more to choose from.
 _POOL = 25
+# With fewer that were scored again there is little to combine: then all compete on the folds of the search.
+_FEWEST = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +149,8 @@ def select(
     families = dict.fromkeys(item.trial.family for item in found)
     groups = [_comparable([item for item in found if item.trial.family == family]) for family in families]
     pooled = [item for group in groups for item in group]
-    if all(item.rescored for item in pooled):
+    enough = len(pooled) >= min(len(found), _FEWEST)
+    if enough and all(item.rescored for item in pooled):
         found = sorted(pooled, key=lambda item: -item.score)
     else:  # greedy sums need the same folds of all
         found = sorted(found, key=lambda item: -_search_score(item))
