@@ -25,7 +25,7 @@ _GIVE_UP_AFTER = 30
 _REST_AFTER = 3
 # Shares of the search's time, chosen on recorded searches of two tasks (BENCHMARKS.md): up to which a second default is
 # trained in full beforehand, beyond which a first one waits, and how long it waits.
-_AFFORDABLE, _DEAR, _LATER = 0.25, 0.1, 0.5
+_AFFORDABLE, _DEAR, _LATER = 0.4, 0.4, 0.5
 
 
 class Source:
