@@ -239,12 +239,12 @@ class Recorder:
             return [digest(*block)[:8] for block in blocks], lambda: extract_table(
                 cases, spec, artefacts=store
             )
-        from autoonco.families import pretrained2d, volumetric3d
+        from autoonco.families.networks import picture_spec
+        from autoonco.families.volumetric3d import input_spec
         from autoonco.nets.embeddings import embed
         from autoonco.nets.inputs import crops
 
-        module = volumetric3d if candidate.family == "volumetric3d" else pretrained2d
-        view = module.input_spec(config, self._print)
+        view = (input_spec if candidate.family == "volumetric3d" else picture_spec)(config, self._print)
         if candidate.group != "frozen":
             return [digest("crops", view.to_json())[:8]], lambda: crops(cases, view, store)
         name = str(config["network"])

@@ -26,6 +26,7 @@ from autoonco.data.manifest import Dataset
 from autoonco.data.phantoms import make_phantoms
 from autoonco.families import pretrained2d, radiomics, scratch2d, volumetric3d
 from autoonco.families.contract import Family, Fidelity, FitContext, Runtime
+from autoonco.families.networks import picture_spec
 from autoonco.nets.inputs import InputSpec, crops
 from autoonco.resources import load_space
 from autoonco.tabular.pipeline import STEPS, build_pipeline, complete, tabular_space
@@ -182,7 +183,7 @@ def untrained(config: Config, tiny: Tiny, *, family: Any, base: Config) -> Array
 Probe = Callable[[Config, Tiny], Arrays]
 PROBES: Mapping[str, Probe] = {
     "augmentation": partial(training, component="augmentation"),
-    "lesion_slice": partial(view, spec_of=pretrained2d.input_spec),
+    "lesion_slice": partial(view, spec_of=picture_spec),
     "lesion_volume": partial(view, spec_of=volumetric3d.input_spec),
     "parametric2d": partial(untrained, family=scratch2d.family, base={}),
     "parametric3d": partial(
@@ -212,8 +213,8 @@ def probe_of(file: str, name: str) -> Probe:
     if file not in PROBES:
         pytest.fail(f"spaces/{file}.yaml has no probe in this file: say what its hyperparameters change.")
     if name == "size":  # what is seen: a fit would add nothing
-        module = {"pretrained2d": pretrained2d, "scratch2d": scratch2d, "volumetric3d": volumetric3d}[file]
-        return partial(view, spec_of=module.input_spec)
+        spec_of = volumetric3d.input_spec if file == "volumetric3d" else picture_spec
+        return partial(view, spec_of=spec_of)
     return partial(PROBES[file], **SMALL.get(file, {}))
 
 

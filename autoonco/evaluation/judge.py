@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -112,7 +112,9 @@ class Judge:
         refit = Refit(
             problem=problem, split=split, pool=self.pool, store=self.store, seed=self.seed, notes=self.notes
         )
-        wanted = [*bests.values(), *(member.candidate for member in members)]
+        # What was never fully trained comes last: the model that is delivered doesn't wait for it.
+        full, rest = _split_partial(bests.values(), partial)
+        wanted = [*full, *(member.candidate for member in members), *rest]
         probas = refit.run(wanted, stop_s=_STOP * left_s)
         return self._result(problem, split, bests, members, probas, refit)
 
@@ -153,12 +155,13 @@ class Judge:
         # Of many workers some stand idle at the end, so no more than two are counted on.
         plan_s = np.inf if self.reproducible else _PLAN * left_s * min(self.n_workers, 2)
         bests = ensemble.best_of_families([*found, *partial], refit_limit_s=plan_s / 2)
+        full, _ = _split_partial(bests.values(), partial)
         members = ensemble.select(
             problem,
             found or partial[:1],
             rounds=self.settings.ensemble_rounds,
-            refit_limit_s=max(0.0, plan_s - sum(best.refit_s for best in bests.values())),
-            refitted=tuple(bests.values()),
+            refit_limit_s=max(0.0, plan_s - sum(best.refit_s for best in full)),
+            refitted=tuple(full),
         )
         return bests, members
 
@@ -238,6 +241,15 @@ class Judge:
         trials = self.store.scope_trials(problem.scope)
         reasons = {name: _first_cause([t for t in trials if t.family == name]) for name in problem.families}
         return "No trial finished: give it a longer time limit, or mend this. " + sentences(reasons)
+
+
+def _split_partial(
+    bests: Iterable[Candidate], partial: Sequence[Candidate]
+) -> tuple[list[Candidate], list[Candidate]]:
+    """Return those of `bests` that were fully trained, and those that are among `partial`."""
+    all_, unfinished = list(bests), {id(item) for item in partial}
+    full = [best for best in all_ if id(best) not in unfinished]
+    return full, [best for best in all_ if id(best) in unfinished]
 
 
 def _first_cause(trials: Sequence[Trial]) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoonco.data.case import Case
+from autoonco.data.fingerprint import Fingerprint
+from autoonco.data.preprocessing import SliceView
 from autoonco.errors import TrainingDivergedError
 from autoonco.families.contract import Config, Fidelity, FitContext, ModelState, Runtime
 from autoonco.nets.inputs import InputSpec, crops
@@ -50,6 +52,17 @@ def add_training(space: ConfigurationSpace, **parent: Any) -> None:
 
     for name in ("training", "augmentation"):
         space.add_configuration_space(name, load_space(name), **parent)
+
+
+def picture_spec(config: Config, fingerprint: Fingerprint) -> InputSpec:
+    """Return which picture of a case the config asks for."""
+    view = SliceView(
+        size=int(config["size"]),
+        focus=cast("Any", config.get("view", "whole")),
+        margin=float(config.get("margin", 0.0)),
+        use_mask=fingerprint.has_mask,
+    )
+    return InputSpec.of(fingerprint, view)
 
 
 def plan_epochs(epochs: int, budget: float, inner_folds: int) -> Fidelity:

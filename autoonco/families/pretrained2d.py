@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint
-from autoonco.data.preprocessing import SliceView
 from autoonco.families.contract import Config, Fidelity, FitContext, FittedModel, ModelState, Runtime
 from autoonco.families.frozen import fit_frozen, restore_frozen
 from autoonco.families.networks import (
@@ -21,6 +20,7 @@ from autoonco.families.networks import (
     fill,
     fit_network,
     part,
+    picture_spec,
     plan_epochs,
 )
 from autoonco.nets.inputs import InputSpec
@@ -120,7 +120,7 @@ class Pretrained2D:
         context: FitContext,
     ) -> FittedModel:
         """Fit a head on frozen embeddings, or fine-tune."""
-        spec = input_spec(config, context.fingerprint)
+        spec = picture_spec(config, context.fingerprint)
         if config["mode"] == "frozen":
             return fit_frozen(str(config["network"]), part(config, "head"), spec, cases, y, context)
         from autoonco.nets.builders import build_2d
@@ -143,17 +143,6 @@ class Pretrained2D:
         if "head" in state.parts:
             return restore_frozen(network, spec, state, runtime)
         return TrainedNetwork(network=network, build=build, spec=spec, runtime=runtime)
-
-
-def input_spec(config: Config, fingerprint: Fingerprint) -> InputSpec:
-    """Return which picture of a case the config asks for."""
-    view = SliceView(
-        size=int(config["size"]),
-        focus=cast("Any", config.get("view", "whole")),
-        margin=float(config.get("margin", 0.0)),
-        use_mask=fingerprint.has_mask,
-    )
-    return InputSpec.of(fingerprint, view)
 
 
 family = Pretrained2D()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
 
 from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint
-from autoonco.data.preprocessing import SliceView
 from autoonco.families import searched
 from autoonco.families.contract import Config, Fidelity, FitContext, FittedModel, ModelState, Runtime
 from autoonco.families.networks import (
@@ -19,6 +18,7 @@ from autoonco.families.networks import (
     add_training,
     fill,
     fit_network,
+    picture_spec,
     plan_epochs,
 )
 from autoonco.nets.inputs import InputSpec
@@ -66,14 +66,14 @@ class Scratch2D:
 
     def prior_seconds(self, config: Config, fidelity: Fidelity, fingerprint: Fingerprint) -> float:
         """Return reading every case, then the training passes."""
-        spec = input_spec(config, fingerprint)
+        spec = picture_spec(config, fingerprint)
         a_case = searched.seconds_to_train(NETWORK, config, spec, n_classes=fingerprint.n_classes)
         epochs = fidelity.epochs or int(config["epochs"])
         return fingerprint.n_cases * (READ_SECONDS + 0.8 * fidelity.folds * epochs * a_case)
 
     def untrained(self, config: Config, fingerprint: Fingerprint, *, seed: int) -> tuple[Network, InputSpec]:
         """Return the network of a config with random weights, and what it sees of a case."""
-        spec = input_spec(config, fingerprint)
+        spec = picture_spec(config, fingerprint)
         description = searched.describe(NETWORK, config, spec, n_classes=fingerprint.n_classes)
         return searched.build(description, seed=seed), spec
 
@@ -87,7 +87,7 @@ class Scratch2D:
         context: FitContext,
     ) -> FittedModel:
         """Train a network from random weights."""
-        spec = input_spec(config, context.fingerprint)
+        spec = picture_spec(config, context.fingerprint)
         description = searched.describe(NETWORK, config, spec, n_classes=context.fingerprint.n_classes)
         network = searched.build(description, seed=context.seed)
         return fit_network(network, description, spec, config, cases, y, fidelity=fidelity, context=context)
@@ -99,17 +99,6 @@ class Scratch2D:
         fill(network, state.tensors)
         spec = InputSpec.from_json(state.meta["spec"])
         return TrainedNetwork(network=network, build=description, spec=spec, runtime=runtime)
-
-
-def input_spec(config: Config, fingerprint: Fingerprint) -> InputSpec:
-    """Return which picture of a case the config asks for."""
-    view = SliceView(
-        size=int(config["size"]),
-        focus=cast("Any", config.get("view", "whole")),
-        margin=float(config.get("margin", 0.0)),
-        use_mask=fingerprint.has_mask,
-    )
-    return InputSpec.of(fingerprint, view)
 
 
 family = Scratch2D()

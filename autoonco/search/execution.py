@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autoonco.families import get_family
 from autoonco.families.contract import Config, Fidelity
@@ -13,7 +13,7 @@ from autoonco.search.optimizer import Proposal
 from autoonco.search.problem import Problem
 from autoonco.search.space import config_key
 from autoonco.search.store import FoldKey, Store
-from autoonco.search.trial import Executor, FoldTask, Origin, Status, Task, next_task_id
+from autoonco.search.trial import Executor, FoldTask, Origin, Status, Task, Trial, next_task_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,9 +55,33 @@ class Outcome:
     id: int
     candidate: Candidate
     status: Status
-    seconds: float
-    device: str
-    reason: str | None
+    seconds: float = 0.0
+    device: str = "cpu"
+    reason: str | None = None
+
+    def trial(self, problem: Problem, scores: Sequence[float], *, seed: int, elapsed_s: float) -> Trial:
+        """Return the record of this; `scores` are those of the folds that it finished, none where it failed."""
+        fidelity = self.candidate.fidelity
+        if self.status is Status.STOPPED:
+            fidelity = replace(fidelity, folds=len(scores))
+        score = sum(scores) / len(scores) if scores else None
+        return Trial(
+            id=self.id,
+            scope=problem.scope,
+            family=self.candidate.family,
+            config=self.candidate.config,
+            budget=self.candidate.budget,
+            fidelity=fidelity,
+            status=self.status,
+            seconds=self.seconds,
+            elapsed_s=elapsed_s,
+            origin=self.candidate.origin,
+            seed=seed,
+            score=score,
+            loss=None if score is None else problem.metric.loss(score),
+            reason=self.reason,
+            device=self.device,
+        )
 
 
 @dataclass(kw_only=True)

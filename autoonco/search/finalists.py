@@ -78,12 +78,13 @@ def rescore(
     }
 
     def record(outcome: Outcome) -> None:
-        store.add_trial(_trial(problem, store, outcome, seed=seed, elapsed_s=clock.elapsed()))
+        scores = _fresh_scores(problem, store, outcome.candidate) if outcome.status is Status.SUCCESS else []
+        store.add_trial(outcome.trial(problem, scores, seed=seed, elapsed_s=clock.elapsed()))
 
     queue = deque(item for item in candidates if item.key not in done)
     for candidate in [item for item in queue if not missing_fresh(problem, store, item)]:
         queue.remove(candidate)  # a kill came between its last fold and its line
-        record(_already(candidate, store.next_id()))
+        record(Outcome(id=store.next_id(), candidate=candidate, status=Status.SUCCESS))
     while execution.running or (queue and (reproducible or clock.elapsed() < end)):
         while queue and execution.has_slot(queue[0]):
             candidate = queue.popleft()
@@ -100,10 +101,6 @@ def rescore(
             record(outcome)
 
 
-def _already(candidate: Candidate, id_: int) -> Outcome:
-    return Outcome(id=id_, candidate=candidate, status=Status.SUCCESS, seconds=0.0, device="cpu", reason=None)
-
-
 def missing_fresh(problem: Problem, store: Store, candidate: Candidate) -> list[FoldTask]:
     """Return the fresh folds on which `candidate` has not been scored."""
     return [fold for fold in problem.fresh if not store.has_fold(fold_key(problem, candidate, fold))]
@@ -115,26 +112,6 @@ def seconds_a_fold(problem: Problem, store: Store, candidate: Candidate) -> floa
     return seconds[-2]
 
 
-def _trial(problem: Problem, store: Store, outcome: Outcome, *, seed: int, elapsed_s: float) -> Trial:
-    candidate, score = outcome.candidate, None
-    if outcome.status is Status.SUCCESS:
-        probas = [store.fold_proba(fold_key(problem, candidate, fold)) for fold in problem.fresh]
-        scores = [problem.fold_score(f, p) for f, p in zip(problem.fresh, probas, strict=True)]
-        score = sum(scores) / len(scores)
-    return Trial(
-        id=outcome.id,
-        scope=problem.scope,
-        family=candidate.family,
-        config=candidate.config,
-        budget=1.0,
-        fidelity=candidate.fidelity,
-        status=outcome.status,
-        seconds=outcome.seconds,
-        elapsed_s=elapsed_s,
-        origin=Origin.FINALIST,
-        seed=seed,
-        score=score,
-        loss=None if score is None else problem.metric.loss(score),
-        reason=outcome.reason,
-        device=outcome.device,
-    )
+def _fresh_scores(problem: Problem, store: Store, candidate: Candidate) -> list[float]:
+    probas = [store.fold_proba(fold_key(problem, candidate, fold)) for fold in problem.fresh]
+    return [problem.fold_score(fold, proba) for fold, proba in zip(problem.fresh, probas, strict=True)]

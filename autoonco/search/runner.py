@@ -181,7 +181,7 @@ class Search:
         wanted = self._problem.folds[: candidate.fidelity.folds]
         missing = [fold for fold in wanted if not self._has(candidate, fold)]
         if not missing:
-            self._finish(candidate, Status.SUCCESS)
+            self._finish_at_once(candidate, Status.SUCCESS)
             return
         cap_s = min(self._settings.trial_share * self._clock.limit_s, self._clock.remaining())
         prior_s = self._prior_s(candidate) * len(missing) / len(wanted)
@@ -190,7 +190,7 @@ class Search:
             self._source.skip(candidate)
             if candidate.origin is Origin.DEFAULT and not self._was_skipped(candidate):  # its absence is told
                 reason = f"Predicted to take {predicted_s:.0f} s; it could have had {cap_s:.0f} s."
-                self._finish(candidate, Status.SKIPPED, reason=reason)
+                self._finish_at_once(candidate, Status.SKIPPED, reason=reason)
             return
         self._execution.start(candidate, missing, cap_s=cap_s, checkpoint=self._checkpoint(candidate))
 
@@ -239,14 +239,7 @@ class Search:
     def _take(self, outcome: Outcome) -> None:
         died = outcome.reason is not None and outcome.reason.startswith(DIED)
         self._died_in_a_row = self._died_in_a_row + 1 if died else 0
-        self._finish(
-            outcome.candidate,
-            outcome.status,
-            seconds=outcome.seconds,
-            reason=outcome.reason,
-            id_=outcome.id,
-            device=outcome.device,
-        )
+        self._finish(outcome)
         if outcome.status is Status.TIMEOUT:
             self._salvage(outcome.candidate)
 
@@ -258,43 +251,19 @@ class Search:
             fidelity = replace(candidate.fidelity, folds=n_done)
             budget = candidate.budget * n_done / len(wanted)
             smaller = replace(candidate, fidelity=fidelity, budget=budget, proposal=None)
-            self._finish(smaller, Status.SUCCESS)
+            self._finish_at_once(smaller, Status.SUCCESS)
 
-    def _finish(
-        self,
-        candidate: Candidate,
-        status: Status,
-        *,
-        seconds: float = 0.0,
-        reason: str | None = None,
-        id_: int | None = None,
-        device: str = "cpu",
-    ) -> None:
-        scores = self._race.scores(candidate) if status in (Status.SUCCESS, Status.STOPPED) else []
-        score = sum(scores) / len(scores) if scores else None
-        fidelity = candidate.fidelity
-        if status is Status.STOPPED:
-            fidelity = replace(fidelity, folds=len(scores))
-        trial = Trial(
-            id=self._store.next_id() if id_ is None else id_,
-            scope=self._problem.scope,
-            family=candidate.family,
-            config=candidate.config,
-            budget=candidate.budget,
-            fidelity=fidelity,
-            status=status,
-            seconds=seconds,
-            elapsed_s=self._clock.elapsed(),
-            origin=candidate.origin,
-            seed=self._seed,
-            score=score,
-            loss=None if score is None else self._problem.metric.loss(score),
-            reason=reason,
-            device=device,
-        )
+    def _finish(self, outcome: Outcome) -> None:
+        candidate, has_scores = outcome.candidate, outcome.status in (Status.SUCCESS, Status.STOPPED)
+        scores = self._race.scores(candidate) if has_scores else []
+        trial = outcome.trial(self._problem, scores, seed=self._seed, elapsed_s=self._clock.elapsed())
         self._store.add_trial(trial)
         self._note(trial)
         self._source.tell(candidate, trial)
+
+    def _finish_at_once(self, candidate: Candidate, status: Status, *, reason: str | None = None) -> None:
+        """Record what took no time: it was known already, or is not tried."""
+        self._finish(Outcome(id=self._store.next_id(), candidate=candidate, status=status, reason=reason))
 
     def _has(self, candidate: Candidate, fold: FoldTask) -> bool:
         return self._store.has_fold(fold_key(self._problem, candidate, fold))

@@ -19,7 +19,8 @@ from autoonco.data.fingerprint import Fingerprint, Intensity
 from autoonco.errors import DataError
 from autoonco.families import pretrained2d
 from autoonco.families.contract import Fidelity, FitContext, ModelState, Runtime
-from autoonco.families.pretrained2d import family, input_spec
+from autoonco.families.networks import picture_spec
+from autoonco.families.pretrained2d import family
 from autoonco.nets.inputs import crops
 from autoonco.resources import load_space
 from autoonco.tabular.pipeline import complete
@@ -158,8 +159,8 @@ def test_defaults_are_valid_and_the_first_is_frozen(fingerprint: Fingerprint) ->
 def test_lesion_view_exists_only_with_masks() -> None:
     assert "view" in family.space(FINGERPRINT)
     assert "view" not in family.space(WITHOUT_MASK)
-    assert input_spec(FROZEN, FINGERPRINT).view.focus == "lesion"
-    assert input_spec(family.defaults(WITHOUT_MASK)[0], WITHOUT_MASK).view.focus == "whole"
+    assert picture_spec(FROZEN, FINGERPRINT).view.focus == "lesion"
+    assert picture_spec(family.defaults(WITHOUT_MASK)[0], WITHOUT_MASK).view.focus == "whole"
 
 
 def ends(parameter: Hyperparameter) -> tuple[Any, Any]:
@@ -181,7 +182,7 @@ OF_THE_TRAINING = [
 def test_hyperparameter_changes_the_picture(name: str, cases: list[Case], tmp_path: Path) -> None:
     space, cache = family.space(FINGERPRINT), ArtefactCache(tmp_path)
     one, other = (
-        crops(cases[:1], input_spec(complete(space, {name: value}), FINGERPRINT), cache)
+        crops(cases[:1], picture_spec(complete(space, {name: value}), FINGERPRINT), cache)
         for value in ends(space[name])
     )
     assert not np.array_equal(one, other)
@@ -191,7 +192,9 @@ def test_few_pictures_serve_the_whole_space() -> None:
     """Each costs its embeddings: three sizes, of the whole image or with one of five margins."""
     space = family.space(FINGERPRINT)
     space.seed(0)
-    specs = {json.dumps(input_spec(dict(c), FINGERPRINT).to_json()) for c in space.sample_configuration(400)}
+    specs = {
+        json.dumps(picture_spec(dict(c), FINGERPRINT).to_json()) for c in space.sample_configuration(400)
+    }
     assert len(specs) == 3 * (1 + 5)
 
 

@@ -15,7 +15,8 @@ from autoonco.data.cache import ArtefactCache
 from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint, Intensity
 from autoonco.families.contract import Fidelity, FitContext, ModelState, Runtime
-from autoonco.families.scratch2d import family, input_spec
+from autoonco.families.networks import picture_spec
+from autoonco.families.scratch2d import family
 from autoonco.tabular.pipeline import complete
 
 FINGERPRINT = Fingerprint(
@@ -113,7 +114,7 @@ def test_it_applies_to_pictures_and_to_slices_of_volumes(fingerprint: Fingerprin
     assert family.why_not(fingerprint) is None
     (config,) = family.defaults(fingerprint)
     Configuration(family.space(fingerprint), values=dict(config)).check_valid_configuration()
-    spec = input_spec(config, fingerprint)
+    spec = picture_spec(config, fingerprint)
     assert spec.shape == (3, 64, 64)
     assert spec.view.focus == ("lesion" if fingerprint.has_mask else "whole")
     assert spec.view.use_mask == fingerprint.has_mask
