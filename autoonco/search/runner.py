@@ -208,9 +208,9 @@ class Search:
         )
 
     def _is_first_of_family(self, candidate: Candidate) -> bool:
-        """Return whether a family would go untried without this: it starts then, and keeps the folds it finishes."""
-        started = [running.family for running in self._execution.running]
-        tried = {trial.family for trial in self._known.values() if trial.status is not Status.SKIPPED}
+        """Return whether no default of a family would be tried without this: it starts then, and keeps its folds."""
+        started = [running.family for running in self._execution.running if running.origin is Origin.DEFAULT]
+        tried = {trial.family for trial in self._known.values() if trial.origin is Origin.DEFAULT}
         return candidate.origin is Origin.DEFAULT and candidate.family not in tried.union(started)
 
     def _checkpoint(self, candidate: Candidate) -> str | None:
