@@ -23,8 +23,8 @@ from autoonco.settings import Settings
 _GIVE_UP_AFTER = 30
 # After so many of one family, or failures, it claims its share of the compute no more until it has a result.
 _REST_AFTER = 3
-# Shares of the search's time: up to which a second default is trained in full beforehand, beyond which a first one waits,
-# and how long it waits. Recorded searches speak for less, a short run on real scans for this (BENCHMARKS.md).
+# Shares of the search's time: up to which a second default is trained in full beforehand, beyond which a first one
+# waits, and how long it waits. Recorded searches speak for less, a short run on real scans for this (BENCHMARKS.md).
 _AFFORDABLE, _DEAR, _LATER = 0.4, 0.4, 0.5
 
 
