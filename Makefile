@@ -23,10 +23,10 @@ CAN_COMPILE := $(shell \
 	include=$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_paths()["include"])' 2>/dev/null); \
 	$${cc:-cc} -E -x c -I"$$include" -include Python.h /dev/null >/dev/null 2>&1 && echo yes)
 ifdef CAN_COMPILE
-EXTRAS := radiomics,dev
+EXTRAS := radiomics,lightgbm,dev
 STAMP  := $(VENV)/.installed-with-radiomics
 else
-EXTRAS := dev
+EXTRAS := lightgbm,dev
 STAMP  := $(VENV)/.installed-without-radiomics
 endif
 
