@@ -100,32 +100,30 @@ def count_matrices(levels: Ints, *, in_plane: bool = False) -> Matrices:
         If there is no voxel in the lesion, or a level that is negative or above `MAX_LEVEL`.
     """
     box = _lesion_box(levels)
-    present, codes = _codes(box)
+    padded = np.pad(box, 1)
+    flat, n = padded.ravel(), int(box.max()) + 1
     steps = directions(box.ndim, in_plane=in_plane)
-    strides = np.asarray(codes.strides, dtype=np.int64) // codes.itemsize
-    flat, offsets = codes.ravel(), steps @ strides
+    offsets = steps @ (np.asarray(padded.strides, dtype=np.int64) // padded.itemsize)
     voxels = np.flatnonzero(flat)
-    n_levels = len(present)
-    glcm = np.zeros((len(steps), n_levels, n_levels), dtype=np.int32)
-    runs = np.zeros((len(steps), n_levels, max(box.shape)), dtype=np.int32)
-    gldm = np.zeros((1, n_levels, 2 * len(steps) + 1), dtype=np.int64)
-    ngtdm = np.zeros((3, n_levels))
-    _count_neighbours(flat, voxels, offsets, present, glcm, runs, gldm[0], ngtdm)
-    has_pairs = np.asarray(glcm.any(axis=(1, 2)))
-    has_lines = [bool(pair) or _has_lines(codes, step) for pair, step in zip(has_pairs, steps, strict=True)]
-    glcm = glcm[has_pairs]
+    glcm = np.zeros((len(steps), n, n), dtype=np.int32)
+    runs = np.zeros((len(steps), n, max(box.shape) + 1), dtype=np.int32)
+    _count_along(flat, voxels, offsets, glcm, runs, np.zeros(flat.size, dtype=np.int32))
+    gldm = np.zeros((1, n, 2 * len(steps) + 1), dtype=np.int64)
+    ngtdm = np.zeros((3, n))
+    _count_around(flat, voxels, offsets, gldm[0], ngtdm)
+    present = np.flatnonzero(gldm[0].any(axis=1))
     return Matrices(
         levels=present,
-        glcm=(glcm + glcm.transpose(0, 2, 1)).astype(np.int64),
-        glrlm=_table(runs[has_lines]),
-        glszm=_zone_table(flat, voxels, offsets),
-        gldm=_table(gldm),
-        ngtdm=ngtdm,
+        glcm=_symmetric(glcm, present),
+        glrlm=_run_table(runs[:, present], padded, steps),
+        glszm=_zone_table(flat, voxels, offsets, present),
+        gldm=_table(gldm[:, present]),
+        ngtdm=ngtdm[:, present],
     )
 
 
-def _lesion_box(levels: Ints) -> Ints:
-    """Return `levels` cropped to what isn't 0."""
+def _lesion_box(levels: Ints) -> NDArray[np.uint16]:
+    """Return `levels` cropped to what isn't 0, in a type that keeps neighbours close in memory."""
     if levels.ndim not in (2, 3) or not levels.size or not levels.any():
         raise AutoOncoError(
             f"Textures need grey levels from 1 in an array (z, y, x) or (y, x); got {levels.shape} without any."
@@ -139,67 +137,54 @@ def _lesion_box(levels: Ints) -> Ints:
         others = tuple(other for other in range(levels.ndim) if other != axis)
         occupied = np.flatnonzero(levels.any(axis=others))
         box.append(slice(occupied[0], occupied[-1] + 1))
-    return levels[tuple(box)].astype(np.int64, copy=False)
+    return levels[tuple(box)].astype(np.uint16)
 
 
-def _codes(box: Ints) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return the present levels, and the box with each level's rank from 1, in a border of zeros.
+@compiled
+def _count_along(levels: Any, voxels: Any, offsets: Any, glcm: Any, runs: Any, lengths: Any) -> None:
+    """Count pairs and runs, direction by direction.
 
-    Ranks keep matrices small where levels have gaps; the border spares every look at a neighbour a check.
+    What lies outside the lesion has level 0 and is counted as such, which is cheaper than to ask; so are
+    voxels within a run, as of length 0. `lengths` is memory for the run up to each voxel.
     """
-    occurs = np.bincount(box.ravel()) > 0
-    occurs[0] = False
-    ranks = np.cumsum(occurs, dtype=np.int32) * occurs
-    codes = np.zeros([side + 2 for side in box.shape], dtype=np.int32)
-    codes[(slice(1, -1),) * box.ndim] = ranks[box]
-    return np.flatnonzero(occurs).astype(np.int64), codes
+    for d in range(offsets.size):
+        offset = offsets[d]
+        for at in voxels:
+            level, ahead, behind = levels[at], levels[at + offset], levels[at - offset]
+            glcm[d, level, ahead] += 1
+            length = lengths[at - offset] * (behind == level) + 1
+            lengths[at] = length
+            runs[d, level, length * (ahead != level)] += 1
 
 
 @compiled
-def _count_neighbours(
-    codes: Any, voxels: Any, offsets: Any, present: Any, glcm: Any, runs: Any, gldm: Any, ngtdm: Any
-) -> None:
-    """Fill the matrices in one pass over the lesion: each neighbour is read once for all of them."""
+def _count_around(levels: Any, voxels: Any, offsets: Any, gldm: Any, ngtdm: Any) -> None:
+    """Count equal neighbours, and sum the differences from the neighbours' mean, voxel by voxel."""
     for at in voxels:
-        code = codes[at]
-        row = code - 1
-        n_neighbours = n_equal = total = 0
-        for d in range(offsets.size):
-            ahead = codes[at + offsets[d]]
-            behind = codes[at - offsets[d]]
-            if ahead > 0:
-                glcm[d, row, ahead - 1] += 1
-                n_neighbours += 1
-                total += present[ahead - 1]
-                n_equal += ahead == code
-            if behind > 0:
-                n_neighbours += 1
-                total += present[behind - 1]
-                n_equal += behind == code
-            if behind != code:  # a run begins here: follow it to its end
-                end = at
-                length = -1
-                while codes[end] == code:
-                    length += 1
-                    end += offsets[d]
-                runs[d, row, length] += 1
-        gldm[row, n_equal] += 1
-        if n_neighbours > 0:
-            ngtdm[0, row] += 1
-            ngtdm[2, row] += abs(present[row] - total / n_neighbours)
+        level = levels[at]
+        n_inside = n_equal = total = 0
+        for offset in offsets:
+            ahead, behind = levels[at + offset], levels[at - offset]
+            n_inside += (ahead > 0) + (behind > 0)
+            n_equal += (ahead == level) + (behind == level)
+            total += ahead + behind
+        gldm[level, n_equal] += 1
+        if n_inside > 0:
+            ngtdm[0, level] += 1
+            ngtdm[2, level] += abs(level - total / n_inside)
         else:
-            ngtdm[1, row] += 1
+            ngtdm[1, level] += 1
 
 
 @compiled
-def _fill_zones(codes: Any, voxels: Any, offsets: Any, zone_codes: Any, zone_sizes: Any, stack: Any) -> int:
-    """Flood zones of equal codes one after another, wiping `codes`; return how many there are."""
+def _fill_zones(levels: Any, voxels: Any, offsets: Any, zone_levels: Any, zone_sizes: Any, stack: Any) -> int:
+    """Flood zones of equal levels one after another, wiping `levels`; return how many there are."""
     n_zones = 0
     for seed in voxels:
-        code = codes[seed]
-        if code == 0:
+        level = levels[seed]
+        if level == 0:
             continue
-        codes[seed] = 0
+        levels[seed] = 0
         stack[0] = seed
         n_open, size = 1, 0
         while n_open > 0:
@@ -208,22 +193,46 @@ def _fill_zones(codes: Any, voxels: Any, offsets: Any, zone_codes: Any, zone_siz
             size += 1
             for offset in offsets:
                 for neighbour in (at + offset, at - offset):
-                    if codes[neighbour] == code:
-                        codes[neighbour] = 0
+                    if levels[neighbour] == level:
+                        levels[neighbour] = 0
                         stack[n_open] = neighbour
                         n_open += 1
-        zone_codes[n_zones] = code
+        zone_levels[n_zones] = level
         zone_sizes[n_zones] = size
         n_zones += 1
     return n_zones
 
 
-def _zone_table(flat: NDArray[np.int32], voxels: NDArray[np.int64], offsets: NDArray[np.int64]) -> SizeTable:
+def _symmetric(glcm: NDArray[np.int32], present: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return pairs counted both ways among the present levels, of the directions that have any."""
+    pairs = glcm[:, present[:, None], present]
+    pairs = pairs[pairs.any(axis=(1, 2))].astype(np.int64)
+    both: NDArray[np.int64] = pairs + pairs.transpose(0, 2, 1)
+    return both
+
+
+def _run_table(runs: NDArray[np.int32], padded: Ints, steps: NDArray[np.int64]) -> SizeTable:
+    """Return the runs of the directions along which the lesion has an extent; pyradiomics drops the others."""
+    ends = np.asarray(runs[:, :, 2:].any(axis=(1, 2)))
+    extended = [bool(end) or _has_lines(padded, step) for end, step in zip(ends, steps, strict=True)]
+    return _table(runs[extended, :, 1:])
+
+
+def _has_lines(padded: Ints, step: NDArray[np.int64]) -> bool:
+    """Return whether two voxels of the lesion, adjacent or not, lie on one line along `step`."""
+    voxels = np.argwhere(padded)
+    axis = int(np.flatnonzero(step)[0])
+    starts = voxels - (voxels[:, [axis]] * step[axis]) * step
+    return len(np.unique(starts, axis=0)) < len(voxels)
+
+
+def _zone_table(flat: Ints, voxels: Ints, offsets: Ints, present: Ints) -> SizeTable:
     """Return the zones by level and size; the number of cells is bounded by the lesion, not by the sizes."""
-    codes, sizes, stack = (np.empty(len(voxels), dtype=np.int64) for _ in range(3))
-    n_zones = _fill_zones(flat.copy(), voxels, offsets, codes, sizes, stack)
+    levels, sizes, stack = (np.empty(len(voxels), dtype=np.int64) for _ in range(3))
+    n_zones = _fill_zones(flat.copy(), voxels, offsets, levels, sizes, stack)
     stride = len(voxels) + 1
-    cells, count = np.unique((codes[:n_zones] - 1) * stride + sizes[:n_zones], return_counts=True)
+    ranks = np.searchsorted(present, levels[:n_zones])
+    cells, count = np.unique(ranks * stride + sizes[:n_zones], return_counts=True)
     level, size = np.divmod(cells, stride)
     return SizeTable(group=np.zeros_like(level), level=level, size=size, count=count, n_groups=1)
 
@@ -234,14 +243,3 @@ def _table(dense: Ints) -> SizeTable:
     return SizeTable(
         group=group, level=level, size=size + 1, count=dense[group, level, size], n_groups=len(dense)
     )
-
-
-def _has_lines(codes: NDArray[np.int32], step: NDArray[np.int64]) -> bool:
-    """Return whether two voxels of the lesion, adjacent or not, lie on one line along `step`.
-
-    Where there are none, the lesion has no extent along `step`, and pyradiomics leaves the direction out.
-    """
-    voxels = np.argwhere(codes)
-    axis = int(np.flatnonzero(step)[0])
-    starts = voxels - (voxels[:, [axis]] * step[axis]) * step
-    return len(np.unique(starts, axis=0)) < len(voxels)
