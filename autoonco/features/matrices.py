@@ -100,7 +100,7 @@ def count_matrices(levels: Ints, *, in_plane: bool = False) -> Matrices:
         If there is no voxel in the lesion, or a level that is negative or above `MAX_LEVEL`.
     """
     box = _lesion_box(levels)
-    padded = np.pad(box, 1)
+    padded = np.pad(np.ascontiguousarray(box), 1)  # the border spares each look at a neighbour a check
     flat, n = padded.ravel(), int(box.max()) + 1
     steps = directions(box.ndim, in_plane=in_plane)
     offsets = steps @ (np.asarray(padded.strides, dtype=np.int64) // padded.itemsize)
