@@ -144,8 +144,8 @@ def _lesion_box(levels: Ints) -> NDArray[np.uint16]:
 def _count_along(levels: Any, voxels: Any, offsets: Any, glcm: Any, runs: Any, lengths: Any) -> None:
     """Count pairs and runs, direction by direction.
 
-    What lies outside the lesion has level 0 and is counted as such, which is cheaper than to ask; so are
-    voxels within a run, as of length 0. `lengths` is memory for the run up to each voxel.
+    What lies outside the lesion has level 0 and is counted as such, which is cheaper than to ask. `lengths`
+    is memory for the length of the run up to each voxel.
     """
     for d in range(offsets.size):
         offset = offsets[d]
@@ -154,7 +154,7 @@ def _count_along(levels: Any, voxels: Any, offsets: Any, glcm: Any, runs: Any, l
             glcm[d, level, ahead] += 1
             length = lengths[at - offset] * (behind == level) + 1
             lengths[at] = length
-            runs[d, level, length * (ahead != level)] += 1
+            runs[d, level, length] += ahead != level
 
 
 @compiled

@@ -75,8 +75,11 @@ def _features(matrices: Matrices, n_levels: int, definition: Definition) -> dict
 
 def _means(parts: Sequence[Features]) -> dict[str, float]:
     """Return the mean of each feature over all matrices; of none it is NaN."""
-    joined = {name: np.concatenate([part[name] for part in parts]) for name in sorted(parts[0])}
-    return {name: float(values.mean()) if len(values) else float("nan") for name, values in joined.items()}
+    names = sorted(parts[0])
+    values = np.concatenate([np.stack([part[name] for name in names]) for part in parts], axis=1)
+    if not values.shape[1]:
+        return dict.fromkeys(names, float("nan"))
+    return dict(zip(names, values.mean(axis=1).tolist(), strict=True))
 
 
 def _merged(matrices: Matrices) -> Matrices:
