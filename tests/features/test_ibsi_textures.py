@@ -1,7 +1,8 @@
-"""IBSI-1's consensus values of the digital phantom, for every feature and aggregation that are computed."""
+"""IBSI-1's consensus values of both phantoms, for every feature and aggregation that are computed."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import SimpleITK as sitk
 
 from autoonco.features.conventions import Aggregation, Definition
 from autoonco.features.first_order import first_order_values
+from autoonco.features.levels import bin_by_width
 from autoonco.features.texture_features import texture_values
 
 pytestmark = pytest.mark.shared
@@ -76,29 +78,48 @@ NOT_COMPUTED = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def references(shared_data: Path) -> dict[str, tuple[float, float]]:
-    """Consensus value and tolerance by tag."""
-    table = pd.read_csv(shared_data / "ibsi" / "ibsi1_reference_values.csv")
-    rows = table[(table["config"] == "digital_phantom") & table["reference"].notna()]
-    return {
-        tag: (value, off)
-        for tag, value, off in zip(rows["tag"], rows["reference"], rows["tolerance"], strict=True)
-    }
+@dataclass(frozen=True, kw_only=True)
+class Phantom:
+    """Grey values in the lesion, levels in its box, and the consensus value and tolerance by tag."""
+
+    values: np.ndarray
+    levels: np.ndarray
+    references: dict[str, tuple[float, float]]
+
+    def tags(self, prefix: str) -> set[str]:
+        """Tags of a group of features, but for those that aren't computed."""
+        return {tag for tag in self.references if tag.startswith(f"{prefix}_")} - NOT_COMPUTED
 
 
-@pytest.fixture
-def levels(shared_data: Path) -> np.ndarray:
-    return _levels(shared_data / "ibsi" / "ibsi_1_digital_phantom" / "nifti")
+@pytest.fixture(params=["digital_phantom", "ct_config_a"])
+def phantom(request, shared_data: Path) -> Phantom:
+    return phantom_of(shared_data / "ibsi", request.param)
 
 
 @cache
-def _levels(folder: Path) -> np.ndarray:
-    grey, lesion = (
-        sitk.GetArrayFromImage(sitk.ReadImage(str(folder / name)))
-        for name in ("image/phantom.nii.gz", "mask/mask.nii.gz")
+def phantom_of(folder: Path, config: str) -> Phantom:
+    """The digital phantom, whose grey values are levels, or the CT with configuration A.
+
+    Of the CT's configurations A alone needs no interpolation: re-segmentation to -500..400 HU, and bins of
+    25 HU that begin at its lower bound; neighbours within slices.
+    """
+    table = pd.read_csv(folder / "ibsi1_reference_values.csv")
+    rows = table[(table["config"] == config) & table["reference"].notna()]
+    pairs = zip(rows["reference"], rows["tolerance"], strict=True)
+    references = dict(zip(rows["tag"], pairs, strict=True))
+    name = "ibsi_1_digital_phantom" if config == "digital_phantom" else "ibsi_1_ct_radiomics_phantom"
+    grey, mask = (
+        sitk.GetArrayFromImage(sitk.ReadImage(str(folder / name / "nifti" / file)))
+        for file in ("image/phantom.nii.gz", "mask/mask.nii.gz")
     )
-    return np.where(lesion > 0, grey, 0).astype(np.int64)
+    lesion = mask > 0
+    if config == "digital_phantom":
+        levels = np.where(lesion, grey, 0).astype(np.int64)
+    else:
+        lesion &= (grey >= -500) & (grey <= 400)
+        levels = np.zeros(grey.shape, dtype=np.int64)
+        levels[lesion] = bin_by_width(grey[lesion], 25.0, definition=Definition.IBSI, lowest=-500.0)
+    return Phantom(values=grey[lesion], levels=levels, references=references)
 
 
 def assert_consensus(value: float, reference: tuple[float, float], tag: str) -> None:
@@ -108,37 +129,41 @@ def assert_consensus(value: float, reference: tuple[float, float], tag: str) -> 
 
 
 @pytest.mark.parametrize("prefix", TEXTURES)
-def test_textures(prefix, levels, references):
+def test_textures(prefix, phantom):
     name, features, aggregations = TEXTURES[prefix]
-    tags = {tag for tag in references if tag.startswith(f"{prefix}_")} - NOT_COMPUTED
+    tags = phantom.tags(prefix)
+    assert len(tags) >= 2 * len(features)
     for suffix, aggregation in aggregations.items():
+        if not any(tag.endswith(f"_{suffix}") for tag in tags):
+            continue
         how = Aggregation(aggregation)
-        found = texture_values(levels, definition=Definition.IBSI, aggregation=how)[name]
+        found = texture_values(phantom.levels, definition=Definition.IBSI, aggregation=how)[name]
         for short, feature in features.items():
             tag = f"{prefix}_{short}_{suffix}"
-            assert_consensus(found[feature], references[tag], tag)
+            assert_consensus(found[feature], phantom.references[tag], tag)
             tags.remove(tag)
     assert not tags
 
 
 @pytest.mark.parametrize("prefix", ["stat", "ih"])
-def test_first_order(prefix, levels, references):
-    """The phantom's grey values are its levels, so that both groups describe the same numbers."""
-    values = levels[levels > 0]
-    found = first_order_values(values, spacing_mm=(2.0, 2.0, 2.0), levels=levels, definition=Definition.IBSI)
-    tags = {tag for tag in references if tag.startswith(f"{prefix}_")} - NOT_COMPUTED
+def test_first_order(prefix, phantom):
+    """Statistics of the grey values, and of the levels: the intensity histogram."""
+    inside = phantom.levels[phantom.levels > 0]
+    values = phantom.values if prefix == "stat" else inside
+    found = first_order_values(values, spacing_mm=(2.0,) * 3, levels=inside, definition=Definition.IBSI)
+    tags = phantom.tags(prefix)
     names = {**FIRST_ORDER, "entropy": "Entropy", "uniformity": "Uniformity"}
     for tag in sorted(tags):
-        assert_consensus(found[names[tag.removeprefix(f"{prefix}_")]], references[tag], tag)
+        assert_consensus(found[names[tag.removeprefix(f"{prefix}_")]], phantom.references[tag], tag)
     assert len(tags) == 15
 
 
-def test_the_definitions_differ_where_they_are_said_to(levels, references):
-    """Excess kurtosis, and nothing else on this phantom: each of its voxels has a neighbour."""
-    values = levels[levels > 0]
+def test_on_the_digital_phantom_the_definitions_differ_by_excess_kurtosis_only(shared_data):
+    """Each of its voxels has a neighbour."""
+    phantom = phantom_of(shared_data / "ibsi", "digital_phantom")
     ibsi, pyradiomics = (
-        first_order_values(values, spacing_mm=(2.0, 2.0, 2.0), definition=definition)
+        first_order_values(phantom.values, spacing_mm=(2.0,) * 3, definition=definition)
         for definition in (Definition.IBSI, Definition.PYRADIOMICS)
     )
     assert {name for name in ibsi if ibsi[name] != pyradiomics[name]} == {"Kurtosis"}
-    assert texture_values(levels, definition=Definition.IBSI) == texture_values(levels)
+    assert texture_values(phantom.levels, definition=Definition.IBSI) == texture_values(phantom.levels)
