@@ -2,42 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
-EPS = float(np.spacing(1))
-"""What pyradiomics adds to denominators."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Cells:
-    """The cells of symmetric matrices that aren't empty: their matrix, row, column and probability."""
-
-    group: NDArray[np.intp]
-    row: NDArray[np.intp]
-    column: NDArray[np.intp]
-    share: Floats
-    n_groups: int
-    levels: NDArray[np.int64]
-
-    def mean(self, values: Floats) -> Floats:
-        """Return the expectation of `values` (n_cells,) under each matrix."""
-        summed = np.bincount(self.group, self.share * values, self.n_groups)
-        return summed.astype(np.float64, copy=False)
-
-    def distribution(self, index: NDArray[np.int64], n: int) -> Floats:
-        """Return the probabilities of `index` (n_cells,) from 0 to n - 1, shape (n_groups, n)."""
-        summed = np.bincount(self.group * n + index, self.share, self.n_groups * n)
-        return summed.reshape(self.n_groups, n).astype(np.float64, copy=False)
-
-    @cached_property
-    def margin(self) -> Floats:
-        """Probability of each level, shape (n_groups, n_levels)."""
-        return self.distribution(self.row, len(self.levels))
 
 
 def cooccurrence_features(
@@ -59,19 +29,31 @@ def cooccurrence_features(
     IBSI, section 3.6. As the matrices are symmetric, both margins are one, and what depends on i + j or
     i - j alone is taken from their distributions.
     """
-    group, row, column = np.nonzero(counts)
-    share = counts[group, row, column] / counts.sum(axis=(1, 2))[group]
-    cells = _Cells(group=group, row=row, column=column, share=share, n_groups=len(counts), levels=levels)
+    n = len(counts)
+    total = counts.sum(axis=(1, 2))
+    group, row, column = np.nonzero(np.triu(counts))
+    share = counts[group, row, column] / total[group]
+    both = np.where(row == column, share, 2 * share)  # with the cell's mirror image
     i, j = levels[row], levels[column]
-    mean = cells.margin @ levels.astype(np.float64)
-    found = {"Autocorrelation": cells.mean((i * j).astype(np.float64)), "JointAverage": mean}
-    found |= _of_sums(cells.distribution(i + j, 2 * n_levels + 1), mean)
-    found |= _of_differences(cells.distribution(np.abs(i - j), n_levels), n_levels)
-    found |= _of_margins(cells, mean)
-    found["JointEnergy"] = cells.mean(share)
-    found["MaximumProbability"] = counts.max(axis=(1, 2), initial=0) / counts.sum(axis=(1, 2))
-    found["MCC"] = _maximal_correlation(cells)
+    sums = _sums(group * (2 * n_levels + 1) + i + j, both, (n, 2 * n_levels + 1))
+    differences = _sums(group * n_levels + j - i, both, (n, n_levels))
+    margin = counts.sum(axis=2) / total[:, None]
+    joint = -_sums(group, both * np.log2(share), (n,))
+    found = _of_sums(sums, margin @ levels.astype(np.float64)) | _of_differences(differences, n_levels)
+    found |= _of_margins(found["ClusterTendency"], found["Contrast"], joint, _entropy(margin))
+    found["JointEnergy"] = _sums(group, both * share, (n,))
+    found["MaximumProbability"] = counts.max(axis=(1, 2), initial=0) / total
+    found["MCC"] = _maximal_correlation(counts / total[:, None, None], margin)
+    # 4 i j = (i + j)² - (i - j)²
+    square = np.arange(2 * n_levels + 1, dtype=np.float64) ** 2
+    found["Autocorrelation"] = (sums @ square - found["Contrast"]) / 4
     return found
+
+
+def _sums(cell: NDArray[np.int64], values: Floats, shape: tuple[int, ...]) -> Floats:
+    """Return the sums of `values` by their flat index in an array of `shape`."""
+    summed = np.bincount(cell, values, prod(shape)).reshape(shape)
+    return summed.astype(np.float64, copy=False)
 
 
 def _of_sums(share: Floats, mean: Floats) -> dict[str, Floats]:
@@ -81,6 +63,7 @@ def _of_sums(share: Floats, mean: Floats) -> dict[str, Floats]:
     return {
         "ClusterProminence": (share * off**4).sum(axis=1),
         "ClusterShade": (share * off**3).sum(axis=1),
+        "JointAverage": mean,
         "ClusterTendency": (share * off**2).sum(axis=1),
         "SumAverage": share @ k,
         "SumEntropy": _entropy(share),
@@ -104,16 +87,18 @@ def _of_differences(share: Floats, n_levels: int) -> dict[str, Floats]:
     }
 
 
-def _of_margins(cells: _Cells, mean: Floats) -> dict[str, Floats]:
-    """Return what compares the matrix with its margins; a single grey level is perfectly correlated."""
-    off = cells.levels - mean[:, None]
-    variance = (cells.margin * off**2).sum(axis=1)
-    covariance = cells.mean(off[cells.group, cells.row] * off[cells.group, cells.column])
-    joint, single = -cells.mean(np.log2(cells.share)), _entropy(cells.margin)
+def _of_margins(tendency: Floats, contrast: Floats, joint: Floats, single: Floats) -> dict[str, Floats]:
+    """Return what compares a matrix with its margins, from its joint and its margin's entropy.
+
+    With x = i - mean and y = j - mean of equal variance, (x + y)² is the cluster tendency's term and
+    (x - y)² the contrast's: their expectations give variance and covariance.
+    """
+    variance, covariance = (tendency + contrast) / 4, (tendency - contrast) / 4
     # Of independent neighbours both cross entropies of the margins, HXY1 and HXY2, are twice the single one.
     information = np.maximum(2 * single - joint, 0)
     return {
         "SumSquares": variance,
+        # A single grey level is perfectly correlated.
         "Correlation": np.divide(covariance, variance, out=np.ones_like(variance), where=variance > 0),
         "JointEntropy": joint,
         "Imc1": -np.divide(information, single, out=np.zeros_like(single), where=single > 0),
@@ -128,20 +113,17 @@ def _entropy(share: Floats) -> Floats:
     return entropy
 
 
-def _maximal_correlation(cells: _Cells) -> Floats:
+def _maximal_correlation(share: Floats, margin: Floats) -> Floats:
     """Return the maximal correlation coefficient, the root of the second eigenvalue of Q.
 
     Q(i, j) = Σ_k p(i, k) p(j, k) / (p(i) p(k)) (Haralick 1973, f14). With B = p(i, k) / √(p(i) p(k)), Q is
     similar to B Bᵀ; B is symmetric, so that the root is B's second largest absolute eigenvalue. The largest
     is 1, of the eigenvector √p, which is taken out.
     """
-    n = len(cells.levels)
-    if n < 2:
-        return np.ones(cells.n_groups)
-    root = np.sqrt(cells.margin)
-    scaled = np.zeros((cells.n_groups, n, n))
-    norm = root[cells.group, cells.row] * root[cells.group, cells.column]
-    scaled[cells.group, cells.row, cells.column] = cells.share / norm
-    scaled -= root[:, :, None] * root[:, None, :]
+    if margin.shape[1] < 2:
+        return np.ones(len(margin))
+    root = np.sqrt(margin)
+    scale = np.divide(1, root, out=np.zeros_like(root), where=root > 0)
+    scaled = share * scale[:, :, None] * scale[:, None, :] - root[:, :, None] * root[:, None, :]
     largest: Floats = np.abs(np.linalg.eigvalsh(scaled)).max(axis=1)
     return largest

@@ -231,8 +231,9 @@ def _zone_table(flat: Ints, voxels: Ints, offsets: Ints, present: Ints) -> SizeT
     levels, sizes, stack = (np.empty(len(voxels), dtype=np.int64) for _ in range(3))
     n_zones = _fill_zones(flat.copy(), voxels, offsets, levels, sizes, stack)
     stride = len(voxels) + 1
-    ranks = np.searchsorted(present, levels[:n_zones])
-    cells, count = np.unique(ranks * stride + sizes[:n_zones], return_counts=True)
+    rank_of = np.zeros(int(present[-1]) + 1, dtype=np.int64)
+    rank_of[present] = np.arange(len(present))
+    cells, count = np.unique(rank_of[levels[:n_zones]] * stride + sizes[:n_zones], return_counts=True)
     level, size = np.divmod(cells, stride)
     return SizeTable(group=np.zeros_like(level), level=level, size=size, count=count, n_groups=1)
 
