@@ -31,6 +31,14 @@ def load_zoo() -> dict[str, dict[str, Any]]:
     }
 
 
+@cache
+def load_nomenclature() -> dict[str, dict[str, list[Any]]]:
+    """Return the feature names of the literature: ``classes`` and ``features``, each name → code, name, note."""
+    text = (files("autoonco.reports") / "nomenclature.yaml").read_text(encoding="utf-8")
+    found: dict[str, dict[str, list[Any]]] = yaml.safe_load(text)
+    return found
+
+
 def portfolio_text() -> str:
     """Return the YAML text of the start configs that come with autoonco."""
     # Beside the report's parts: each YAML of spaces/ is a space, and each of zoo/ a network.
