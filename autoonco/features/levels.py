@@ -43,6 +43,7 @@ def bin_by_count(values: Values, bin_count: int) -> NDArray[np.int64]:
         raise AutoOncoError(f"A bin count must be at least 1, got {bin_count}.")
     if is_flat(values):
         return np.ones(len(values), dtype=np.int64)
+    values = _resolved(values, float(np.ptp(values)) / bin_count)
     edges = np.histogram_bin_edges(values, bin_count)
     return np.minimum(_between(values, edges), bin_count)
 
@@ -96,7 +97,7 @@ def bin_by_width(
     if definition is Definition.IBSI:
         start = float(values.min()) if lowest is None else lowest
         return np.floor((values.astype(np.float64) - start) / width).astype(np.int64) + 1
-    # The dtype of the values is kept: in single precision an edge may round to the other side of a value.
+    values = _resolved(values, width)
     low, high = values.min(), values.max()
     return _between(values, np.arange(low - low % width, high + 2 * width, width))
 
@@ -111,6 +112,15 @@ def _checked(values: Values) -> NDArray[Any]:
     if not values.size or not np.isfinite(values).all():
         raise AutoOncoError("Grey levels need a lesion of at least one voxel, all of them finite numbers.")
     return values if np.issubdtype(values.dtype, np.floating) else values.astype(np.float64)
+
+
+def _resolved(values: NDArray[Any], width: float) -> NDArray[Any]:
+    """Return `values` in their dtype, or as float64 if theirs is too coarse for bins of `width`.
+
+    pyradiomics bins in the dtype of the image; where an edge rounds to the other side of a value, so does ours.
+    """
+    is_fine = 1024 * float(np.spacing(np.abs(values).max())) < width
+    return values if is_fine else values.astype(np.float64)
 
 
 def _between(values: NDArray[Any], edges: NDArray[Any]) -> NDArray[np.int64]:

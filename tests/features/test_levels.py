@@ -68,6 +68,13 @@ def test_a_narrow_width_is_widened_by_the_smallest_factor(width):
     np.testing.assert_array_equal(found, bin_by_width(values, next(factors) * width))
 
 
+def test_single_precision_is_left_where_it_is_too_coarse_for_the_bins():
+    values = (1e7 + np.arange(0, 41)).astype(np.float32)
+    expected = bin_by_width(values.astype(np.float64), 0.5).tolist()
+    assert bin_by_width(values, 0.5).tolist() == expected == list(range(1, 82, 2))
+    assert bin_by_count(values, 82).tolist() == bin_by_count(values.astype(np.float64), 82).tolist()
+
+
 def test_integers_do_not_overflow():
     values = np.array([-32768, 0, 32767], dtype=np.int16)
     assert bin_by_width(values, 16384).tolist() == [1, 3, 4]
