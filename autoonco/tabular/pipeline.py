@@ -12,7 +12,13 @@ from sklearn.pipeline import Pipeline
 
 from autoonco.errors import UnknownNameError
 from autoonco.resources import load_space
-from autoonco.tabular.learners import LEARNERS, NEED_SCALING, build_learner
+from autoonco.tabular.learners import (
+    LEARNERS,
+    NEED_SCALING,
+    TAKES_NO_CLASS_WEIGHT,
+    build_learner,
+    learner_weights,
+)
 from autoonco.tabular.steps import build_steps
 
 STEPS: dict[str, tuple[str, ...]] = {
@@ -52,7 +58,9 @@ def tabular_space(
             if name not in valid:
                 raise UnknownNameError(kind, name, valid)
     space = ConfigurationSpace()
-    learner = CategoricalHyperparameter("learner", list(learners), default_value=learners[0])
+    learner = CategoricalHyperparameter(
+        "learner", list(learners), default_value=learners[0], weights=learner_weights(learners)
+    )
     space.add(learner)
     _add_steps(space, {parameter for step in steps for parameter in STEPS[step]}, learners)
     for name in learners:
@@ -63,15 +71,21 @@ def tabular_space(
 
 
 def _add_steps(space: ConfigurationSpace, wanted: set[str], learners: Sequence[str]) -> None:
-    """Add the wanted hyperparameters of the steps and their conditions; scaling only where a learner needs it."""
-    scaled = [name for name in learners if name in NEED_SCALING]
-    if not scaled:
-        wanted = wanted - {"scale"}
+    """Add the wanted hyperparameters of the steps and their conditions.
+
+    Scaling and class weights only where a learner needs or takes them.
+    """
+    takers = {
+        "scale": [name for name in learners if name in NEED_SCALING],
+        "class_weight": [name for name in learners if name not in TAKES_NO_CLASS_WEIGHT],
+    }
+    wanted = wanted - {step for step, names in takers.items() if not names}
     steps = load_space("tabular_steps")
     space.add([parameter for name, parameter in steps.items() if name in wanted])
     space.add([condition for condition in steps.conditions if condition.child.name in wanted])
-    if "scale" in wanted and len(scaled) < len(learners):
-        space.add(InCondition(space["scale"], space["learner"], scaled))
+    for step, names in takers.items():
+        if step in wanted and len(names) < len(learners):
+            space.add(InCondition(space[step], space["learner"], names))
 
 
 def complete(space: ConfigurationSpace, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,17 +7,33 @@ import zipfile
 import skops.io
 from sklearn.pipeline import Pipeline
 
-from autoonco.errors import UnsafeBundleError
+from autoonco.errors import MissingDependencyError, UnsafeBundleError
 
 TRUSTED = (
-    "autoonco.tabular.learners.OrderedForest",
-    "autoonco.tabular.learners.SigmoidFolds",
-    "autoonco.tabular.learners.WeightedXGBClassifier",
+    "autoonco.tabular.additive.SplineColumns",
+    "autoonco.tabular.boosting.WeightedXGBClassifier",
+    "autoonco.tabular.bounded.CappedGaussianProcess",
+    "autoonco.tabular.bounded.Neighbours",
+    "autoonco.tabular.bounded.OrderedExtraTrees",
+    "autoonco.tabular.bounded.OrderedForest",
+    "autoonco.tabular.bounded.SigmoidFolds",
+    "autoonco.tabular.gaussian.ShrunkGaussians",
     "autoonco.tabular.steps.CorrelationFilter",
     "autoonco.tabular.steps.TopShare",
+    "autoonco.tabular.weighted.SmallNetwork",
+    "autoonco.tabular.weighted.WeightedAdaBoost",
+    "autoonco.tabular.weighted.WeightedNaiveBayes",
+    "collections.OrderedDict",
+    "lightgbm.basic.Booster",
+    "lightgbm.sklearn.LGBMClassifier",
     "numpy.dtype",
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
+    "sklearn.gaussian_process.kernels.ConstantKernel",
+    "sklearn.gaussian_process.kernels.Product",
+    "sklearn.gaussian_process.kernels.RBF",
     "sklearn.tree._tree.Tree",
     "xgboost.core.Booster",
 )
@@ -37,6 +53,8 @@ def from_parts(content: bytes) -> Pipeline:
     ------
     UnsafeBundleError
         If the archive holds a type outside `TRUSTED`, isn't a skops archive, or holds no pipeline.
+    MissingDependencyError
+        If the pipeline ends in a learner whose package isn't installed.
     """
     try:
         unknown = [name for name in skops.io.get_untrusted_types(data=content) if name not in TRUSTED]
@@ -45,6 +63,11 @@ def from_parts(content: bytes) -> Pipeline:
                 f"The model file holds the type {unknown[0]}, which no model needs: don't trust this file."
             )
         pipeline = skops.io.loads(content, trusted=list(TRUSTED))
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        raise MissingDependencyError(
+            f"The model needs the package {package}, which isn't installed: `pip install {package}`."
+        ) from error
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
         raise UnsafeBundleError("The pipeline in the model file is damaged: get the file again.") from error
     if not isinstance(pipeline, Pipeline):
