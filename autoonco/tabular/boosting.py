@@ -65,11 +65,11 @@ class WeightedXGBClassifier(XGBClassifier):  # type: ignore[misc]
         self.n_rounds_: int | None = None
         parts = stopping_parts(y, groups) if self.stopping == "early" else None
         if parts is not None:
-            self.n_rounds_ = self._best_rounds(X, y, *parts)
+            self.n_rounds_ = self.best_rounds(X, y, *parts)
         super().fit(X, y, sample_weight=case_weights(self.class_weight, y), **kwargs)
         return self
 
-    def _best_rounds(
+    def best_rounds(
         self, X: NDArray[Any], y: NDArray[Any], rows: NDArray[np.int64], judges: NDArray[np.int64]
     ) -> int:
         """Return how many rounds on `rows` are best on `judges`."""
