@@ -24,7 +24,7 @@ from autoonco.data.checks import inspect
 from autoonco.data.fingerprint import Fingerprint, Intensity, fingerprint
 from autoonco.data.manifest import Dataset
 from autoonco.data.phantoms import make_phantoms
-from autoonco.families import pretrained2d, radiomics, scratch2d, volumetric3d
+from autoonco.families import clinical, pretrained2d, radiomics, scratch2d, volumetric3d
 from autoonco.families.contract import Family, Fidelity, FitContext, Runtime
 from autoonco.families.networks import picture_spec
 from autoonco.nets.inputs import InputSpec, crops
@@ -141,6 +141,26 @@ def features(config: Config, tiny: Tiny) -> Arrays:
     return found
 
 
+def clinical_columns(config: Config, tiny: Tiny) -> Arrays:
+    """Fit on an age that is missing here and there and a stage of which one value is rare."""
+    stages = np.repeat(["I", "II", "III"], (18, 20, 2)).tolist()
+    ages = [None if i % 4 == 0 else 30.0 + 7 * i % 41 for i in range(40)]
+    cases = [
+        replace(tiny.cases[i % N_CASES], clinical={"age": age, "stage": stage})
+        for i, (age, stage) in enumerate(zip(ages, stages, strict=True))
+    ]
+    print_ = replace(tiny.fingerprint, clinical=("age", "stage"), has_mask=True)
+    full = complete(clinical.family.space(print_), {"logistic_regression:C": 1.0} | config)
+    model = clinical.family.fit(
+        full,
+        cases,
+        np.arange(40) % 3 // 2,
+        fidelity=Fidelity(folds=1),
+        context=replace(tiny.context, fingerprint=print_),
+    )
+    return {"proba": model.predict_proba(cases)}
+
+
 def view(config: Config, tiny: Tiny, *, spec_of: Callable[[Config, Fingerprint], InputSpec]) -> Arrays:
     """Crop the first case."""
     spec = spec_of({"size": 24} | config, tiny.fingerprint)
@@ -183,6 +203,7 @@ def untrained(config: Config, tiny: Tiny, *, family: Any, base: Config) -> Array
 Probe = Callable[[Config, Tiny], Arrays]
 PROBES: Mapping[str, Probe] = {
     "augmentation": partial(training, component="augmentation"),
+    "clinical": clinical_columns,
     "lesion_slice": partial(view, spec_of=picture_spec),
     "lesion_volume": partial(view, spec_of=volumetric3d.input_spec),
     "parametric2d": partial(untrained, family=scratch2d.family, base={}),
