@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from scipy.spatial import ConvexHull, QhullError
 from scipy.spatial.distance import pdist
 
+from autoonco.features.compiled import compiled
+
 Floats = NDArray[np.float64]
 
 # The triangles of neighbourhoods 1 to 127, three hexadecimal edge numbers each; 128 to 254 are their complements,
@@ -137,17 +139,36 @@ def largest_distance(points: NDArray[np.intp], spacing_mm: tuple[float, ...]) ->
 
 
 def largest_in_planes(points: NDArray[np.intp], axis: int, spacing_mm: tuple[float, ...]) -> float:
-    """Return the largest distance in mm between two points of one plane across `axis`."""
-    ordered = points[np.argsort(points[:, axis], kind="stable")]
-    starts = np.flatnonzero(np.diff(ordered[:, axis])) + 1
-    sides = spacing_mm[:axis] + spacing_mm[axis + 1 :]
-    planes = np.split(np.delete(ordered, axis, axis=1), starts)
-    return max(largest_distance(plane, sides) for plane in planes)
+    """Return the largest distance in mm between two of `points`, in half voxels, of one plane across `axis`."""
+    order = [axis, *(other for other in range(3) if other != axis)]
+    ends = _line_ends(points[:, order])
+    bounds = np.r_[0, np.flatnonzero(np.diff(ends[:, 0])) + 1, len(ends)]
+    places = ends[:, 1:] * (np.array(spacing_mm)[order[1:]] / 2)
+    return float(np.sqrt(_largest_square(places, bounds)))
+
+
+@compiled
+def _largest_square(places: Floats, bounds: NDArray[np.intp]) -> float:
+    """Return the largest squared distance between two places (n, 2) of one group, of all pairs."""
+    largest = 0.0
+    for group in range(len(bounds) - 1):
+        for i in range(bounds[group], bounds[group + 1]):
+            for j in range(i + 1, bounds[group + 1]):
+                square = (places[i, 0] - places[j, 0]) ** 2 + (places[i, 1] - places[j, 1]) ** 2
+                if square > largest:
+                    largest = square
+    return largest
 
 
 def _line_ends(points: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return the first and the last point of every line along x: none between them can be the farthest."""
-    ordered = points[np.lexsort(points.T[::-1])]
-    is_new = np.any(ordered[1:, :-1] != ordered[:-1, :-1], axis=1)
-    ends: NDArray[np.intp] = ordered[np.r_[True, is_new] | np.r_[is_new, True]]
+    """Return the first and the last point of every line along the last axis, in ascending order.
+
+    None between them can be the farthest from anything.
+    """
+    low = points.min(axis=0)
+    shape = tuple((points.max(axis=0) - low + 1).tolist())
+    place = np.sort(np.ravel_multi_index(tuple((points - low).T), shape))
+    is_new = np.diff(place // shape[-1]) > 0
+    kept = place[np.r_[True, is_new] | np.r_[is_new, True]]
+    ends: NDArray[np.intp] = np.stack(np.unravel_index(kept, shape), axis=1) + low
     return ends

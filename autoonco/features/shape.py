@@ -6,8 +6,8 @@ from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
+from autoonco.data.grids import lesion_box
 from autoonco.errors import AutoOncoError
 from autoonco.features.conventions import Definition
 from autoonco.features.mesh import (
@@ -17,6 +17,7 @@ from autoonco.features.mesh import (
     surface_and_volume,
     vertices,
 )
+from autoonco.features.moments import ROUNDING, moments
 
 NAMES_3D = (
     "Elongation",
@@ -45,8 +46,6 @@ NAMES_2D = (
     "PixelSurface",
     "Sphericity",
 )
-
-_ROUNDING = 1e-13  # a variance of so small a share of the largest is that of a flat lesion
 
 
 def shape_values(
@@ -78,9 +77,10 @@ def shape_values(
     >>> values["VoxelVolume"], values["Elongation"], round(values["Maximum2DDiameterSlice"], 4)
     (8.0, 1.0, 2.2361)
     """
-    if not mask.any():
+    box = lesion_box(mask)
+    if box is None:
         raise AutoOncoError("Shape features need a lesion of at least one voxel, got none.")
-    mask = mask[ndimage.find_objects(mask.view(np.uint8))[0]]
+    mask = mask[box]
     axes = _axis_lengths(mask, spacing_mm, definition)
     size = int(np.count_nonzero(mask)) * prod(spacing_mm)
     if mask.ndim == 3:
@@ -139,36 +139,15 @@ def _axis_lengths(
     mask: NDArray[np.bool_], spacing_mm: tuple[float, ...], definition: Definition
 ) -> NDArray[np.float64]:
     """Return four standard deviations along the principal axes in mm, ascending; NaN where undefined."""
-    n, first, second = _moments(mask)
-    divisor = n * (n - 1 if definition is Definition.IBSI else n)
-    if not divisor:
+    found = moments(mask, spacing_mm)
+    if definition is Definition.IBSI and found.n_voxels == 1:
         return np.full(mask.ndim, np.nan)
-    sides = np.array(spacing_mm)
-    # Of whole numbers, so that nothing cancels: n times the second moments less the product of the first.
-    covariance = (n * second - np.outer(first, first)).astype(np.float64) / divisor * np.outer(sides, sides)
-    variances = np.linalg.eigvalsh(covariance)
-    variances[variances < _ROUNDING * variances[-1]] = 0
+    variances = np.linalg.eigvalsh(found.covariance_mm2)
+    variances[variances < ROUNDING * variances[-1]] = 0
+    if definition is Definition.IBSI:
+        variances *= found.n_voxels / (found.n_voxels - 1)
     lengths: NDArray[np.float64] = 4 * np.sqrt(variances)
     return lengths
-
-
-def _moments(mask: NDArray[np.bool_]) -> tuple[int, NDArray[np.object_], NDArray[np.object_]]:
-    """Return how many voxels are inside, and sums of their indices (n_axes,) and products (n_axes, n_axes).
-
-    The sums are exact Python integers; a list of voxels is never made.
-    """
-    ndim = mask.ndim
-    first = np.zeros(ndim, dtype=object)
-    second = np.zeros((ndim, ndim), dtype=object)
-    for one in range(ndim):
-        for other in range(one + 1, ndim):
-            rest = tuple(axis for axis in range(ndim) if axis not in (one, other))
-            count = mask.sum(axis=rest, dtype=np.int64)
-            i, j = (np.arange(side, dtype=np.int64) for side in count.shape)
-            second[one, other] = second[other, one] = int(i @ count @ j)
-            for axis, index, along in ((one, i, count.sum(axis=1)), (other, j, count.sum(axis=0))):
-                first[axis], second[axis, axis] = int(index @ along), int(index**2 @ along)
-    return int(count.sum()), first, second
 
 
 def _ratio(one: float, other: float) -> float:
