@@ -23,7 +23,7 @@ FORMAT = 1
 _LOCK = ".lock"
 _PACKAGES = (
     "autoonco", "torch", "timm", "monai", "smac", "ConfigSpace", "scikit-learn", "xgboost", "numpy", "SimpleITK",
-    "pyradiomics-bhklab",
+    "numba",
 )  # fmt: skip
 
 Resume = Literal["auto", "never"]

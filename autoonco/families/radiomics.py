@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,9 @@ from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint, Intensity
 from autoonco.errors import MissingDependencyError
 from autoonco.families.contract import Config, Fidelity, FitContext, ModelState, Runtime
+from autoonco.families.tables import plan_folds
+from autoonco.features.backend import BACKEND
 from autoonco.features.blocks import column_names, extract_table
-from autoonco.features.pyradiomics_backend import backend_version, is_installed
 from autoonco.features.spec import ExtractionSpec
 
 if TYPE_CHECKING:
@@ -23,12 +23,6 @@ if TYPE_CHECKING:
 
 SECONDS_PER_RESPONSE = (0.012, 4e-6)
 """Extraction of one filtered image: a case, and a voxel of its lesion."""
-SECONDS_PER_FIT = {"logistic_regression": 0.1, "svm": 0.3, "random_forest": 2.0, "xgboost": 1.0}
-"""Fits of 500 cases by 1000 features; the search corrects these by what it measures."""
-SECONDS_PER_OTHER_FIT = 1.0
-"""The same of a learner that isn't listed."""
-FEWEST_CASES = 1000
-"""A fold is fitted on fewer training cases only above this: on fewer, a fit is cheap and its score mostly noise."""
 DEFAULTS: tuple[dict[str, Any], ...] = (
     {
         "scale": "quantile",
@@ -70,12 +64,12 @@ class RadiomicsModel:
         DataError
             If a case can't be read or has no mask; the message names its row.
         MissingDependencyError
-            If the installed `radiomics` gives other features than the one the model was fitted with.
+            If this version of autoonco computes other features than the one the model was fitted with.
         """
         if column_names(self.spec) != self.names:
             raise MissingDependencyError(
-                f"The model needs the features of {self.backend} and {backend_version()} gives others: "
-                f"install {self.backend}."
+                f"The model was made with the features of {self.backend} and this autoonco computes {BACKEND}: "
+                "predict with the version of autoonco that it was made with."
             )
         table, _ = _table(cases, self.spec, self.runtime)
         found = self.pipeline.predict_proba(table)
@@ -108,15 +102,10 @@ class Radiomics:
     name = "radiomics"
 
     def why_not(self, fingerprint: Fingerprint) -> str | None:
-        """Return why there can be no radiomics: no masks, or no extraction package."""
+        """Return why there can be no radiomics: no masks."""
         if not fingerprint.has_mask:
             return (
                 "Radiomics needs a lesion mask for every case and channel, and this data has none for some."
-            )
-        if not is_installed():
-            return (
-                "Radiomics needs an extraction package that isn't installed: "
-                "`pip install autoonco[radiomics]`, which needs a C compiler."
             )
         return None
 
@@ -142,10 +131,7 @@ class Radiomics:
 
     def plan(self, config: Config, budget: float, *, inner_folds: int, n_train: int) -> Fidelity:  # noqa: ARG002
         """Return folds; below one fold, part of its training cases where there are thousands."""
-        folds = budget * inner_folds
-        if folds < 1 and (cases := max(FEWEST_CASES, math.ceil(folds * n_train))) < n_train:
-            return Fidelity(folds=1, cases=cases)
-        return Fidelity(folds=max(1, min(inner_folds, math.ceil(folds - 1e-9))))
+        return plan_folds(budget, inner_folds=inner_folds, n_train=n_train)
 
     def wants_gpu(self, config: Config) -> bool:  # noqa: ARG002 - the contract's
         """Return False: nothing here uses one."""
@@ -153,16 +139,14 @@ class Radiomics:
 
     def prior_seconds(self, config: Config, fidelity: Fidelity, fingerprint: Fingerprint) -> float:
         """Return the seconds of extracting once and fitting each fold, on one core."""
+        from autoonco.tabular.learners import seconds_to_fit
+
         spec = ExtractionSpec.from_config(config, fingerprint)
         n_responses = 1 + len(spec.log_sigmas_mm) + (2**spec.ndim if spec.wavelet else 0)
         a_case, a_voxel = SECONDS_PER_RESPONSE
         voxels = fingerprint.lesion_voxels or 1000.0
         extraction = fingerprint.n_cases * len(spec.channels) * n_responses * (a_case + a_voxel * voxels)
-        fit = (
-            SECONDS_PER_FIT.get(str(config["learner"]), SECONDS_PER_OTHER_FIT) * fingerprint.n_cases / 500
-            + 0.05
-        )
-        return extraction + fidelity.folds * fit
+        return extraction + fidelity.folds * seconds_to_fit(str(config["learner"]), fingerprint.n_cases)
 
     def fit(
         self,
@@ -192,7 +176,7 @@ class Radiomics:
             names=names,
             pipeline=pipeline,
             n_classes=n_classes,
-            backend=backend_version(),
+            backend=BACKEND,
             runtime=context.runtime,
         )
 

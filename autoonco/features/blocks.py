@@ -16,11 +16,11 @@ from autoonco.data.cache import ArtefactCache, content_hash, digest
 from autoonco.data.case import Case
 from autoonco.data.readers import read_scan
 from autoonco.errors import DataError
+from autoonco.features.backend import BACKEND, block_names, compute_blocks
 from autoonco.features.images import Roi, roi_of
-from autoonco.features.pyradiomics_backend import backend_version, block_names, compute_blocks
 from autoonco.features.spec import Block, ExtractionSpec, Kind
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 """Raised whenever a block's values change for equal settings: what older code stored is then never read."""
 _KIND = "radiomics"
 _WORKER_START_CASES = 8
@@ -39,13 +39,7 @@ class _Column:
 
 
 def column_names(spec: ExtractionSpec) -> tuple[str, ...]:
-    """Return the names of the table's columns; with several channels each begins with ``channel:``.
-
-    Raises
-    ------
-    MissingDependencyError
-        If no `radiomics` is installed.
-    """
+    """Return the names of the table's columns; with several channels each begins with ``channel:``."""
     is_multiple = len(spec.channels) > 1
     return tuple(
         f"{channel.name}:{name}" if is_multiple else name
@@ -80,8 +74,6 @@ def extract_table(
     ------
     DataError
         If a case can't be read, has no mask or an empty one, or not the dimensions of `spec`; names the row.
-    MissingDependencyError
-        If no `radiomics` is installed.
     """
     names = column_names(spec)
     return _fill(cases, _columns(spec), artefacts, n_threads), names
@@ -90,7 +82,7 @@ def extract_table(
 def extract_outlines(
     cases: Sequence[Case], channel: str, *, artefacts: ArtefactCache, n_threads: int = 1
 ) -> NDArray[np.float64]:
-    """Return the contour features ``(n_cases, n_features)`` of the masks of `channel`; needs no `radiomics`.
+    """Return the contour features ``(n_cases, n_features)`` of the masks of `channel`.
 
     They are those of `extract_table`, and kept in the same place.
 
@@ -134,8 +126,7 @@ def _columns(spec: ExtractionSpec) -> tuple[_Column, ...]:
 
 
 def _column(channel: str, block: Block, *, start: int) -> _Column:
-    backend = None if block.kind is Kind.CONTOUR else backend_version()
-    suffix = "-" + digest(channel, block.key, backend, CODE_VERSION)
+    suffix = "-" + digest(channel, block.key, BACKEND, CODE_VERSION)
     stop = start + len(block_names(block))
     return _Column(channel=channel, block=block, start=start, stop=stop, suffix=suffix)
 

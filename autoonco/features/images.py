@@ -144,7 +144,7 @@ def _wavelet_bands(roi: Roi, wavelet: str) -> dict[str, NDArray[Any]]:
     The transform of a whole image is periodic, its odd sides filled up by one voxel. The crop takes its frame
     from that periodic image, so that lesions at the border get the values of the whole image as well.
     """
-    import pywt  # comes with the extra `radiomics`: the family must be importable without
+    import pywt  # here, so that listing the families stays quick
 
     spans = []
     for part, length in zip(roi.box, roi.image.shape, strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import SimpleITK as sitk
 
 from autoonco.data.cache import ArtefactCache
 from autoonco.data.case import Case
-from autoonco.errors import DataError, MissingDependencyError
+from autoonco.errors import DataError
 from autoonco.features import blocks
 from autoonco.features.blocks import column_names, extract_outlines, extract_table
 from autoonco.features.spec import Binning, ChannelSpec, ExtractionSpec
@@ -108,21 +107,15 @@ def test_equal_files_share_blocks_whatever_their_names(cases, cache, computed, t
 
 def test_another_version_of_the_backend_computes_anew(cases, cache, computed, monkeypatch):
     extract_table(cases[:1], spec(), artefacts=cache)
-    monkeypatch.setattr(blocks, "backend_version", lambda: "another==1.0")
+    monkeypatch.setattr(blocks, "BACKEND", "another")
     blocks._columns.cache_clear()
     extract_table(cases[:1], spec(), artefacts=cache)
     blocks._columns.cache_clear()
-    assert len(computed) == 4 + 3  # the contour is none of the backend's
+    assert len(computed) == 4 + 4
 
 
-def test_outlines_are_the_tables_contours_and_need_no_backend(cases, cache, computed, monkeypatch):
+def test_outlines_are_the_tables_contours(cases, cache, computed):
     table, names = extract_table(cases, spec(), artefacts=cache)
-    monkeypatch.setitem(sys.modules, "radiomics", None)
-
-    def no_backend():
-        raise MissingDependencyError("none")
-
-    monkeypatch.setattr(blocks, "backend_version", no_backend)
     found = extract_outlines(cases, "image", artefacts=cache)
     contours = [index for index, name in enumerate(names) if name.startswith("contour_")]
     np.testing.assert_array_equal(found, table[:, contours])

@@ -1,8 +1,7 @@
-"""Direct calls on crops give pyradiomics' numbers; odd lesions give NaN, never a crash."""
+"""Crops give the numbers that pyradiomics gives on whole images; odd lesions give NaN, never a crash."""
 
 from __future__ import annotations
 
-import sys
 import warnings
 from pathlib import Path
 
@@ -13,10 +12,8 @@ import SimpleITK as sitk
 
 from autoonco.data.grids import lesion_box
 from autoonco.data.readers import Scan, read_image, read_mask
-from autoonco.errors import MissingDependencyError
-from autoonco.features import pyradiomics_backend as backend
+from autoonco.features.backend import MAX_LEVELS, block_names, compute_blocks, discretise
 from autoonco.features.images import Roi, roi_of
-from autoonco.features.pyradiomics_backend import MAX_LEVELS, block_names, compute_blocks, discretise
 from autoonco.features.spec import Binning, ChannelSpec, ExtractionSpec, Kind
 
 radiomics = pytest.importorskip("radiomics")
@@ -224,23 +221,6 @@ def test_threads_of_simpleitk_are_restored():
     before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     features(roi_of(phantom(2, 0)), COUNT, log_sigmas_mm=(1.0,))
     assert sitk.ProcessObject.GetGlobalDefaultNumberOfThreads() == before
-
-
-def test_without_the_package_the_error_names_the_extra(monkeypatch):
-    monkeypatch.setattr(backend.importlib.metadata, "packages_distributions", dict)
-    backend.backend_version.cache_clear()
-    with pytest.raises(MissingDependencyError, match=r"autoonco\[radiomics\].*C compiler"):
-        backend.backend_version()
-    monkeypatch.setitem(sys.modules, "radiomics", None)
-    monkeypatch.setattr(backend.importlib.util, "find_spec", lambda name: None)
-    assert not backend.is_installed()
-
-
-def test_the_version_names_distribution_and_number():
-    backend.backend_version.cache_clear()
-    distribution, _, version = backend.backend_version().partition("==")
-    assert "radiomics" in distribution
-    assert version[0].isdigit()
 
 
 def baseline(folder: Path, case: str) -> dict[str, float]:
