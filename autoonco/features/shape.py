@@ -69,7 +69,7 @@ def shape_values(
     Raises
     ------
     AutoOncoError
-        If no voxel is inside.
+        If no voxel is inside, or the mask has other than two or three axes, each with a side.
 
     Examples
     --------
@@ -77,10 +77,15 @@ def shape_values(
     >>> values["VoxelVolume"], values["Elongation"], round(values["Maximum2DDiameterSlice"], 4)
     (8.0, 1.0, 2.2361)
     """
+    if mask.ndim not in (2, 3) or len(spacing_mm) != mask.ndim:
+        raise AutoOncoError(
+            f"Shape features need a mask of 2 or 3 axes and a spacing for each, got shape {mask.shape} "
+            f"and spacing {spacing_mm}."
+        )
     box = lesion_box(mask)
     if box is None:
         raise AutoOncoError("Shape features need a lesion of at least one voxel, got none.")
-    mask = mask[box]
+    mask = mask[box].astype(bool, copy=False)  # a label of 255 is inside too
     axes = _axis_lengths(mask, spacing_mm, definition)
     size = int(np.count_nonzero(mask)) * prod(spacing_mm)
     if mask.ndim == 3:

@@ -165,3 +165,13 @@ def test_a_mask_of_ten_million_voxels():
 def test_an_empty_mask_is_named():
     with pytest.raises(AutoOncoError, match="at least one voxel"):
         shape_values(np.zeros((3, 3), dtype=bool), (1.0, 1.0))
+
+
+def test_a_mask_that_is_no_picture_and_no_volume_is_named():
+    with pytest.raises(AutoOncoError, match="2 or 3 axes"):
+        shape_values(np.ones((3, 3, 3), dtype=bool), (1.0, 1.0))
+
+
+def test_any_label_is_inside():
+    mask, spacing = phantom(4, "blob", 3)
+    assert shape_values(255 * mask.astype(np.uint8), spacing) == shape_values(mask, spacing)
