@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull, QhullError
-from scipy.spatial.distance import pdist
 
 from autoonco.features.compiled import compiled
 
@@ -135,7 +134,9 @@ def largest_distance(points: NDArray[np.intp], spacing_mm: tuple[float, ...]) ->
     if len(kept) > _FEW_POINTS:
         with suppress(QhullError):  # raised where all points lie in a plane
             kept = kept[ConvexHull(kept).vertices]
-    return float(pdist(kept).max()) if len(kept) > 1 else 0.0
+    in_space = np.zeros((len(kept), 3))
+    in_space[:, : kept.shape[1]] = kept
+    return float(np.sqrt(_largest_square(in_space, np.array([0, len(kept)]))))
 
 
 def largest_in_planes(points: NDArray[np.intp], axis: int, spacing_mm: tuple[float, ...]) -> float:
@@ -143,18 +144,23 @@ def largest_in_planes(points: NDArray[np.intp], axis: int, spacing_mm: tuple[flo
     order = [axis, *(other for other in range(3) if other != axis)]
     ends = _line_ends(points[:, order])
     bounds = np.r_[0, np.flatnonzero(np.diff(ends[:, 0])) + 1, len(ends)]
-    places = ends[:, 1:] * (np.array(spacing_mm)[order[1:]] / 2)
+    places = ends * (np.array(spacing_mm)[order] / 2)
     return float(np.sqrt(_largest_square(places, bounds)))
 
 
 @compiled
 def _largest_square(places: Floats, bounds: NDArray[np.intp]) -> float:
-    """Return the largest squared distance between two places (n, 2) of one group, of all pairs."""
+    """Return the largest squared distance between two places (n, 3) of one group, of all pairs."""
     largest = 0.0
     for group in range(len(bounds) - 1):
         for i in range(bounds[group], bounds[group + 1]):
             for j in range(i + 1, bounds[group + 1]):
-                square = (places[i, 0] - places[j, 0]) ** 2 + (places[i, 1] - places[j, 1]) ** 2
+                z, y, x = (
+                    places[i, 0] - places[j, 0],
+                    places[i, 1] - places[j, 1],
+                    places[i, 2] - places[j, 2],
+                )
+                square = z * z + y * y + x * x
                 if square > largest:
                     largest = square
     return largest
