@@ -29,7 +29,15 @@ from autoonco.families.contract import Family, Fidelity, FitContext, Runtime
 from autoonco.families.networks import picture_spec
 from autoonco.nets.inputs import InputSpec, crops
 from autoonco.resources import load_space
-from autoonco.tabular.pipeline import STEPS, build_pipeline, complete, tabular_space
+from autoonco.tabular.groups import GROUPS
+from autoonco.tabular.pipeline import (
+    STEPS,
+    build_pipeline,
+    complete,
+    fit_pipeline,
+    needs_site,
+    tabular_space,
+)
 
 Config = dict[str, Any]
 Arrays = dict[str, np.ndarray]
@@ -106,22 +114,28 @@ def under(prefix: str, config: Config) -> Config:
 # What each file's config leads to. Crops and features are computed, pipelines and networks are fitted.
 
 
-def predictions(config: Config, *, learner: str, steps: tuple[str, ...] = ()) -> Arrays:
+def predictions(config: Config, *, learner: str, steps: tuple[str, ...] = (), n: int = 12) -> Arrays:
     """Fit the pipeline on a table with gaps, correlated columns and classes of unequal size."""
     rng = np.random.default_rng(0)
     y = (np.arange(60) % 4 == 0).astype(int)
-    X = rng.normal(size=(60, 12)) ** 3 * rng.uniform(1, 9, 12)
+    X = rng.normal(size=(60, n)) ** 3 * rng.uniform(1, 9, n)
     X[:, 0] += y
     X[:, 1] = X[:, 0] + 0.1 * rng.normal(size=60) * X[:, 0].std()
     X[rng.random(X.shape) < 0.05] = np.nan
-    space = tabular_space(learners=[learner], steps=("impute", *steps))
+    space = tabular_space(learners=[learner], steps=dict.fromkeys(("impute", *steps)))
     full = complete(space, {key: value for key, value in config.items() if key in space})
-    pipeline = build_pipeline(full, n_features=12, n_classes=2, n_train=60, seed=0).fit(X, y)
-    return {"proba": pipeline.predict_proba(X)}
+    perturbed = np.stack(
+        [X, X + np.linspace(0, 2, n) * np.nanstd(X, axis=0) * (rng.normal(size=X.shape) + 1)]
+    )
+    names = [f"original_{group}_{number}" for number in range(n) for group in GROUPS][:n]
+    pipeline = build_pipeline(full, n_features=n, n_classes=2, n_train=60, seed=0, names=names)
+    if needs_site(full):
+        X = np.column_stack([X, np.arange(60) % 3])
+    return {"proba": fit_pipeline(pipeline, X, y, perturbed=perturbed).predict_proba(X)}
 
 
 def tabular_steps(config: Config, tiny: Tiny) -> Arrays:
-    return predictions(config, learner="logistic_regression", steps=tuple(STEPS))
+    return predictions(config, learner="logistic_regression", steps=tuple(STEPS), n=60)
 
 
 def learner(config: Config, tiny: Tiny, *, name: str) -> Arrays:

@@ -6,12 +6,21 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from ConfigSpace import CategoricalHyperparameter, ConfigurationSpace, InCondition
+from ConfigSpace import (
+    CategoricalHyperparameter,
+    ConfigurationSpace,
+    ForbiddenAndConjunction,
+    ForbiddenEqualsClause,
+    ForbiddenInClause,
+    InCondition,
+)
 from ConfigSpace.util import deactivate_inactive_hyperparameters
+from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from autoonco.errors import UnknownNameError
 from autoonco.resources import load_space
+from autoonco.tabular.groups import GROUPS
 from autoonco.tabular.learners import (
     LEARNERS,
     NEED_SCALING,
@@ -19,20 +28,36 @@ from autoonco.tabular.learners import (
     build_learner,
     learner_weights,
 )
+from autoonco.tabular.resampling import SAMPLERS, ResampledLearner, takes_groups
 from autoonco.tabular.steps import build_steps
 
 STEPS: dict[str, tuple[str, ...]] = {
     "impute": ("impute",),
+    "combat": ("combat",),
+    "robustness": ("robustness", "icc_threshold", "icc_form"),
+    "groups": ("groups", *(f"use_{group}" for group in GROUPS)),
     "scale": ("scale",),
     "correlation": ("correlation",),
-    "selection": ("selection", "selection_share", "pca_variance"),
+    "selection": (
+        "selection",
+        "selection_share",
+        "p_threshold",
+        "n_selected",
+        "relief_neighbours",
+        "stability_threshold",
+        "pca_variance",
+        "pca_components",
+    ),
     "class_weight": ("class_weight",),
+    "resample": ("resample",),
 }
 """The optional steps and the hyperparameters that belong to each."""
+OF_ANY_TABLE = ("impute", "scale", "correlation", "selection", "class_weight", "resample")
+"""The steps that need nothing but the table: no site, no perturbed mask, no name of a feature."""
 
 
 def tabular_space(
-    *, learners: Sequence[str] = tuple(LEARNERS), steps: Sequence[str] = tuple(STEPS)
+    *, learners: Sequence[str] = tuple(LEARNERS), steps: Sequence[str] = OF_ANY_TABLE
 ) -> ConfigurationSpace:
     """Return the space of `build_pipeline`, a fresh object on each call.
 
@@ -86,6 +111,13 @@ def _add_steps(space: ConfigurationSpace, wanted: set[str], learners: Sequence[s
     for step, names in takers.items():
         if step in wanted and len(names) < len(learners):
             space.add(InCondition(space[step], space["learner"], names))
+    if {"class_weight", "resample"} <= wanted:
+        weights, samplers = space["class_weight"], space["resample"]
+        both = (
+            ForbiddenEqualsClause(weights, "balanced"),
+            ForbiddenInClause(samplers, list(SAMPLERS)),
+        )
+        space.add(ForbiddenAndConjunction(*both))
 
 
 def complete(space: ConfigurationSpace, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -114,9 +146,19 @@ def plain(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def build_pipeline(
-    config: Mapping[str, Any], *, n_features: int, n_classes: int, n_train: int, seed: int, n_threads: int = 1
+    config: Mapping[str, Any],
+    *,
+    n_features: int,
+    n_classes: int,
+    n_train: int,
+    seed: int,
+    n_threads: int = 1,
+    names: Sequence[str] | None = None,
 ) -> Pipeline:
     """Return the unfitted pipeline of `config`: imputation, scaling, filters, selection, learner.
+
+    With ComBat (`needs_site`) the table has the site's code as one more column, its last; see `fit_pipeline` for
+    what a robustness filter and a learner that stops early want.
 
     Parameters
     ----------
@@ -128,8 +170,50 @@ def build_pipeline(
         Seed of everything random in it.
     n_threads
         Threads that forests and XGBoost may take.
+    names
+        Names of the features, by which groups of them are left out.
     """
     config = plain(config)
-    steps = build_steps(config, n_features=n_features, n_train=n_train, seed=seed)
+    steps = build_steps(config, n_features=n_features, n_train=n_train, seed=seed, names=names)
     learner = build_learner(config, n_classes=n_classes, seed=seed, n_threads=n_threads)
+    if config.get("resample", "none") != "none":
+        learner = ResampledLearner(sampler=config["resample"], learner=learner, seed=seed)
     return Pipeline([*steps, ("learner", learner)])
+
+
+def needs_site(config: Mapping[str, Any]) -> bool:
+    """Tell whether the table of `config` ends in a column of site codes."""
+    return bool(config.get("combat", "none") != "none")
+
+
+def needs_perturbed(config: Mapping[str, Any]) -> bool:
+    """Tell whether the pipeline of `config` is fitted with features of perturbed masks."""
+    return bool(config.get("robustness", "none") != "none")
+
+
+def fit_pipeline(
+    pipeline: Pipeline,
+    X: NDArray[Any],
+    y: NDArray[Any],
+    *,
+    groups: NDArray[Any] | None = None,
+    perturbed: NDArray[Any] | None = None,
+) -> Pipeline:
+    """Return `pipeline` fitted on `X` ``(n_cases, n_features)``, each step given what it needs of the rest.
+
+    Parameters
+    ----------
+    groups
+        Patient of each case ``(n_cases,)``, for learners that stop early.
+    perturbed
+        ``(n_masks, n_cases, n_features)``, the features of the same cases under several masks, for the robustness
+        filter. Without the column of site codes.
+    """
+    wanted: dict[str, Any] = {}
+    if groups is not None and takes_groups(pipeline[-1]):
+        wanted["learner__groups"] = groups
+    if "robustness" in pipeline.named_steps:
+        if perturbed is not None and "groups" in pipeline.named_steps:
+            perturbed = np.delete(perturbed, list(pipeline["groups"].columns), axis=2)
+        wanted["robustness__perturbed"] = perturbed
+    return pipeline.fit(X, y, **wanted)

@@ -276,7 +276,7 @@ class Stable(Supported):
                 ]
             )
             model = LogisticRegression(
-                C=0.2, l1_ratio=1.0, solver="saga", tol=1e-2, max_iter=200, random_state=self.seed
+                C=0.5, l1_ratio=1.0, solver="saga", tol=1e-2, max_iter=200, random_state=self.seed
             )
             coefficients = model.fit(X[rows], y[rows]).coef_
             taken += (np.abs(coefficients) > 1e-6).any(axis=0)

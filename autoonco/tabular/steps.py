@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -11,16 +11,28 @@ from sklearn.base import BaseEstimator
 from sklearn.decomposition import PCA
 from sklearn.ensemble import ExtraTreesClassifier
 from sklearn.feature_selection import SelectorMixin, VarianceThreshold, f_classif, mutual_info_classif
-from sklearn.impute import SimpleImputer
+from sklearn.impute import KNNImputer, SimpleImputer
 from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import PowerTransformer, QuantileTransformer, RobustScaler, StandardScaler
+from sklearn.preprocessing import (
+    MinMaxScaler,
+    PowerTransformer,
+    QuantileTransformer,
+    RobustScaler,
+    StandardScaler,
+)
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from autoonco.errors import UnknownNameError
+from autoonco.tabular.components import Components
+from autoonco.tabular.groups import LeaveOut, columns_left_out
+from autoonco.tabular.harmonise import ComBat
+from autoonco.tabular.robustness import RobustnessFilter
+from autoonco.tabular.selectors import Boruta, Elimination, Mrmr, Relief, Significant, Stable, p_values
 
 MAX_CORRELATION_COLUMNS = 5000
 """Above, the correlation filter is left out: its matrix of all pairs would take more than 200 MB."""
-SCORES = ("anova", "mutual_info", "l1", "forest")
+SCORES = ("anova", "mutual_info", "l1", "forest", "mann_whitney", "elastic_net")
+_L1_RATIO = {"l1": 1.0, "elastic_net": 0.5}
 
 
 class CorrelationFilter(SelectorMixin, BaseEstimator):  # type: ignore[misc]
@@ -70,7 +82,8 @@ class TopShare(SelectorMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     score
         ``"anova"``: F statistic; ``"mutual_info"``: Kraskov's estimate; ``"l1"``: largest coefficient of an
-        L1 logistic regression on z-scored columns; ``"forest"``: impurity importance of 100 extra trees.
+        L1 logistic regression on z-scored columns, ``"elastic_net"``: of a half L1, half L2 one; ``"forest"``:
+        impurity importance of 100 extra trees; ``"mann_whitney"``: the smallest p value.
     share
         Share of the columns to keep, in (0, 1].
     seed
@@ -111,8 +124,12 @@ def column_scores(score: str, X: NDArray[Any], y: NDArray[Any], *, seed: int) ->
             return np.asarray(f_classif(X, y)[0], dtype=np.float64)
     if score == "mutual_info":
         return np.asarray(mutual_info_classif(X, y, random_state=seed), dtype=np.float64)
-    if score == "l1":
-        model = LogisticRegression(C=0.5, l1_ratio=1.0, solver="saga", tol=1e-2, random_state=seed)
+    if score == "mann_whitney":
+        return -p_values(score, X, y)
+    if score in _L1_RATIO:
+        model = LogisticRegression(
+            C=0.5, l1_ratio=_L1_RATIO[score], solver="saga", tol=1e-2, random_state=seed
+        )
         coefficients = model.fit(StandardScaler().fit_transform(X), y).coef_
         return np.asarray(np.abs(coefficients).max(axis=0), dtype=np.float64)
     if score == "forest":
@@ -130,45 +147,101 @@ def _correlations(X: NDArray[Any]) -> NDArray[np.float64]:
 
 
 def build_steps(
-    config: Mapping[str, Any], *, n_features: int, n_train: int, seed: int
+    config: Mapping[str, Any], *, n_features: int, n_train: int, seed: int, names: Sequence[str] | None = None
 ) -> list[tuple[str, BaseEstimator]]:
     """Return the named steps of `config`, unfitted, in order; a step whose hyperparameter is absent is left out.
 
-    Columns without variance always go.
+    Columns without variance always go. With ComBat the table's last column is the site's code, which `n_features`
+    doesn't count and this step takes away. Groups of features are known by `names`; without, none is left out.
     """
-    steps: list[tuple[str, BaseEstimator]] = []
+    steps = _steps_of_columns(config, names=names)
     if "impute" in config:
-        # An entirely undefined column becomes 0 and then falls to the variance filter.
-        steps.append(("impute", SimpleImputer(strategy=config["impute"], keep_empty_features=True)))
+        steps += _imputation(config["impute"])
     steps.append(("variance", VarianceThreshold()))
     if "scale" in config:
         steps.append(("scale", _scaler(config["scale"], n_train=n_train)))
     if "correlation" in config and n_features <= MAX_CORRELATION_COLUMNS:
         steps.append(("correlation", CorrelationFilter(threshold=config["correlation"])))
-    return steps + _selection(config, seed=seed)
+    steps += _selection(config, seed=seed)
+    if _needs_distances(config) and "standardise" not in dict(steps):
+        # Neighbours of unscaled columns would be those of the columns of the largest numbers.
+        steps.append(("standardise", StandardScaler()))
+    return steps
+
+
+def _steps_of_columns(
+    config: Mapping[str, Any], *, names: Sequence[str] | None
+) -> list[tuple[str, BaseEstimator]]:
+    """Return what needs to know each column as it was extracted: sites, masks and groups."""
+    steps: list[tuple[str, BaseEstimator]] = []
+    if config.get("combat", "none") != "none":
+        steps.append(("combat", ComBat()))
+    if names is not None and config.get("groups", "all") == "chosen":
+        steps.append(("groups", LeaveOut(columns=columns_left_out(config, names))))
+    if config.get("robustness", "none") != "none":
+        robust = RobustnessFilter(threshold=config["icc_threshold"], form=config["icc_form"])
+        steps.append(("robustness", robust))
+    return steps
+
+
+def _needs_distances(config: Mapping[str, Any]) -> bool:
+    return config.get("resample", "none") not in ("none", "over", "under") and "scale" not in config
+
+
+def _imputation(name: str) -> list[tuple[str, BaseEstimator]]:
+    """Return the imputation; an entirely undefined column becomes 0 and then falls to the variance filter."""
+    if name == "knn":
+        return [("standardise_gaps", StandardScaler()), ("impute", KNNImputer(keep_empty_features=True))]
+    return [("impute", SimpleImputer(strategy=name, keep_empty_features=True))]
 
 
 def _scaler(name: str, *, n_train: int) -> BaseEstimator:
-    if name == "zscore":
-        return StandardScaler()
-    if name == "robust":
-        return RobustScaler()
-    if name == "power":
-        return PowerTransformer()
-    if name == "quantile":
-        return QuantileTransformer(
-            n_quantiles=min(100, n_train), output_distribution="normal", subsample=None
-        )
-    raise UnknownNameError("scale", name, ("zscore", "robust", "power", "quantile"))
+    quantiles = min(100, n_train)
+    makers = {
+        "zscore": StandardScaler,
+        "robust": RobustScaler,
+        # New cases may lie outside the range of the training cases: held to it, they can't run away.
+        "minmax": lambda: MinMaxScaler(clip=True),
+        "power": PowerTransformer,
+        "quantile": lambda: QuantileTransformer(
+            n_quantiles=quantiles, output_distribution="normal", subsample=None
+        ),
+    }
+    if name not in makers:
+        raise UnknownNameError("scale", name, makers)
+    return makers[name]()
 
 
 def _selection(config: Mapping[str, Any], *, seed: int) -> list[tuple[str, BaseEstimator]]:
     name = config.get("selection", "none")
     if name == "none":
         return []
-    if name == "pca":
-        pca = PCA(n_components=config["pca_variance"], svd_solver="full")
+    selector = _selector(name, config, seed=seed)
+    if name in ("pca", "pca_count", "kernel_pca") and "scale" not in config:
         # Components of unscaled columns would be the columns of the largest numbers.
-        before = [] if "scale" in config else [("standardise", StandardScaler())]
-        return [*before, ("select", pca)]
-    return [("select", TopShare(score=name, share=config["selection_share"], seed=seed))]
+        return [("standardise", StandardScaler()), ("select", selector)]
+    return [("select", selector)]
+
+
+def _selector(name: str, config: Mapping[str, Any], *, seed: int) -> BaseEstimator:
+    match name:
+        case "pca":
+            return PCA(n_components=config["pca_variance"], svd_solver="full")
+        case "pca_count":
+            return Components(n_components=config["pca_components"])
+        case "kernel_pca":
+            return Components(n_components=config["pca_components"], kernel="rbf")
+        case "anova_p" | "mann_whitney_p":
+            return Significant(score=name.removesuffix("_p"), p=config["p_threshold"])
+        case "mrmr":
+            return Mrmr(n_features=config["n_selected"])
+        case "relief":
+            neighbours, n = config["relief_neighbours"], config["n_selected"]
+            return Relief(n_neighbors=neighbours, n_features=n, seed=seed)
+        case "stability":
+            return Stable(threshold=config["stability_threshold"], seed=seed)
+        case "rfe":
+            return Elimination(share=config["selection_share"])
+        case "boruta":
+            return Boruta(seed=seed)
+    return TopShare(score=name, share=config["selection_share"], seed=seed)
