@@ -127,7 +127,8 @@ class Dataset:
         table = cols.as_text(frame)
         images = cols.image_columns(table, image)
         masks = cols.mask_columns(table, mask, images)
-        names = pick_clinical(table, clinical, taken={label, split, *images.values(), *masks.values()})
+        taken = {label, split, *images.values(), *masks.values()}
+        names = pick_clinical(table, clinical, taken=taken, labelled=labelled)
         dataset = cls(
             cases=make_cases(table, images, masks, names, Path(root), must_exist=labelled), clinical=names
         )

@@ -75,11 +75,22 @@ def _refuse_duplicates(names: Sequence[str]) -> None:
         first[name] = row
 
 
-def pick_clinical(table: Mapping[str, Any], clinical: cols.Names, *, taken: set[str]) -> tuple[str, ...]:
-    """Return the clinical columns; `DataError` where one is unknown or already has a part in the task."""
+def pick_clinical(
+    table: Mapping[str, Any], clinical: cols.Names, *, taken: set[str], labelled: bool
+) -> tuple[str, ...]:
+    """Return the clinical columns; `DataError` where one is unknown or already has a part in the task.
+
+    Without labels they are those that a model takes, and what is to correct is the table.
+    """
     names = (clinical,) if isinstance(clinical, str) else tuple(clinical or ())
+    remedy = "Correct clinical= (--clinical)."
+    if not labelled:
+        remedy = (
+            f"The clinical columns are {', '.join(names)}: add the column; an empty cell stands for a value "
+            "that isn't known."
+        )
     for name in names:
-        cols.require(table, name, "Correct clinical= (--clinical).")
+        cols.require(table, name, remedy)
         if name in taken or name in cols.RESERVED:
             raise DataError(f"Column {name!r} can't be clinical: it already has a part in the task.")
     return names

@@ -13,9 +13,10 @@ from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint
 from autoonco.errors import DataError, MissingDependencyError
 from autoonco.families.contract import Config, Fidelity, FitContext, ModelState, Runtime
-from autoonco.families.tables import plan_folds, spread
+from autoonco.families.tables import fit_by_patient, plan_folds, spread
 from autoonco.features.backend import BACKEND
 from autoonco.features.blocks import column_names, extract_table
+from autoonco.features.choices import spec_of
 from autoonco.features.spec import ExtractionSpec
 from autoonco.resources import load_space
 from autoonco.tabular.clinical_columns import ClinicalEncoder
@@ -211,7 +212,7 @@ class Clinical:
         return ClinicalModel(
             encoder=encoder,
             radiomics=radiomics,
-            pipeline=pipeline.fit(table, codes),
+            pipeline=fit_by_patient(pipeline, table, codes, cases),
             labels=tuple(int(label) for label in labels),
             n_classes=context.fingerprint.n_classes,
             runtime=context.runtime,
@@ -250,7 +251,7 @@ def _has_radiomics(fingerprint: Fingerprint) -> bool:
 def _handcrafted(fingerprint: Fingerprint) -> HandcraftedFeatures:
     """Return the features of the radiomics space's own defaults: they are in the cache by the time they are needed."""
     settings = {name: item.default_value for name, item in load_space("radiomics").items()}
-    spec = ExtractionSpec.from_config(settings, fingerprint)
+    spec = spec_of(settings, fingerprint)
     return HandcraftedFeatures(spec=spec, names=column_names(spec), backend=BACKEND)
 
 
