@@ -23,9 +23,9 @@ from autoonco.settings import Settings
 _GIVE_UP_AFTER = 30
 # After so many of one family, or failures, it claims its share of the compute no more until it has a result.
 _REST_AFTER = 3
-# Shares of the search's time: up to which a second default is trained in full beforehand, beyond which a first one
-# waits, and how long it waits. Recorded searches speak for less, a short run on real scans for this (BENCHMARKS.md).
-_AFFORDABLE, _DEAR, _LATER = 0.4, 0.4, 0.5
+# Share of the search's time up to which a family's second default is trained in full beforehand. More of it, and
+# defaults that wait for the middle of the search, had the greater regret on recorded searches (BENCHMARKS.md).
+_AFFORDABLE = 0.05
 
 
 class Source:
@@ -55,7 +55,7 @@ class Source:
         self._allocation = Allocation(
             problem.families, mode=settings.allocation, floor=settings.floor, gpu_rate=settings.gpu_rate
         )
-        self._queue, self._later = self._defaults(limit_s)
+        self._queue = self._defaults(limit_s)
         self._optimizer: Optimizer | None = None
         self._skips: Counter[str] = Counter()
         self._skipped_in_a_row = 0
@@ -68,11 +68,9 @@ class Source:
         """
         if self._queue:
             return self._queue.popleft()
-        if self._later and self._spent() >= _LATER:
-            return self._later.popleft()
         proposal = self._ask(busy, blocked) if self._skipped_in_a_row < _GIVE_UP_AFTER else None
         if proposal is None:
-            return self._later.popleft() if self._later else None
+            return None
         return self._candidate(
             proposal.family, proposal.config, proposal.budget, Origin.SEARCH, proposal=proposal
         )
@@ -121,11 +119,11 @@ class Source:
         if self._optimizer is not None:
             self._optimizer.save()
 
-    def _defaults(self, limit_s: float) -> tuple[deque[Candidate], deque[Candidate]]:
-        """Return the defaults to train in full before the search, cheapest first, and those for its middle.
+    def _defaults(self, limit_s: float) -> deque[Candidate]:
+        """Return the defaults to train in full before the search, cheapest first.
 
-        A family's first default always has its turn, a dear one in the middle; a second one only where it is cheap,
-        else it just opens the first bracket.
+        A family's first default always has its turn; a second one only where it is cheap, else it just opens the
+        first bracket.
         """
         ranked: list[tuple[float, int, int, Candidate]] = []
         for name, rank, config in self._default_configs():
@@ -134,10 +132,7 @@ class Source:
             prior_s = self._problem.prior_seconds(name, config, candidate.fidelity)
             if rank == 0 or prior_s <= _AFFORDABLE * limit_s:
                 ranked.append((prior_s, rank, len(ranked), candidate))
-        ranked.sort(key=lambda item: item[:3])
-        dear = [item[0] > _DEAR * limit_s and place > 0 for place, item in enumerate(ranked)]
-        first = deque(item[3] for item, later in zip(ranked, dear, strict=True) if not later)
-        return first, deque(item[3] for item, later in zip(ranked, dear, strict=True) if later)
+        return deque(item[3] for item in sorted(ranked, key=lambda item: item[:3]))
 
     def _default_configs(self) -> list[tuple[str, int, Config]]:
         return [
