@@ -13,10 +13,10 @@ from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint
 from autoonco.errors import DataError, MissingDependencyError
 from autoonco.families.contract import Config, Fidelity, FitContext, ModelState, Runtime
-from autoonco.families.tables import fit_by_patient, plan_folds, spread
+from autoonco.families.tables import plan_folds, spread
 from autoonco.features.backend import BACKEND
 from autoonco.features.blocks import column_names, extract_table
-from autoonco.features.choices import spec_of
+from autoonco.features.choices import absent_settings, spec_of
 from autoonco.features.spec import ExtractionSpec
 from autoonco.resources import load_space
 from autoonco.tabular.clinical_columns import ClinicalEncoder
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 BOTH = "radiomics_and_clinical"
+EXTRACTION = "extraction"
+"""Prefix of the settings of ``spaces/radiomics.yaml``."""
 SECONDS_TO_EXTRACT = 0.1
 """A case and channel, where features weren't extracted before."""
 SECONDS_TO_ENCODE = 2e-5
@@ -138,6 +140,11 @@ class Clinical:
         absent = set() if _has_radiomics(fingerprint) else {"features"}
         space = tabular_space()
         space.add([item for name, item in load_space("clinical").items() if name not in absent])
+        if fingerprint.has_mask:
+            below = {"parent": space["features"], "value": BOTH}
+            space.add_configuration_space(
+                EXTRACTION, _extraction_space(fingerprint), parent_hyperparameter=below
+            )
         return space
 
     def defaults(self, fingerprint: Fingerprint) -> Sequence[Config]:
@@ -184,7 +191,7 @@ class Clinical:
         DataError
             If a case lacks a column, or if no column has two values in these cases.
         """
-        from autoonco.tabular.pipeline import build_pipeline
+        from autoonco.tabular.pipeline import build_pipeline, fit_pipeline
 
         columns = context.fingerprint.clinical
         encoder = ClinicalEncoder.fitted(
@@ -193,13 +200,14 @@ class Clinical:
             min_share=float(config["min_share"]),
             flag_missing=config["missing"] == "flagged",
         )
-        radiomics = _handcrafted(context.fingerprint) if config.get("features") == BOTH else None
+        radiomics = _handcrafted(config, context.fingerprint) if config.get("features") == BOTH else None
         table = _table(cases, encoder, radiomics, context.runtime)
         if not _varies(table):
             raise DataError(
                 f"The clinical columns {', '.join(columns)} have one value each in the training cases: "
                 "name others with clinical= (--clinical)."
             )
+        patients = np.array([case.patient for case in cases])
         labels, codes = np.unique(y, return_inverse=True)
         pipeline = build_pipeline(
             config,
@@ -212,7 +220,7 @@ class Clinical:
         return ClinicalModel(
             encoder=encoder,
             radiomics=radiomics,
-            pipeline=fit_by_patient(pipeline, table, codes, cases),
+            pipeline=fit_pipeline(pipeline, table, codes, groups=patients),
             labels=tuple(int(label) for label in labels),
             n_classes=context.fingerprint.n_classes,
             runtime=context.runtime,
@@ -248,10 +256,22 @@ def _has_radiomics(fingerprint: Fingerprint) -> bool:
     return fingerprint.has_mask
 
 
-def _handcrafted(fingerprint: Fingerprint) -> HandcraftedFeatures:
-    """Return the features of the radiomics space's own defaults: they are in the cache by the time they are needed."""
-    settings = {name: item.default_value for name, item in load_space("radiomics").items()}
-    spec = spec_of(settings, fingerprint)
+def _extraction_space(fingerprint: Fingerprint) -> ConfigurationSpace:
+    """Return the settings of extraction that change something on these data."""
+    from ConfigSpace import ConfigurationSpace
+
+    every = load_space("radiomics")
+    present = every.keys() - absent_settings(fingerprint)
+    space = ConfigurationSpace()
+    space.add([item for name, item in every.items() if name in present])
+    space.add([item for item in every.conditions if item.child.name in present])
+    return space
+
+
+def _handcrafted(config: Config, fingerprint: Fingerprint) -> HandcraftedFeatures:
+    prefix = f"{EXTRACTION}:"
+    own = {name.removeprefix(prefix): value for name, value in config.items() if name.startswith(prefix)}
+    spec = spec_of(own, fingerprint)
     return HandcraftedFeatures(spec=spec, names=column_names(spec), backend=BACKEND)
 
 

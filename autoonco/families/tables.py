@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autoonco.data.case import Case
 from autoonco.families.contract import Fidelity
-
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
 
 FEWEST_CASES = 1000
 """A fold is fitted on fewer training cases only above this: on fewer, a fit is cheap and its score mostly noise."""
@@ -25,20 +20,6 @@ def plan_folds(budget: float, *, inner_folds: int, n_train: int) -> Fidelity:
     if folds < 1 and (cases := max(FEWEST_CASES, math.ceil(folds * n_train))) < n_train:
         return Fidelity(folds=1, cases=cases)
     return Fidelity(folds=max(1, min(inner_folds, math.ceil(folds - 1e-9))))
-
-
-def fit_by_patient(
-    pipeline: Pipeline, table: NDArray[Any], codes: NDArray[Any], cases: Sequence[Case]
-) -> Pipeline:
-    """Fit `pipeline` on `table` ``(n_cases, n_features)``, its learner told whose the cases are if it asks.
-
-    A learner that stops early would otherwise judge itself on other cases of the patients that it was fitted on.
-    """
-    from autoonco.tabular.resampling import takes_groups
-
-    groups = np.array([case.patient for case in cases])
-    told = {"learner__groups": groups} if takes_groups(pipeline["learner"]) else {}
-    return pipeline.fit(table, codes, **told)
 
 
 def spread(found: NDArray[np.float64], labels: Sequence[int], n_classes: int) -> NDArray[np.float64]:

@@ -36,19 +36,19 @@ TAKES_NO_CLASS_WEIGHT = ("knn", "gaussian_process")
 SECONDS_PER_FIT: Mapping[str, float] = {
     "logistic_regression": 0.1,
     "svm": 0.3,
-    "random_forest": 2.0,
-    "xgboost": 1.0,
-    "extra_trees": 1.0,
-    "lightgbm": 0.5,
+    "random_forest": 3.0,
+    "xgboost": 2.0,
+    "extra_trees": 1.5,
+    "lightgbm": 1.0,
     "hist_gradient_boosting": 1.0,
     "adaboost": 2.0,
     "lda": 0.1,
     "qda": 0.1,
     "naive_bayes": 0.02,
     "knn": 0.02,
-    "gaussian_process": 0.1,
+    "gaussian_process": 0.2,
     "neural_network": 1.0,
-    "additive": 0.5,
+    "additive": 0.7,
 }
 """Fits of 500 cases by 1000 features on one core; the search corrects these by what it measures."""
 SECONDS_PER_OTHER_FIT = 1.0
