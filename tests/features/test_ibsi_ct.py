@@ -6,7 +6,7 @@ so that these tests judge the features alone.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -16,8 +16,10 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
+from autoonco.data.grids import lesion_box
 from autoonco.features.conventions import Aggregation, Definition
 from autoonco.features.first_order import first_order_values
+from autoonco.features.images import Roi
 from autoonco.features.levels import bin_by_count, bin_by_width
 from autoonco.features.shape import shape_values
 from autoonco.features.texture_features import texture_values
@@ -56,8 +58,9 @@ CONFIGURATIONS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """The whole lesion, grey values and levels of what re-segmentation left, and the consensus by tag."""
+    """The scan, the whole lesion, values and levels of what re-segmentation left, and the consensus by tag."""
 
+    grey: np.ndarray
     lesion: np.ndarray
     spacing_mm: tuple[float, ...]
     values: np.ndarray
@@ -80,17 +83,24 @@ def resampled(array, old_mm, new_mm, order: int):
 
 
 @cache
+def ct(folder: Path):
+    """Return grey values and mask as floats, and the voxel sides in their order."""
+    images = [
+        sitk.ReadImage(str(folder / "ibsi_1_ct_radiomics_phantom" / "nifti" / file))
+        for file in ("image/phantom.nii.gz", "mask/mask.nii.gz")
+    ]
+    arrays = tuple(sitk.GetArrayFromImage(image).astype(np.float64) for image in images)
+    return arrays, images[0].GetSpacing()[::-1]
+
+
+@cache
 def prepared(folder: Path, name: str) -> Prepared:
     configuration = CONFIGURATIONS[name]
     table = pd.read_csv(folder / "ibsi1_reference_values.csv")
     rows = table[(table["config"] == f"ct_config_{name}") & table["reference"].notna()]
     references = dict(zip(rows["tag"], zip(rows["reference"], rows["tolerance"], strict=True), strict=True))
-    images = [
-        sitk.ReadImage(str(folder / "ibsi_1_ct_radiomics_phantom" / "nifti" / file))
-        for file in ("image/phantom.nii.gz", "mask/mask.nii.gz")
-    ]
-    grey, mask = (sitk.GetArrayFromImage(image).astype(np.float64) for image in images)
-    spacing = old = images[0].GetSpacing()[::-1]
+    (grey, mask), old = ct(folder)
+    spacing = old
     if configuration.spacing_mm is not None:
         spacing = tuple(new or side for new, side in zip(configuration.spacing_mm, old, strict=True))
         grey = np.round(resampled(grey, old, spacing, configuration.order))
@@ -110,7 +120,7 @@ def prepared(folder: Path, name: str) -> Prepared:
             grey[kept], configuration.bin_width, definition=Definition.IBSI, lowest=configuration.low
         )
     return Prepared(
-        lesion=lesion, spacing_mm=spacing, values=grey[kept], levels=levels, references=references
+        grey=grey, lesion=lesion, spacing_mm=spacing, values=grey[kept], levels=levels, references=references
     )
 
 
@@ -167,3 +177,27 @@ def test_textures(folder, name, prefix):
             assert_consensus(found[feature], case.references[tag], tag)
             tags.remove(tag)
     assert not tags
+
+
+@pytest.mark.parametrize("name", ["c", "d", "e"])
+def test_the_package_prepares_the_same_voxels(folder, name):
+    """Its grid is that of the whole image though only the lesion's part is made; it doesn't round to whole HU."""
+    from autoonco.features.preparation import prepare
+    from autoonco.features.spec import Preparation
+
+    configuration, expected = CONFIGURATIONS[name], prepared(folder, name)
+    (grey, mask), spacing = ct(folder)
+    roi = Roi(image=grey, mask=mask > 0, box=lesion_box(mask), spacing_mm=spacing)
+    is_ranged = np.isfinite(configuration.low)
+    how = Preparation(
+        spacing_mm=2.0,
+        cubic=configuration.order == 3,
+        value_range=(configuration.low, configuration.high) if is_ranged else None,
+        sigmas=configuration.sigmas if np.isfinite(configuration.sigmas) else None,
+    )
+    (whole,) = prepare(roi, replace(how, value_range=None, sigmas=None))
+    found = np.round(whole.image[whole.mask])
+    assert np.array_equal(whole.mask[whole.box], expected.lesion[lesion_box(expected.lesion)])
+    assert np.abs(found - expected.grey[expected.lesion]).max() <= 1  # where half a HU is rounded
+    (kept,) = prepare(roi, how)
+    assert np.count_nonzero(kept.mask) == pytest.approx(expected.values.size, rel=1e-3)
