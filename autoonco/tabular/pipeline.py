@@ -49,10 +49,10 @@ STEPS: dict[str, tuple[str, ...]] = {
         "pca_components",
     ),
     "class_weight": ("class_weight",),
-    "resample": ("resample",),
+    "sampler": ("sampler",),
 }
 """The optional steps and the hyperparameters that belong to each."""
-OF_ANY_TABLE = ("impute", "scale", "correlation", "selection", "class_weight", "resample")
+OF_ANY_TABLE = ("impute", "scale", "correlation", "selection", "class_weight", "sampler")
 """The steps that need nothing but the table: no site, no perturbed mask, no name of a feature."""
 
 
@@ -111,8 +111,8 @@ def _add_steps(space: ConfigurationSpace, wanted: set[str], learners: Sequence[s
     for step, names in takers.items():
         if step in wanted and len(names) < len(learners):
             space.add(InCondition(space[step], space["learner"], names))
-    if {"class_weight", "resample"} <= wanted:
-        weights, samplers = space["class_weight"], space["resample"]
+    if {"class_weight", "sampler"} <= wanted:
+        weights, samplers = space["class_weight"], space["sampler"]
         both = (
             ForbiddenEqualsClause(weights, "balanced"),
             ForbiddenInClause(samplers, list(SAMPLERS)),
@@ -176,8 +176,8 @@ def build_pipeline(
     config = plain(config)
     steps = build_steps(config, n_features=n_features, n_train=n_train, seed=seed, names=names)
     learner = build_learner(config, n_classes=n_classes, seed=seed, n_threads=n_threads)
-    if config.get("resample", "none") != "none":
-        learner = ResampledLearner(sampler=config["resample"], learner=learner, seed=seed)
+    if config.get("sampler", "none") != "none":
+        learner = ResampledLearner(sampler=config["sampler"], learner=learner, seed=seed)
     return Pipeline([*steps, ("learner", learner)])
 
 

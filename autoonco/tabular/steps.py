@@ -185,7 +185,7 @@ def _steps_of_columns(
 
 
 def _needs_distances(config: Mapping[str, Any]) -> bool:
-    return config.get("resample", "none") not in ("none", "over", "under") and "scale" not in config
+    return config.get("sampler", "none") not in ("none", "over", "under") and "scale" not in config
 
 
 def _imputation(name: str) -> list[tuple[str, BaseEstimator]]:

@@ -15,12 +15,12 @@ NAMES = [f"original_{('glcm', 'gldm', 'shape')[column % 3]}_{column}" for column
 SPACE = tabular_space(steps=tuple(STEPS))
 CHOICES = [
     {name: value}
-    for name in ("impute", "combat", "robustness", "groups", "scale", "selection", "resample", "class_weight")
+    for name in ("impute", "combat", "robustness", "groups", "scale", "selection", "sampler", "class_weight")
     for value in SPACE[name].choices
 ]
 EVERYTHING = {
     "learner": "logistic_regression", "impute": "knn", "combat": "combat", "robustness": "icc",
-    "groups": "chosen", "scale": "power", "correlation": 0.9, "resample": "smote",
+    "groups": "chosen", "scale": "power", "correlation": 0.9, "sampler": "smote",
 }  # fmt: skip
 
 

@@ -75,7 +75,7 @@ def test_every_hyperparameter_changes_what_is_predicted(name, rough):
         found.append(build(config).fit(X[:100], y[:100]).predict_proba(X[100:]))
     # Of ten ways to resample two may make the same table; none may make the table that was there.
     pairs = [(found[0], other) for other in found[1:]]
-    for one, other in pairs if name == "resample" else itertools.combinations(found, 2):
+    for one, other in pairs if name == "sampler" else itertools.combinations(found, 2):
         assert np.abs(one - other).max() > 1e-3
 
 
