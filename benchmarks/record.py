@@ -10,15 +10,11 @@ goes on where it was: rows are appended as they come, and no case or path is nam
 from __future__ import annotations
 
 import argparse
-import csv
-import datetime
 import json
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -32,85 +28,19 @@ from autoonco.data.fingerprint import Fingerprint, fingerprint
 from autoonco.data.folds import holdout, stratified_group_folds
 from autoonco.data.manifest import Dataset
 from autoonco.errors import AutoOncoError
-from autoonco.evaluation.run_folder import hardware, versions
 from autoonco.families import get_family
-from autoonco.families.contract import Config, Fidelity, FitContext, Runtime
+from autoonco.families.contract import Fidelity, FitContext, Runtime
 from autoonco.metrics.scores import get_metric
-from autoonco.search.space import build_space, config_key, space_json
-
-RUNGS = (1 / 27, 1 / 9, 1 / 3, 1.0)
-"""Budgets that are recorded, as fractions of a config's full training."""
-GROUPS = {
-    "radiomics": "radiomics",
-    "frozen": "pretrained2d",
-    "finetune": "pretrained2d",
-    "volumetric3d": "volumetric3d",
-}
-"""Kinds of configs, and the family each belongs to."""
-METRIC = "roc_auc"
-CONFIG_COLUMNS = ("config", "family", "group", "is_default", "prior_s", "epochs", "artefacts", "values")
-FOLD_COLUMNS = ("config", "repeat", "fold", "epochs", "score", "cpu_s", "wall_s", "reason")
-ARTEFACT_COLUMNS = ("artefact", "cpu_s")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Candidate:
-    """A config that is to be recorded."""
-
-    group: str
-    config: Config
-    is_default: bool
-
-    @property
-    def family(self) -> str:
-        """Name of the config's family."""
-        return GROUPS[self.group]
-
-    @property
-    def key(self) -> str:
-        """Short name of the config; equal configs have equal names."""
-        return config_key(self.family, self.config)[:12]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Table:
-    """The three files of a recording, as far as they were written."""
-
-    stem: Path
-    rows: dict[str, list[dict[str, str]]] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name in ("configs", "folds", "artefacts"):
-            path = self.path(name)
-            text = path.read_text() if path.exists() else ""
-            self.rows[name] = list(csv.DictReader(text.splitlines()))
-
-    def path(self, name: str) -> Path:
-        """Return the file of one kind of rows; that of the folds has the table's own name."""
-        return self.stem.with_name(self.stem.name + {"folds": ".csv"}.get(name, f"_{name}.csv"))
-
-    def add(self, name: str, columns: Sequence[str], row: Mapping[str, Any]) -> None:
-        """Append one row and flush it."""
-        is_new = not self.path(name).exists()
-        with self.path(name).open("a", newline="") as stream:
-            writer = csv.DictWriter(stream, columns, lineterminator="\n")
-            if is_new:
-                writer.writeheader()
-            writer.writerow(row)
-        self.rows[name].append({key: str(value) for key, value in row.items()})
-
-    def has_config(self, key: str) -> bool:
-        """Return whether a config was recorded to its end; its own row is written last."""
-        return any(row["config"] == key for row in self.rows["configs"])
-
-    def seconds_of(self, key: str) -> float:
-        """Return what a config's rows took."""
-        return sum(float(row["cpu_s"]) for row in self.rows["folds"] if row["config"] == key)
-
-    def folds_of(self, key: str) -> set[tuple[int, int, str]]:
-        """Return (repeat, fold, epochs) of a config's rows."""
-        found = (row for row in self.rows["folds"] if row["config"] == key)
-        return {(int(row["repeat"]), int(row["fold"]), row["epochs"]) for row in found}
+from benchmarks.draws import Candidate, draw, interleave, shorten
+from benchmarks.recording import (
+    ARTEFACT_COLUMNS,
+    CONFIG_COLUMNS,
+    FOLD_COLUMNS,
+    METRIC,
+    RUNGS,
+    Table,
+    write_provenance,
+)
 
 
 class Recorder:
@@ -283,13 +213,6 @@ def labels(dataset: Dataset) -> NDArray[np.int64]:
     return dataset.y
 
 
-def shorten(config: Config) -> dict[str, Any]:
-    """Return the values with floats in 6 digits, enough to tell configs apart."""
-    return {
-        name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in config.items()
-    }
-
-
 def development_cases(path: Path, *, max_cases: int, seed: int) -> Dataset:
     """Return the cases that are not kept for a test, or a stratified draw of their patients of about `max_cases`."""
     dataset = Dataset.from_csv(path)
@@ -300,54 +223,6 @@ def development_cases(path: Path, *, max_cases: int, seed: int) -> Dataset:
         _, drawn = holdout(labels(dataset), dataset.groups, share, seed=seed, class_names=dataset.classes)
         dataset = dataset.subset(drawn)
     return dataset
-
-
-def draw(
-    group: str, n: int, print_: Fingerprint, *, max_seconds: float, n_folds: int, seed: int
-) -> tuple[list[Candidate], float]:
-    """Return the group's defaults and random configs, `n` in all, and the share that was too dear.
-
-    A config is drawn from its family's space, and again while its guessed full training takes over `max_seconds`.
-    """
-    family = get_family(GROUPS[group])
-    space = family.space(print_)
-    space.seed(seed)
-
-    def belongs(config: Config) -> bool:
-        return group == family.name or config["mode"] == group
-
-    found = [
-        Candidate(group=group, config=shorten(config), is_default=True)
-        for config in family.defaults(print_)
-        if belongs(config)
-    ]
-    n_drawn = n_dear = 0
-    while len(found) < n:
-        config = shorten(dict(sorted(plain(space.sample_configuration()).items())))
-        if not belongs(config):
-            continue
-        n_drawn += 1
-        full = family.plan(config, 1.0, inner_folds=n_folds, n_train=print_.n_cases)
-        if family.prior_seconds(config, full, print_) > max_seconds:
-            n_dear += 1
-        else:
-            found.append(Candidate(group=group, config=config, is_default=False))
-    return found[:n], n_dear / max(1, n_drawn)
-
-
-def plain(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a configuration's active values as plain Python values."""
-    return {name: value.item() if hasattr(value, "item") else value for name, value in configuration.items()}
-
-
-def interleave(groups: Sequence[Sequence[Candidate]]) -> list[Candidate]:
-    """Return defaults first, then all groups mixed evenly, so that any beginning of the list is balanced."""
-    places = [
-        (0.0 if candidate.is_default else (place + 0.5) / len(group), candidate)
-        for group in groups
-        for place, candidate in enumerate(group)
-    ]
-    return [candidate for _, candidate in sorted(places, key=lambda item: item[0])]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -404,54 +279,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f"{elapsed:6.0f} s  {place + 1}/{len(todo)}  {candidate.group}  {candidate.key}", flush=True
             )
     write_provenance(table, print_, options, {group: share for group, (_, share) in drawn.items()})
-
-
-def write_provenance(
-    table: Table, print_: Fingerprint, options: argparse.Namespace, dear: Mapping[str, float]
-) -> None:
-    """Write what the table was made of and how, and the space that its configs are points of."""
-    families = sorted({GROUPS[group] for group in dear})
-    recorded = [row["group"] for row in table.rows["configs"]]
-    facts = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "data": f"{options.data.parent.name}/{options.data.name}",
-        "command": "python -m benchmarks.record " + " ".join(_named(options)),
-        "cases": "train and validation split, never the test split, a stratified draw of patients where there are "
-        f"more than {options.max_cases}",
-        "metric": METRIC,
-        "inner_folds": options.folds,
-        "fold_seeds": [options.seed, options.seed + 1000],
-        "fit_seed": options.seed,
-        "rungs": RUNGS,
-        "configs_scored_again_on_fresh_folds": len(
-            {row["config"] for row in table.rows["folds"] if row["repeat"] == "1"}
-        ),
-        "truncation": {
-            "max_prior_seconds": options.max_seconds,
-            "share_of_draws_rejected": {name: round(share, 3) for name, share in dear.items()},
-            "note": "random configs only; the families' defaults are in whatever they cost",
-        },
-        "seconds": "process CPU seconds of one thread; rows of a longer training are increments on the shorter one",
-        "configs": {group: recorded.count(group) for group in dear},
-        "rows": len(table.rows["folds"]),
-        "versions": versions(),
-        "hardware": hardware(),
-        "python": sys.version.split()[0],
-        "fingerprint": print_.to_json(),
-    }
-    path = table.stem.with_name(table.stem.name + "_provenance.json")
-    path.write_text(json.dumps(facts, indent=1) + "\n")
-    space = space_json(build_space(families, print_))
-    table.stem.with_name(table.stem.name + "_space.json").write_text(space + "\n")
-
-
-def _named(options: argparse.Namespace) -> list[str]:
-    """Return the arguments without folders of this machine."""
-    values = vars(options) | {"data": options.data.name, "output": options.output.name}
-    return [
-        str(value) if name == "data" else f"--{name.replace('_', '-')} {value}"
-        for name, value in values.items()
-    ]
 
 
 if __name__ == "__main__":

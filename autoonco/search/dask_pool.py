@@ -14,15 +14,14 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import dask
 from distributed import Client, Future, KilledWorker
 
 from autoonco.errors import AutoOncoError
 from autoonco.search.dask_host import ClosedError, Done, Host, Job, carry_out, read_files, write_files
-from autoonco.search.trial import Ended, Status, Task
+from autoonco.search.trial import Closing, Ended, Status, Task
 from autoonco.search.worker import Setup
 from autoonco.search.workers import DIED
 
@@ -45,7 +44,7 @@ class _Attempt:
     future: Future[Any] | None = None
 
 
-class DaskPool:
+class DaskPool(Closing):
     """Carries tasks out on the workers of `client`'s cluster, one at a time for each thread of a Dask worker.
 
     Where workers declare the resource ``GPU``, tasks that want one run there, each with a GPU of its own, and the
@@ -83,14 +82,6 @@ class DaskPool:
             raise AutoOncoError("No Dask worker has joined the cluster within ten minutes.") from None
         client.register_plugin(Host(setup, memory_limit_gb=memory_limit_gb), name=self._host)
         self._look()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def n_idle(self, *, gpu: bool) -> int:
         """Return how many tasks that want a GPU, or that want none, can be submitted now."""

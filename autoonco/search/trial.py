@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from types import TracebackType
+from typing import Any, Protocol, Self
 
 from numpy.typing import NDArray
 
@@ -147,3 +148,19 @@ class Executor(Protocol):
     def poll(self) -> Iterator[Ended]:
         """Wait up to half a second and yield the tasks that ended."""
         ...
+
+
+class Closing:
+    """An executor that a ``with`` block closes."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End everything that is under way."""
+        raise NotImplementedError

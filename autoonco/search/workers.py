@@ -14,13 +14,12 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
 import psutil
 
 from autoonco.search.devices import only, visible_gpus
-from autoonco.search.trial import Ended, Status, Task
+from autoonco.search.trial import Closing, Ended, Status, Task
 from autoonco.search.worker import Answer, Setup
 
 _POLL_S = 0.5
@@ -129,7 +128,7 @@ def _slots(setup: Setup, n_workers: int, gpus: Sequence[str]) -> list[_Slot]:
     return on_gpu + on_cpu
 
 
-class WorkerPool:
+class WorkerPool(Closing):
     """Long-lived processes that fit configs, each started when first needed.
 
     Without `gpus` there are `n_workers` of them, on `setup.device`, that take any task. With `gpus`, as
@@ -151,14 +150,6 @@ class WorkerPool:
     ) -> None:
         self._slots = _slots(setup, n_workers, gpus)
         self._memory_limit = None if memory_limit_gb is None else memory_limit_gb * 2**30
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def n_idle(self, *, gpu: bool) -> int:
         """Return how many tasks that want a GPU, or that want none, can be submitted now."""

@@ -1,0 +1,103 @@
+"""Parts of the benchmarks whose mistake would be a wrong figure."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+from autoonco.search import source
+from autoonco.settings import Settings
+from benchmarks.draws import Candidate, interleave
+from benchmarks.fault_counts import Counts, compare, incumbent, judge
+from benchmarks.recording import CONFIG_COLUMNS, FOLD_COLUMNS, Table
+from benchmarks.replay import OURS
+from benchmarks.replay import compare as compare_methods
+
+
+def test_what_is_replayed_as_ours_is_what_a_run_does():
+    assert OURS.affordable == source._AFFORDABLE
+    assert OURS.settings.min_budget == pytest.approx(Settings().min_budget)
+    assert OURS.settings.cooling == Settings().cooling
+    assert OURS.floor == Settings().floor
+    assert OURS.order == "cheapest"
+
+
+def test_a_recording_that_was_stopped_goes_on_with_what_was_written(tmp_path):
+    table = Table(stem=tmp_path / "task")
+    fold = {
+        "config": "a",
+        "repeat": 0,
+        "fold": 0,
+        "epochs": "",
+        "score": "0.5",
+        "cpu_s": 1.5,
+        "wall_s": 2,
+        "reason": "",
+    }
+    table.add("folds", FOLD_COLUMNS, fold)
+    table.add("folds", FOLD_COLUMNS, fold | {"fold": 1, "cpu_s": 0.25})
+    table.add("folds", FOLD_COLUMNS, fold | {"config": "b"})
+    again = Table(stem=tmp_path / "task")
+    assert again.rows == table.rows
+    assert again.seconds_of("a") == 1.75
+    assert again.folds_of("a") == {(0, 0, ""), (0, 1, "")}
+    assert not again.has_config("a")  # its own row comes last
+    again.add("configs", CONFIG_COLUMNS, dict.fromkeys(CONFIG_COLUMNS, "") | {"config": "a"})
+    assert Table(stem=tmp_path / "task").has_config("a")
+
+
+def test_any_beginning_of_what_is_recorded_is_balanced_after_the_defaults():
+    groups = [
+        [Candidate(group=group, config={"n": i}, is_default=i == 0) for i in range(n)]
+        for group, n in (("radiomics", 30), ("frozen", 10))
+    ]
+    mixed = interleave(groups)
+    assert len(mixed) == 40
+    assert [c.is_default for c in mixed[:3]] == [True, True, False]
+    for end in range(3, 41):
+        assert abs(sum(c.group == "frozen" for c in mixed[:end]) - end / 4) <= 2
+
+
+def run_folder(folder, events, *, n_fits):
+    (folder / "evaluation").mkdir(parents=True)
+    (folder / "evaluation" / "predictions.csv").write_text("p\n0.5\n")
+    (folder / "journal.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    folder.with_suffix(".log").write_text("fit\n" * n_fits)
+    return folder
+
+
+def trial(number, loss, **more):
+    given = {"event": "trial", "id": number, "origin": "search", "config": {"n": number}, "budget": 1.0}
+    return given | {"loss": loss, "status": "success"} | more
+
+
+def test_faults_are_counted(tmp_path):
+    folds = [{"event": "fold", "name": name} for name in "abc"]
+    events = [*folds, trial(0, 0.4), trial(1, 0.2), trial(2, 0.1, budget=0.5), trial(3, None)]
+    good = run_folder(tmp_path / "good", events, n_fits=4)
+    counts = Counts()
+    judge(good, counts, n_kills=1, n_jobs=1, hit_worker=False)
+    compare(good, good, counts)
+    assert (counts.lost_fits, counts.is_good) == (1, True)
+    assert incumbent(good)[3] == 0.2  # a partial training is none
+
+    bad = run_folder(tmp_path / "bad", [*events, folds[0], trial(0, 0.0, status="failed")], n_fits=6)
+    judge(bad, counts, n_kills=1, n_jobs=1, hit_worker=False)
+    compare(bad, good, counts)
+    assert (counts.lost_fits, counts.over_allowance, counts.counted_twice) == (4, 2, 2)
+    assert (counts.other_failures, counts.other_incumbents, counts.other_trials) == (1, 1, 1)
+    assert not counts.is_good
+
+
+def test_methods_are_compared_seed_by_seed():
+    rows = [
+        (method, "task", seed, 1.0, 0.1 * seed + better)
+        for method, better in (("ours", 0.0), ("same", 0.0), ("worse", 0.05))
+        for seed in range(10)
+    ]
+    frame = pd.DataFrame(rows, columns=["method", "table", "seed", "fraction", "regret"])
+    found = compare_methods(frame).set_index("method")["p"]
+    assert found["ours"] == found["same"] == 1.0
+    assert found["worse"] == pytest.approx(2 / 2**10)  # ten of ten: the exact two-sided test
