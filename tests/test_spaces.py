@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from ConfigSpace import ConfigurationSpace
 from ConfigSpace.hyperparameters import Hyperparameter
 
@@ -142,15 +143,40 @@ def learner(config: Config, tiny: Tiny, *, name: str) -> Arrays:
     return predictions(under(name, config), learner=name)
 
 
+def two_channels(tiny: Tiny) -> Case:
+    """Return the first two phantoms as channels of one case: thick slices, a second small lesion, far outliers."""
+    folder, first = tiny.runtime.artefacts.folder.parent, tiny.cases[0]
+    images, masks = {}, {}
+    for number, name in enumerate(("a", "b")):
+        image = sitk.ReadImage(str(tiny.cases[number].images["image"]))
+        mask = sitk.ReadImage(str(tiny.cases[number].mask_of("image")))
+        values, inside = (sitk.GetArrayFromImage(item) for item in (image, mask))
+        values = values.astype(np.float32)
+        inside[1:5, 1:5, 1:5] = 1
+        values[tuple(np.argwhere(inside)[:2].T)] = 5000.0
+        for kind, array in (("image", values), ("mask", inside)):
+            found = sitk.GetImageFromArray(array)
+            found.SetSpacing((0.8, 0.8, 2.0))
+            path = folder / f"two_{kind}_{name}.nii.gz"
+            sitk.WriteImage(found, str(path))
+            (images if kind == "image" else masks)[name] = path
+    return replace(first, images=images, masks=masks)
+
+
 def features(config: Config, tiny: Tiny) -> Arrays:
-    """Extract from the first case, once taken for Hounsfield units and once for arbitrary ones."""
-    pytest.importorskip("radiomics")
+    """Extract from a case of two channels and two lesions, once in Hounsfield units and once in arbitrary ones."""
     found = {}
+    case = two_channels(tiny)
     for unit in (Intensity.HOUNSFIELD, Intensity.ARBITRARY):
-        print_ = replace(tiny.fingerprint, intensity=dict.fromkeys(tiny.fingerprint.channels, unit))
+        print_ = replace(
+            tiny.fingerprint,
+            channels=tuple(case.images),
+            spacing_mm=(1.0, 1.0, 3.0),
+            intensity=dict.fromkeys(case.images, unit),
+        )
         active = {k: v for k, v in config.items() if k in radiomics.family.space(print_)}
-        spec = radiomics.ExtractionSpec.from_config(active, print_)
-        table, names = radiomics.extract_table(tiny.cases[:1], spec, artefacts=tiny.runtime.artefacts)
+        spec = radiomics.spec_of(active, print_)
+        table, names = radiomics.extract_table([case], spec, artefacts=tiny.runtime.artefacts)
         found |= {f"{unit} {name}": column for name, column in zip(names, table.T, strict=True)}
     return found
 

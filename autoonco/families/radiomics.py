@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autoonco.data.cache import digest
 from autoonco.data.case import Case
-from autoonco.data.fingerprint import Fingerprint, Intensity
+from autoonco.data.fingerprint import Fingerprint
 from autoonco.errors import MissingDependencyError
 from autoonco.families.contract import Config, Fidelity, FitContext, ModelState, Runtime
 from autoonco.families.tables import plan_folds
 from autoonco.features.backend import BACKEND
 from autoonco.features.blocks import column_names, extract_table
+from autoonco.features.choices import absent_settings, spec_of
+from autoonco.features.images import response_names
 from autoonco.features.spec import ExtractionSpec
 
 if TYPE_CHECKING:
@@ -48,6 +51,7 @@ class RadiomicsModel:
         n_classes: int,
         backend: str,
         runtime: Runtime,
+        sites: Sequence[str] = (),
     ) -> None:
         self.spec = spec
         self.names = tuple(names)
@@ -55,6 +59,7 @@ class RadiomicsModel:
         self.n_classes = n_classes
         self.backend = backend
         self.runtime = runtime
+        self.sites = tuple(sites)
 
     def predict_proba(self, cases: Sequence[Case]) -> NDArray[Any]:
         """Return probabilities ``(n_cases, n_classes)``.
@@ -72,6 +77,8 @@ class RadiomicsModel:
                 "predict with the version of autoonco that it was made with."
             )
         table, _ = _table(cases, self.spec, self.runtime)
+        if "combat" in self.pipeline.named_steps:
+            table = np.column_stack([table, _site_codes(cases, self.sites)])
         found = self.pipeline.predict_proba(table)
         probabilities = np.zeros((len(cases), self.n_classes))
         probabilities[:, self.pipeline.classes_] = found
@@ -86,6 +93,7 @@ class RadiomicsModel:
             "names": list(self.names),
             "n_classes": self.n_classes,
             "backend": self.backend,
+            "sites": list(self.sites),
         }
         return ModelState(meta=meta, parts={"pipeline": to_parts(self.pipeline)})
 
@@ -94,6 +102,32 @@ def _table(
     cases: Sequence[Case], spec: ExtractionSpec, runtime: Runtime
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     return extract_table(cases, spec, artefacts=runtime.artefacts, n_threads=runtime.n_threads)
+
+
+def _perturbed_tables(
+    table: NDArray[np.float64], cases: Sequence[Case], spec: ExtractionSpec, runtime: Runtime
+) -> NDArray[np.float64]:
+    """Return `table` and the tables of perturbed masks ``(n_masks, n_cases, n_features)``."""
+    from autoonco.features.perturbation import PERTURBATIONS
+
+    found = [
+        extract_table(
+            cases, spec, artefacts=runtime.artefacts, n_threads=runtime.n_threads, perturbation=how
+        )[0]
+        for how in PERTURBATIONS
+    ]
+    return np.stack([table, *found])
+
+
+def _site_hash(case: Case) -> str:
+    """Return what a site is called in a model: its name stays with the user."""
+    return "" if case.site is None else digest(case.site)
+
+
+def _site_codes(cases: Sequence[Case], sites: Sequence[str]) -> NDArray[np.float64]:
+    """Return the number of each case's site in `sites` ``(n_cases,)``, -1 for one that isn't there."""
+    numbers = {site: number for number, site in enumerate(sites)}
+    return np.array([numbers.get(_site_hash(case), -1) for case in cases], dtype=np.float64)
 
 
 class Radiomics:
@@ -112,14 +146,14 @@ class Radiomics:
     def space(self, fingerprint: Fingerprint) -> ConfigurationSpace:
         """Return extraction settings, pruned by the units of the grey values, and the space of pipelines."""
         from autoonco.resources import load_space
-        from autoonco.tabular.pipeline import tabular_space
+        from autoonco.tabular.pipeline import OF_ANY_TABLE, tabular_space
 
-        units = set(fingerprint.intensity.values())
-        absent = set() if Intensity.HOUNSFIELD in units else {"bin_width"}
-        if units == {Intensity.HOUNSFIELD}:
-            absent |= {"bin_count", "normalise"}
-        space = tabular_space()
-        space.add([item for name, item in load_space("radiomics").items() if name not in absent])
+        extraction = load_space("radiomics")
+        present = extraction.keys() - absent_settings(fingerprint)
+        site = ("combat",) if fingerprint.has_site else ()
+        space = tabular_space(steps=(*OF_ANY_TABLE, "groups", "robustness", *site))
+        space.add([item for name, item in extraction.items() if name in present])
+        space.add([item for item in extraction.conditions if item.child.name in present])
         return space
 
     def defaults(self, fingerprint: Fingerprint) -> Sequence[Config]:
@@ -139,13 +173,17 @@ class Radiomics:
 
     def prior_seconds(self, config: Config, fidelity: Fidelity, fingerprint: Fingerprint) -> float:
         """Return the seconds of extracting once and fitting each fold, on one core."""
+        from autoonco.features.perturbation import PERTURBATIONS
         from autoonco.tabular.learners import seconds_to_fit
+        from autoonco.tabular.pipeline import needs_perturbed
 
-        spec = ExtractionSpec.from_config(config, fingerprint)
-        n_responses = 1 + len(spec.log_sigmas_mm) + (2**spec.ndim if spec.wavelet else 0)
+        spec = spec_of(config, fingerprint)
+        n_responses = sum(len(response_names(item, spec.ndim)) for item in spec.filters)
         a_case, a_voxel = SECONDS_PER_RESPONSE
         voxels = fingerprint.lesion_voxels or 1000.0
         extraction = fingerprint.n_cases * len(spec.channels) * n_responses * (a_case + a_voxel * voxels)
+        if needs_perturbed(config):
+            extraction *= 1 + len(PERTURBATIONS)
         return extraction + fidelity.folds * seconds_to_fit(str(config["learner"]), fingerprint.n_cases)
 
     def fit(
@@ -158,9 +196,9 @@ class Radiomics:
         context: FitContext,
     ) -> RadiomicsModel:
         """Extract what isn't cached yet, and fit the pipeline on `cases` with labels `y` ``(n_cases,)``."""
-        from autoonco.tabular.pipeline import build_pipeline
+        from autoonco.tabular.pipeline import build_pipeline, fit_pipeline, needs_perturbed, needs_site
 
-        spec = ExtractionSpec.from_config(config, context.fingerprint)
+        spec = spec_of(config, context.fingerprint)
         table, names = _table(cases, spec, context.runtime)
         n_classes = context.fingerprint.n_classes
         pipeline = build_pipeline(
@@ -170,7 +208,18 @@ class Radiomics:
             n_train=len(cases),
             seed=context.seed,
             n_threads=context.runtime.n_threads,
-        ).fit(table, y)
+            names=names,
+        )
+        sites = sorted({_site_hash(case) for case in cases} - {""}) if needs_site(config) else []
+        fit_pipeline(
+            pipeline,
+            np.column_stack([table, _site_codes(cases, sites)]) if needs_site(config) else table,
+            y,
+            groups=np.unique([case.patient for case in cases], return_inverse=True)[1],
+            perturbed=_perturbed_tables(table, cases, spec, context.runtime)
+            if needs_perturbed(config)
+            else None,
+        )
         return RadiomicsModel(
             spec=spec,
             names=names,
@@ -178,6 +227,7 @@ class Radiomics:
             n_classes=n_classes,
             backend=BACKEND,
             runtime=context.runtime,
+            sites=sites,
         )
 
     def restore(self, state: ModelState, runtime: Runtime) -> RadiomicsModel:
@@ -197,6 +247,7 @@ class Radiomics:
             n_classes=state.meta["n_classes"],
             backend=state.meta["backend"],
             runtime=runtime,
+            sites=state.meta.get("sites", ()),
         )
 
 

@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from autoonco.features.contour import contour_features, contour_names
 from autoonco.features.first_order import HISTOGRAM_NAMES, first_order_values, histogram_values
 from autoonco.features.images import Roi, response_names, responses
+from autoonco.features.lesions import join_lesions
 from autoonco.features.levels import bin_by_count, bin_by_width
+from autoonco.features.location import location_values, orientation_values
+from autoonco.features.preparation import prepare
 from autoonco.features.shape import NAMES_2D, NAMES_3D, shape_values
-from autoonco.features.spec import Binning, Block, Filter, Kind
+from autoonco.features.spec import Binning, Block, Filter, Kind, Preparation
 from autoonco.features.texture_features import texture_values
 
 BACKEND = "native-1"
@@ -70,6 +73,8 @@ def block_names(block: Block) -> tuple[str, ...]:
     """Return the names of a block's features (``original_glcm_Contrast``), in the order of its values."""
     if block.kind is Kind.CONTOUR:
         return contour_names(block.ndim)
+    if block.kind is Kind.LOCATION:
+        return _location_names(block.ndim)
     return tuple(
         f"{response}_{name}_{feature}"
         for response in response_names(block.filter, block.ndim)
@@ -96,11 +101,43 @@ def compute_blocks(roi: Roi, blocks: Sequence[Block]) -> dict[Block, NDArray[np.
     """
 
     @cache
-    def filtered(item: Filter, normalise: bool) -> dict[str, NDArray[Any]]:
-        return responses(roi.normalised() if normalise else roi, item)
+    def lesions(how: Preparation, normalise: bool) -> tuple[Roi, ...]:
+        return prepare(roi.normalised() if normalise else roi, how)
+
+    @cache
+    def filtered(item: Filter, how: Preparation, normalise: bool, number: int) -> dict[str, NDArray[Any]]:
+        return responses(lesions(how, normalise)[number], item)
+
+    def values(block: Block) -> NDArray[np.float64]:
+        if block.kind is Kind.LOCATION:
+            return np.array(list(_location(roi.mask, roi.box, roi.spacing_mm).values()))
+        how, normalise = block.preparation, block.normalise
+        found = [
+            _lesion_values(block, lesion, filtered(block.filter, how, normalise, number))
+            for number, lesion in enumerate(lesions(how, normalise))
+        ]
+        return found[0] if len(found) == 1 else _joined(found, block)
 
     with _quiet():
-        return {block: _block_values(block, roi, filtered(block.filter, block.normalise)) for block in blocks}
+        return {block: np.where(np.isfinite(found := values(block)), found, np.nan) for block in blocks}
+
+
+def _joined(lesions: Sequence[NDArray[np.float64]], block: Block) -> NDArray[np.float64]:
+    names = block_names(block)
+    tables = [dict(zip(names, values.tolist(), strict=True)) for values in lesions]
+    return np.array(list(join_lesions(tables, block.preparation.lesions).values()))
+
+
+def _location(
+    mask: NDArray[np.bool_], box: tuple[slice, ...], spacing_mm: tuple[float, ...]
+) -> dict[str, float]:
+    return location_values(mask, spacing_mm) | orientation_values(mask[box], spacing_mm)
+
+
+@cache
+def _location_names(ndim: int) -> tuple[str, ...]:
+    names = _location(np.ones((1,) * ndim, dtype=bool), (slice(0, 1),) * ndim, (1.0,) * ndim)
+    return tuple(f"location_{name}" for name in names)
 
 
 @contextmanager
@@ -116,12 +153,10 @@ def _quiet() -> Iterator[None]:
         sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
 
 
-def _block_values(block: Block, roi: Roi, images: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
+def _lesion_values(block: Block, roi: Roi, images: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
     if block.kind is Kind.CONTOUR:
-        values = contour_features(roi.lesion, roi.spacing_mm)
-    else:
-        values = np.concatenate([_response_values(image, roi, block) for image in images.values()])
-    return np.where(np.isfinite(values), values, np.nan)
+        return contour_features(roi.lesion, roi.spacing_mm)
+    return np.concatenate([_response_values(image, roi, block) for image in images.values()])
 
 
 def _response_values(image: NDArray[Any], roi: Roi, block: Block) -> NDArray[np.float64]:
@@ -143,7 +178,7 @@ def _classes(
     if block.kind is Kind.FIRSTORDER:
         return {"firstorder": first_order_values(inside, spacing_mm=roi.spacing_mm)}
     levels = discretise(image, roi.lesion, block.binning)
-    return {"firstorder": histogram_values(levels), **texture_values(levels)}
+    return {"firstorder": histogram_values(levels), **texture_values(levels, aggregation=block.aggregation)}
 
 
 def discretise(image: NDArray[Any], lesion: NDArray[np.bool_], binning: Binning | None) -> NDArray[np.int64]:

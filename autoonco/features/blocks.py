@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -14,10 +14,13 @@ from numpy.typing import NDArray
 
 from autoonco.data.cache import ArtefactCache, content_hash, digest
 from autoonco.data.case import Case
+from autoonco.data.grids import lesion_box
 from autoonco.data.readers import read_scan
 from autoonco.errors import DataError
 from autoonco.features.backend import BACKEND, block_names, compute_blocks
+from autoonco.features.delta import delta_names, delta_table
 from autoonco.features.images import Roi, roi_of
+from autoonco.features.perturbation import Perturbation, perturb
 from autoonco.features.spec import Block, ExtractionSpec, Kind
 
 CODE_VERSION = 3
@@ -36,21 +39,30 @@ class _Column:
     start: int
     stop: int
     suffix: str
+    perturbation: Perturbation | None = None
 
 
 def column_names(spec: ExtractionSpec) -> tuple[str, ...]:
     """Return the names of the table's columns; with several channels each begins with ``channel:``."""
-    is_multiple = len(spec.channels) > 1
-    return tuple(
-        f"{channel.name}:{name}" if is_multiple else name
+    channels = {
+        channel.name: tuple(name for block in spec.blocks(channel) for name in block_names(block))
         for channel in spec.channels
-        for block in spec.blocks(channel)
-        for name in block_names(block)
-    )
+    }
+    if len(channels) == 1:
+        return next(iter(channels.values()))
+    columns = tuple(f"{channel}:{name}" for channel, names in channels.items() for name in names)
+    if spec.delta is None:
+        return columns
+    return columns + delta_names(channels, next(iter(channels.values())), spec.delta)
 
 
 def extract_table(
-    cases: Sequence[Case], spec: ExtractionSpec, *, artefacts: ArtefactCache, n_threads: int = 1
+    cases: Sequence[Case],
+    spec: ExtractionSpec,
+    *,
+    artefacts: ArtefactCache,
+    n_threads: int = 1,
+    perturbation: Perturbation | None = None,
 ) -> tuple[NDArray[np.float64], tuple[str, ...]]:
     """Return the features of `cases` and their names, computing only what was never computed before.
 
@@ -62,6 +74,8 @@ def extract_table(
         Where blocks are kept, by the hash of the case's files, the block's settings and the backend.
     n_threads
         Processes that compute missing cases, one case at a time each.
+    perturbation
+        How each mask is changed first, if at all; such blocks are kept beside those of the mask as it is.
 
     Returns
     -------
@@ -75,8 +89,10 @@ def extract_table(
     DataError
         If a case can't be read, has no mask or an empty one, or not the dimensions of `spec`; names the row.
     """
-    names = column_names(spec)
-    return _fill(cases, _columns(spec), artefacts, n_threads), names
+    table = _fill(cases, _columns(spec, perturbation), artefacts, n_threads)
+    if spec.delta is not None:
+        table = np.hstack([table, delta_table(table, len(spec.channels), spec.delta)])
+    return table, column_names(spec)
 
 
 def extract_outlines(
@@ -117,18 +133,23 @@ def _fill(
 
 
 @lru_cache(maxsize=64)
-def _columns(spec: ExtractionSpec) -> tuple[_Column, ...]:
+def _columns(spec: ExtractionSpec, perturbation: Perturbation | None = None) -> tuple[_Column, ...]:
     found: list[_Column] = []
     for channel in spec.channels:
         for block in spec.blocks(channel):
-            found.append(_column(channel.name, block, start=found[-1].stop if found else 0))
+            start = found[-1].stop if found else 0
+            found.append(_column(channel.name, block, start=start, perturbation=perturbation))
     return tuple(found)
 
 
-def _column(channel: str, block: Block, *, start: int) -> _Column:
+def _column(channel: str, block: Block, *, start: int, perturbation: Perturbation | None = None) -> _Column:
     suffix = "-" + digest(channel, block.key, BACKEND, CODE_VERSION)
+    if perturbation is not None:
+        suffix += f"-{perturbation.key}"
     stop = start + len(block_names(block))
-    return _Column(channel=channel, block=block, start=start, stop=stop, suffix=suffix)
+    return _Column(
+        channel=channel, block=block, start=start, stop=stop, suffix=suffix, perturbation=perturbation
+    )
 
 
 @lru_cache(maxsize=50_000)
@@ -161,11 +182,18 @@ def _extract_case(
     for channel in dict.fromkeys(column.channel for column in wanted):
         columns = [column for column in wanted if column.channel == channel]
         roi = _read_roi(case, channel, columns[0].block.ndim)
+        if (how := columns[0].perturbation) is not None:
+            roi = _perturbed(roi, how)
         found = compute_blocks(roi, [column.block for column in columns])
         for column in columns:
             values[column] = found[column.block]
             artefacts.put(_KIND, case_hash + column.suffix, {"values": values[column]})
     return [values[column] for column in wanted]
+
+
+def _perturbed(roi: Roi, how: Perturbation) -> Roi:
+    mask = perturb(roi.mask, roi.spacing_mm, how.kind, how.seed)
+    return replace(roi, mask=mask, box=lesion_box(mask) or roi.box)
 
 
 def _read_roi(case: Case, channel: str, ndim: int) -> Roi:

@@ -2,65 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from enum import StrEnum
 from itertools import combinations
 
-from autoonco.errors import AutoOncoError
+import numpy as np
+from numpy.typing import NDArray
 
 
 class Delta(StrEnum):
     """How two values of a feature are compared."""
 
     DIFFERENCE = "difference"  # later less earlier
-    RATIO = "ratio"  # later over earlier
+    RATIO = "ratio"  # later over earlier; NaN over 0
 
 
 SIGNS = {Delta.DIFFERENCE: "-", Delta.RATIO: "/"}
 
 
-def delta_values(tables: Mapping[str, Mapping[str, float]], how: Delta) -> dict[str, float]:
-    """Return comparisons of equally named features between all pairs of channels.
-
-    Features that only one channel of a pair has are left out: a shape is the same in both.
-
-    Parameters
-    ----------
-    tables
-        Features by name, for each channel; later channels are compared with earlier ones.
-    how
-        Difference or ratio; a ratio to 0 is NaN.
-
-    Returns
-    -------
-    dict
-        Values named as other columns are, with the pair as their channel: ``"t2-t1:original_glcm_Contrast"``.
-
-    Raises
-    ------
-    AutoOncoError
-        If there are fewer than two channels, or two of a pair have no feature in common.
+def delta_names(channels: Iterable[str], features: Iterable[str], how: Delta) -> tuple[str, ...]:
+    """Return the names of `delta_table`'s columns: each pair of channels takes a channel's place.
 
     Examples
     --------
-    >>> delta_values({"pre": {"Mean": 2.0}, "post": {"Mean": 3.0}}, Delta.RATIO)
-    {'post/pre:Mean': 1.5}
+    >>> delta_names(["t1", "t2"], ["original_glcm_Contrast"], Delta.DIFFERENCE)
+    ('t2-t1:original_glcm_Contrast',)
     """
-    if len(tables) < 2:
-        raise AutoOncoError(
-            f"Features of change need two channels, got {len(tables)}: name a second image, or leave them out."
-        )
-    found: dict[str, float] = {}
-    for (earlier, before), (later, after) in combinations(tables.items(), 2):
-        shared = [name for name in before if name in after]
-        if not shared:
-            raise AutoOncoError(f"Channels {earlier!r} and {later!r} have no feature in common to compare.")
-        pair = f"{later}{SIGNS[how]}{earlier}"
-        found |= {f"{pair}:{name}": _compare(before[name], after[name], how) for name in shared}
-    return found
+    features = tuple(features)
+    return tuple(
+        f"{later}{SIGNS[how]}{earlier}:{name}"
+        for earlier, later in combinations(channels, 2)
+        for name in features
+    )
 
 
-def _compare(before: float, after: float, how: Delta) -> float:
+def delta_table(table: NDArray[np.float64], n_channels: int, how: Delta) -> NDArray[np.float64]:
+    """Return the comparisons of every pair of channels, earlier with later, for every feature.
+
+    Parameters
+    ----------
+    table
+        ``(n_cases, n_channels * n_features)``, equal features in equal order for each channel.
+
+    Returns
+    -------
+    ndarray
+        ``(n_cases, n_pairs * n_features)``.
+
+    Examples
+    --------
+    >>> delta_table(np.array([[2.0, 0.0, 3.0, 1.0]]), 2, Delta.RATIO).tolist()
+    [[1.5, nan]]
+    """
+    parts = np.split(table, n_channels, axis=1)
+    return np.hstack([_compare(before, after, how) for before, after in combinations(parts, 2)])
+
+
+def _compare(before: NDArray[np.float64], after: NDArray[np.float64], how: Delta) -> NDArray[np.float64]:
     if how is Delta.DIFFERENCE:
         return after - before
-    return after / before if before else float("nan")
+    return np.divide(after, before, out=np.full_like(after, np.nan), where=before != 0)

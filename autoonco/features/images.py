@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from autoonco.data.grids import lesion_box, luminance
 from autoonco.data.readers import Scan
-from autoonco.errors import DataError
+from autoonco.errors import DataError, UnknownNameError
 from autoonco.features.spec import Filter
 
 LOG_PAD_SIGMAS = 8.0
@@ -93,8 +93,10 @@ def responses(roi: Roi, item: Filter) -> dict[str, NDArray[Any]]:
         return {names[0]: roi.image[roi.box]}
     if item.sigma_mm is not None:
         return {names[0]: _laplacian_of_gaussian(roi, item.sigma_mm)}
-    bands = _wavelet_bands(roi, str(item.wavelet))
-    return {name: bands[name.removeprefix("wavelet-")] for name in names}
+    if item.name == "wavelet":
+        bands = _wavelet_bands(roi, str(item.wavelet))
+        return {name: bands[name.removeprefix("wavelet-")] for name in names}
+    raise UnknownNameError("filter", item.name, ("original", "log", "wavelet"))
 
 
 def response_names(item: Filter, ndim: int) -> tuple[str, ...]:

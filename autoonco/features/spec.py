@@ -1,23 +1,21 @@
-"""What is extracted: an `ExtractionSpec` from a config and a fingerprint, split into cacheable blocks."""
+"""What is extracted: an `ExtractionSpec`, split into blocks that are computed and cached once."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
-from statistics import median
 from typing import Any, Literal
 
 from autoonco.data.cache import digest
-from autoonco.data.fingerprint import Fingerprint, Intensity
 from autoonco.errors import AutoOncoError
+from autoonco.features.conventions import Aggregation
+from autoonco.features.delta import Delta
+from autoonco.features.lesions import LesionMode
 
-PLAUSIBLE_SPACING_MM = (0.2, 3.0)
-"""In-plane spacings for which filter scales in millimetres make sense; else scales count pixels."""
 MAX_COUNT = 128
 """More grey levels leave texture matrices empty and cost the square in memory."""
-LOG_SIGMAS: dict[str, tuple[float, ...]] = {"none": (), "fine": (1.0,), "multiscale": (1.0, 2.0, 3.0)}
 
 
 class Kind(StrEnum):
@@ -25,6 +23,7 @@ class Kind(StrEnum):
 
     SHAPE = "shape"  # pyradiomics' shape or shape2D
     CONTOUR = "contour"  # what the outline tells beyond it: solidity, margin roughness, orientation
+    LOCATION = "location"  # where in the image the lesion lies and how it leans
     FIRSTORDER = "firstorder"  # first-order features that no binning changes
     TEXTURE = "texture"  # first-order entropy and uniformity, GLCM, GLRLM, GLSZM, GLDM, NGTDM
 
@@ -52,11 +51,67 @@ class Binning:
             raise AutoOncoError(f"A bin width must be above 0, got {self.value:g}.")
 
 
+class Margin(StrEnum):
+    """Which part of a lesion, or of what is around it, counts."""
+
+    DRAWN = "drawn"  # the mask as it is
+    ERODED = "eroded"  # without its rim
+    DILATED = "dilated"  # with its surroundings
+    RING = "ring"  # its surroundings alone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """What happens to a scan and its mask before filters and features.
+
+    Parameters
+    ----------
+    spacing_mm
+        Side of the voxels that the lesion is resampled to, None for the scan's own.
+    in_plane
+        Whether slices keep their distance.
+    cubic
+        Whether grey values are interpolated by cubic splines, not linearly.
+    margin, margin_mm
+        What becomes of the mask, and by how much.
+    lesions
+        What the features of several lesions in one mask become.
+    value_range
+        Grey values outside this range leave the lesion's intensity features (IBSI 5424).
+    sigmas
+        So do those farther than this many standard deviations from the mean (IBSI 7ACA).
+    """
+
+    spacing_mm: float | None = None
+    in_plane: bool = False
+    cubic: bool = False
+    margin: Margin = Margin.DRAWN
+    margin_mm: float = 0.0
+    lesions: LesionMode = LesionMode.UNION
+    value_range: tuple[float, float] | None = None
+    sigmas: float | None = None
+
+    @property
+    def geometry(self) -> Preparation:
+        """The part that shape depends on."""
+        return replace(self, cubic=False, value_range=None, sigmas=None)
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Preparation:
+        """Read what `dataclasses.asdict` and JSON made of one."""
+        bounds = plain["value_range"]
+        kinds = {"margin": Margin(plain["margin"]), "lesions": LesionMode(plain["lesions"])}
+        return cls(**{**plain, **kinds, "value_range": None if bounds is None else tuple(bounds)})
+
+
+AS_IT_IS = Preparation()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """The original image, its Laplacian of Gaussian of one σ, or all sub-bands of a wavelet."""
+    """The original image, its Laplacian of Gaussian of one σ, all sub-bands of a wavelet, or another filter."""
 
-    name: Literal["original", "log", "wavelet"]
+    name: str
     sigma_mm: float | None = None
     wavelet: str | None = None
 
@@ -73,6 +128,8 @@ class Block:
     filter: Filter = ORIGINAL
     binning: Binning | None = None
     normalise: bool = False
+    preparation: Preparation = AS_IT_IS
+    aggregation: Aggregation = Aggregation.VOLUME
 
     @cached_property
     def key(self) -> str:
@@ -82,11 +139,21 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelSpec:
-    """Settings of one channel: its binning, and whether first-order features see z-scored grey values."""
+    """Settings of one channel: its binning, its preparation, and whether first-order features see z-scores."""
 
     name: str
     binning: Binning
     normalise: bool = False
+    preparation: Preparation = AS_IT_IS
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> ChannelSpec:
+        """Read what `dataclasses.asdict` and JSON made of one."""
+        parts = {
+            "binning": Binning(**plain["binning"]),
+            "preparation": Preparation.from_json(plain["preparation"]),
+        }
+        return cls(**{**plain, **parts})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +170,14 @@ class ExtractionSpec:
         σ of the Laplacian-of-Gaussian responses; none for no such filter.
     wavelet
         Name of the wavelet whose sub-bands are used, or None.
+    other_filters
+        More filters, each without a parameter in millimetres of the spec or with it as `Filter.sigma_mm`.
+    aggregation
+        How the texture matrices of directions and slices become one value.
+    location
+        Whether there are features of where the lesion lies.
+    delta
+        How equal features of several channels are compared, None for not at all.
 
     Examples
     --------
@@ -116,13 +191,17 @@ class ExtractionSpec:
     channels: tuple[ChannelSpec, ...]
     log_sigmas_mm: tuple[float, ...] = ()
     wavelet: str | None = None
+    other_filters: tuple[Filter, ...] = field(default=())
+    aggregation: Aggregation = Aggregation.VOLUME
+    location: bool = False
+    delta: Delta | None = None
 
     @property
     def filters(self) -> tuple[Filter, ...]:
         """The filters in the order of their columns, the original image first."""
         logs = tuple(Filter(name="log", sigma_mm=sigma) for sigma in self.log_sigmas_mm)
         wavelets = () if self.wavelet is None else (Filter(name="wavelet", wavelet=self.wavelet),)
-        return (ORIGINAL, *logs, *wavelets)
+        return (ORIGINAL, *logs, *wavelets, *self.other_filters)
 
     def blocks(self, channel: ChannelSpec) -> tuple[Block, ...]:
         """Return the blocks of `channel` in the order of their columns.
@@ -130,12 +209,17 @@ class ExtractionSpec:
         Textures of a fixed bin count don't change under an affine map of the grey values, and a fixed bin
         width is only used on grey values as they are: no texture block depends on `normalise`.
         """
-        found = [Block(kind=kind, ndim=self.ndim) for kind in (Kind.SHAPE, Kind.CONTOUR)]
+        how = channel.preparation
+        found = [
+            Block(kind=kind, ndim=self.ndim, preparation=how.geometry) for kind in (Kind.SHAPE, Kind.CONTOUR)
+        ]
+        if self.location:
+            found.append(Block(kind=Kind.LOCATION, ndim=self.ndim))
         for item in self.filters:
-            found.append(
-                Block(kind=Kind.FIRSTORDER, ndim=self.ndim, filter=item, normalise=channel.normalise)
-            )
-            found.append(Block(kind=Kind.TEXTURE, ndim=self.ndim, filter=item, binning=channel.binning))
+            block = Block(kind=Kind.FIRSTORDER, ndim=self.ndim, filter=item, preparation=how)
+            found.append(replace(block, normalise=channel.normalise))
+            texture = replace(block, kind=Kind.TEXTURE, binning=channel.binning)
+            found.append(replace(texture, aggregation=self.aggregation))
         return tuple(found)
 
     def to_json(self) -> dict[str, Any]:
@@ -145,44 +229,11 @@ class ExtractionSpec:
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> ExtractionSpec:
         """Read what `to_json` wrote."""
-        channels = tuple(
-            ChannelSpec(**{**channel, "binning": Binning(**channel["binning"])})
-            for channel in plain["channels"]
-        )
-        return cls(**{**plain, "channels": channels, "log_sigmas_mm": tuple(plain["log_sigmas_mm"])})
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any], fingerprint: Fingerprint) -> ExtractionSpec:
-        """Return the spec of a radiomics config (see ``spaces/radiomics.yaml``) on this kind of data."""
-        unit = scale_unit_mm(fingerprint.spacing_mm)
-        wavelet = config["wavelet"]
-        return cls(
-            ndim=fingerprint.ndim,
-            channels=tuple(_channel(name, config, fingerprint) for name in fingerprint.channels),
-            log_sigmas_mm=tuple(float(f"{sigma * unit:.6g}") for sigma in LOG_SIGMAS[config["log_filter"]]),
-            wavelet=None if wavelet == "none" else wavelet,
-        )
-
-
-def _channel(name: str, config: Mapping[str, Any], fingerprint: Fingerprint) -> ChannelSpec:
-    """Return the channel's settings: the measured unit of its grey values decides width against count."""
-    if fingerprint.intensity[name] is Intensity.HOUNSFIELD:
-        return ChannelSpec(name=name, binning=Binning(kind="width", value=float(config["bin_width"])))
-    return ChannelSpec(
-        name=name,
-        binning=Binning(kind="count", value=float(config["bin_count"])),
-        normalise=config["normalise"] == "zscore",
-    )
-
-
-def scale_unit_mm(spacing_mm: tuple[float, ...]) -> float:
-    """Return what a filter scale of 1 is in millimetres: 1, or a pixel where the spacing is no scanner's.
-
-    Examples
-    --------
-    >>> scale_unit_mm((0.7, 0.7, 5.0)), scale_unit_mm((0.004, 0.004))
-    (1.0, 0.004)
-    """
-    in_plane = median(spacing_mm[:2])
-    low, high = PLAUSIBLE_SPACING_MM
-    return 1.0 if low <= in_plane <= high else in_plane
+        parts = {
+            "channels": tuple(map(ChannelSpec.from_json, plain["channels"])),
+            "log_sigmas_mm": tuple(plain["log_sigmas_mm"]),
+            "other_filters": tuple(Filter(**item) for item in plain["other_filters"]),
+            "aggregation": Aggregation(plain["aggregation"]),
+            "delta": None if plain["delta"] is None else Delta(plain["delta"]),
+        }
+        return cls(**{**plain, **parts})

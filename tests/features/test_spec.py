@@ -8,7 +8,8 @@ import pytest
 
 from autoonco.data.fingerprint import Fingerprint, Intensity
 from autoonco.errors import AutoOncoError
-from autoonco.features.spec import Binning, ExtractionSpec, Kind, scale_unit_mm
+from autoonco.features.choices import scale_unit_mm, spec_of
+from autoonco.features.spec import Binning, ExtractionSpec, Kind
 
 CONFIG = {
     "log_filter": "multiscale",
@@ -42,7 +43,7 @@ def fingerprint(spacing_mm=(1.0, 1.0), **intensity: Intensity) -> Fingerprint:
 
 def test_units_decide_between_width_and_count():
     units = {"ct": Intensity.HOUNSFIELD, "mr": Intensity.ARBITRARY, "us": Intensity.BYTE, "x": Intensity.UNIT}
-    spec = ExtractionSpec.from_config(CONFIG, fingerprint(**units))
+    spec = spec_of(CONFIG, fingerprint(**units))
     by_name = {channel.name: channel for channel in spec.channels}
     assert by_name["ct"].binning == Binning(kind="width", value=10)
     assert not by_name["ct"].normalise
@@ -57,12 +58,20 @@ def test_units_decide_between_width_and_count():
 )
 def test_scales_are_pixels_where_no_scanner_has_that_spacing(spacing, unit):
     assert scale_unit_mm(spacing) == unit
-    spec = ExtractionSpec.from_config(CONFIG, fingerprint(spacing, image=Intensity.BYTE))
+    spec = spec_of(CONFIG, fingerprint(spacing, image=Intensity.BYTE))
     assert spec.log_sigmas_mm == pytest.approx([unit, 2 * unit, 3 * unit])
 
 
 def test_json_round_trip_keeps_the_spec_and_its_blocks():
-    spec = ExtractionSpec.from_config(CONFIG, fingerprint(a=Intensity.HOUNSFIELD, b=Intensity.UNIT))
+    config = CONFIG | {
+        "value_range": "body",
+        "lesions": "mean",
+        "delta": "ratio",
+        "location": "on",
+        "margin": "ring",
+        "margin_mm": 2,
+    }
+    spec = spec_of(config, fingerprint(a=Intensity.HOUNSFIELD, b=Intensity.UNIT))
     again = ExtractionSpec.from_json(json.loads(json.dumps(spec.to_json())))
     assert again == spec
     assert [b.key for c in again.channels for b in again.blocks(c)] == [
@@ -71,7 +80,7 @@ def test_json_round_trip_keeps_the_spec_and_its_blocks():
 
 
 def keys(**changes) -> dict[tuple[Kind, str, float | None], str]:
-    spec = ExtractionSpec.from_config(CONFIG | changes, fingerprint(image=Intensity.BYTE))
+    spec = spec_of(CONFIG | changes, fingerprint(image=Intensity.BYTE))
     blocks = spec.blocks(spec.channels[0])
     assert len({block.key for block in blocks}) == len(blocks)
     return {(b.kind, b.filter.name, b.filter.sigma_mm): b.key for b in blocks}
@@ -87,6 +96,15 @@ def test_bin_settings_touch_textures_only():
 
 def test_normalisation_touches_first_order_only():
     assert differing(keys(), keys(normalise="none")) == {Kind.FIRSTORDER}
+
+
+def test_outliers_and_grids_leave_what_does_not_depend_on_them():
+    intensity = {Kind.FIRSTORDER, Kind.TEXTURE}
+    assert differing(keys(), keys(outliers="drop")) == intensity
+    assert differing(keys(), keys(margin="eroded", margin_mm=2)) == intensity | {Kind.SHAPE, Kind.CONTOUR}
+    grid = keys(resample="isotropic", resample_mm=2, interpolator="linear")
+    assert differing(grid, keys(resample="isotropic", resample_mm=2, interpolator="cubic")) == intensity
+    assert differing(keys(), keys(aggregation="2d")) == {Kind.TEXTURE}
 
 
 def test_filters_add_blocks_and_change_none():
