@@ -211,7 +211,7 @@ class Boruta(Supported):
     Kursa and Rudnicki, Journal of Statistical Software 2010.
     """
 
-    def __init__(self, n_trees: int = 100, seed: int = 0) -> None:
+    def __init__(self, n_trees: int = 50, seed: int = 0) -> None:
         self.n_trees = n_trees
         self.seed = seed
 
@@ -275,8 +275,10 @@ class Stable(Supported):
                     for label in np.unique(y)
                 ]
             )
+            # saga takes ten times as long for two classes, and is the only one for more.
+            solver = "liblinear" if len(np.unique(y)) == 2 else "saga"
             model = LogisticRegression(
-                C=0.5, l1_ratio=1.0, solver="saga", tol=1e-2, max_iter=200, random_state=self.seed
+                C=0.5, l1_ratio=1.0, solver=solver, tol=1e-2, max_iter=200, random_state=self.seed
             )
             coefficients = model.fit(X[rows], y[rows]).coef_
             taken += (np.abs(coefficients) > 1e-6).any(axis=0)

@@ -62,14 +62,12 @@ def test_a_case_is_predicted_alike_whoever_is_tested_with_it_and_after_storing(v
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "selection", ["mrmr", "relief", "boruta", "stability", "rfe", "anova_p", "kernel_pca", "forest"]
-)
+@pytest.mark.parametrize("selection", ["mrmr", "relief", "anova_p", "forest"])
 def test_labels_that_mean_nothing_are_not_learned(selection):
-    """A z-test of 40 permutations' mean AUC; the AUC is of each fold, for pooled ones lean below one half."""
+    """A z-test of 30 permutations' mean AUC; the AUC is of each fold, for pooled ones lean below one half."""
     rng = np.random.default_rng(5)
     means = []
-    for permutation in range(40):
+    for permutation in range(30):
         X, y, groups, perturbed = table(seed=permutation)
         y = rng.permutation(y[::2])[groups]
         aucs = []
