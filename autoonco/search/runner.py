@@ -142,21 +142,26 @@ class Search:
         return self._store.scope_trials(self._problem.scope)
 
     def _fill_slots(self) -> None:
-        """Start what can be started; a candidate whose kind of slot is taken waits, and others go before it."""
+        """Start what can be started; others go before a candidate whose kind of slot is taken, or whose config runs."""
         while self._execution.has_any_slot() and not self._is_over():
-            ready = next((item for item in self._waiting if self._execution.has_slot(item)), None)
+            ready = next((item for item in self._waiting if self._can_start(item)), None)
             if ready is not None:
                 self._waiting.remove(ready)
                 self._start(ready)
                 continue
-            blocked = {candidate.family for candidate in self._waiting}
-            busy = blocked | {candidate.family for candidate in self._execution.running}
+            blocked = {item.family for item in self._waiting if not self._execution.has_slot(item)}
+            busy = {item.family for item in (*self._waiting, *self._execution.running)}
             if len(self._waiting) >= _MAX_WAITING:
                 return
             candidate = self._source.next(busy=busy, blocked=blocked)
             if candidate is None:
                 return
             self._waiting.append(candidate)
+
+    def _can_start(self, candidate: Candidate) -> bool:
+        """Return whether there is a slot, and no trial of the same config runs: they would fit the same folds twice."""
+        running = {item.key for item in self._execution.running}
+        return self._execution.has_slot(candidate) and candidate.key not in running
 
     def _is_over(self) -> bool:
         limit = self._settings.max_trials

@@ -61,9 +61,9 @@ def test_a_worker_that_never_reads_does_not_hold_up_the_search(toy, setup, task,
     monkeypatch.setattr(workers, "_ENTRY", HEAD + "time.sleep(60)")
     large = Task(**vars(task) | {"config": {"text": "x" * 10**7}})
     with WorkerPool(setup) as pool:
-        start = time.monotonic()
         pool.submit(large, timeout_s=1.0)
-        assert time.monotonic() - start < 1.0
+        (slot,) = pool._slots
+        assert slot.worker.process.poll() is None  # it has read nothing yet, and submit is over
         assert end_of(pool, within_s=10).status is Status.TIMEOUT
 
 
@@ -125,9 +125,35 @@ def test_no_trace_of_a_gpu_no_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+BOAST = (
+    HEAD
+    + """
+import numpy as np
+from autoonco.search.worker import Answer
+setup = c.recv()
+task = c.recv()
+works = task.config["act"] == "work"
+c.send(Answer(task_id=task.id, seconds=1e9, **({"proba": np.ones((1, 2))} if works else {"reason": "no"})))
+c.recv()
+"""
+)
+
+
 @pytest.mark.parametrize("act", ["work", "raise"])
-def test_seconds_are_the_worker_s_where_it_succeeds_and_the_wall_s_elsewhere(toy, setup, task, problem, act):
+def test_seconds_are_the_worker_s_where_it_succeeds_and_the_wall_s_elsewhere(
+    toy, setup, task, monkeypatch, act
+):
     """A worker's start takes a second or more; a fit that worked is not charged for it."""
+    monkeypatch.setattr(workers, "_ENTRY", BOAST)
+    with WorkerPool(setup) as pool:
+        pool.submit(replace(task, config={"act": act}), timeout_s=60)
+        ended = end_of(pool, within_s=70)
+    assert (ended.proba is not None) == (ended.status is Status.SUCCESS) == (act == "work")
+    assert (ended.seconds == 1e9) == (act == "work")
+
+
+@pytest.mark.parametrize("act", ["work", "raise"])
+def test_what_a_worker_answers_names_a_case_by_its_row(toy, setup, task, problem, act):
     real = replace(
         task,
         config={"act": act, "strength": 0.3},
@@ -135,17 +161,12 @@ def test_seconds_are_the_worker_s_where_it_succeeds_and_the_wall_s_elsewhere(toy
         fold=problem.folds[0],
     )
     with WorkerPool(setup) as pool:
-        start = time.monotonic()
         pool.submit(real, timeout_s=60)
         ended = end_of(pool, within_s=70)
-        wall = time.monotonic() - start
-    assert (ended.proba is not None) == (ended.status is Status.SUCCESS) == (act == "work")
     if act == "work":
-        assert ended.seconds < 0.5 * wall
         assert ended.proba.shape == (20, 2)
     else:
-        assert 0.5 * wall < ended.seconds <= wall
-        assert "row 21" in ended.reason  # a case is named by its row
+        assert "row 21" in ended.reason
         assert "Jane" not in ended.reason
 
 
