@@ -17,6 +17,7 @@ from autoonco.search.problem import Problem
 from autoonco.search.space import config_key
 from autoonco.search.store import FoldKey, Store
 from autoonco.search.trial import Ended, Executor, FoldTask, Task, next_task_id
+from autoonco.search.workers import DIED
 
 _REFIT = "refit"
 
@@ -28,6 +29,7 @@ Refitted = dict[str, tuple[NDArray[Any], float]]
 class Refit:
     """Refits of one scope; the final scope keeps the fitted models' states, the others only judge.
 
+    A refit whose worker died is begun once more, for the run may hang on it: there is no other model of that config.
     `notes` takes a sentence for each config that could not be refitted.
     """
 
@@ -45,6 +47,7 @@ class Refit:
         done = {key: found for key, item in queue.items() if (found := self._stored(key, item)) is not None}
         queue = {key: item for key, item in queue.items() if key not in done}
         tasks: dict[int, tuple[str, Candidate]] = {}
+        lost: set[str] = set()
         while queue or tasks:
             for key, item in list(queue.items()):
                 task = self._task(key, item)
@@ -54,7 +57,11 @@ class Refit:
                     self.pool.submit(task, timeout_s=max(1.0, end - time.monotonic()))
             for event in self.pool.poll():
                 key, item = tasks.pop(event.task_id)
-                self._end(key, item, event, done)
+                if key not in lost and (event.reason or "").startswith(DIED):
+                    lost.add(key)
+                    queue[key] = item
+                else:
+                    self._end(key, item, event, done)
         return done
 
     def folder(self, key: str) -> Path:
