@@ -30,6 +30,7 @@ from autoonco.families.contract import Runtime
 from autoonco.metrics.scores import get_metric
 from autoonco.reporting.page import write_report
 from autoonco.reporting.result import Result
+from autoonco.search.store import stops_on_full_disk
 from autoonco.settings import Settings
 
 if TYPE_CHECKING:
@@ -127,18 +128,18 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         found = findings(dataset, facts)
         kept, kept_facts = usable(dataset, facts, errors_of(found), request.settings)
         identity = identity_of(kept, request)
-        folder = RunFolder(
-            run_path(self.run_dir, digest(identity)[:12]), identity=identity, resume=self.resume
-        )
-        try:
-            self._run(
-                kept, kept_facts, found, request, folder, n_excluded=len(dataset) - len(kept), started=started
+        with stops_on_full_disk():
+            folder = RunFolder(
+                run_path(self.run_dir, digest(identity)[:12]), identity=identity, resume=self.resume
             )
-        except NothingToFitError:
-            folder.update(session_s=time.monotonic() - started, status="failed")
-            raise
-        finally:
-            folder.close()
+            n_excluded = len(dataset) - len(kept)
+            try:
+                self._run(kept, kept_facts, found, request, folder, n_excluded=n_excluded, started=started)
+            except NothingToFitError:
+                folder.update(session_s=time.monotonic() - started, status="failed")
+                raise
+            finally:
+                folder.close()
         self.result_: Result | None = Result(folder.path)
         self._take(folder.path / MODEL_FILE)
         return self
