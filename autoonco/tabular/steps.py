@@ -32,7 +32,7 @@ from autoonco.tabular.selectors import Boruta, Elimination, Mrmr, Relief, Signif
 MAX_CORRELATION_COLUMNS = 5000
 """Above, the correlation filter is left out: its matrix of all pairs would take more than 200 MB."""
 SCORES = ("anova", "mutual_info", "l1", "forest", "mann_whitney", "elastic_net")
-_L1_RATIO = {"l1": 1.0, "elastic_net": 0.5}
+_L1_RATIO = {"l1": 1.0, "elastic_net": 0.2}
 
 
 class CorrelationFilter(SelectorMixin, BaseEstimator):  # type: ignore[misc]
@@ -82,7 +82,7 @@ class TopShare(SelectorMixin, BaseEstimator):  # type: ignore[misc]
     ----------
     score
         ``"anova"``: F statistic; ``"mutual_info"``: Kraskov's estimate; ``"l1"``: largest coefficient of an
-        L1 logistic regression on z-scored columns, ``"elastic_net"``: of a half L1, half L2 one; ``"forest"``:
+        L1 logistic regression on z-scored columns, ``"elastic_net"``: of one whose penalty is a fifth L1; ``"forest"``:
         impurity importance of 100 extra trees; ``"mann_whitney"``: the smallest p value.
     share
         Share of the columns to keep, in (0, 1].
