@@ -1,5 +1,5 @@
 # Two commands for a newcomer: `make demo` and `make test`. Both make .venv first where it is absent or outdated.
-# They need Python 3.11 or newer; with a C compiler the radiomics family comes too.
+# They need Python 3.11 or newer; with a C compiler the tests also compare with pyradiomics.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -15,19 +15,19 @@ RUN        ?= demo-run$(if $(DATA),-$(basename $(notdir $(DATA))))
 TIME_LIMIT ?=
 ARGS       ?=
 
-# The radiomics extra is built from source, so it needs a compiler and Python's headers: preprocessing Python.h
-# asks for both at once. The answer is in the stamp's name: a compiler installed later makes the environment
-# outdated, and the extra follows.
+# pyradiomics, which tests compare with, is built from source, so it needs a compiler and Python's headers:
+# preprocessing Python.h asks for both at once. The answer is in the stamp's name: a compiler installed later makes
+# the environment outdated, and the extra follows.
 CAN_COMPILE := $(shell \
 	cc=$${CC:-$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_config_var("CC") or "cc")' 2>/dev/null)}; \
 	include=$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_paths()["include"])' 2>/dev/null); \
 	$${cc:-cc} -E -x c -I"$$include" -include Python.h /dev/null >/dev/null 2>&1 && echo yes)
 ifdef CAN_COMPILE
-EXTRAS := radiomics,lightgbm,dev
-STAMP  := $(VENV)/.installed-with-radiomics
+EXTRAS := oracle,lightgbm,dev
+STAMP  := $(VENV)/.installed-with-oracle
 else
 EXTRAS := lightgbm,dev
-STAMP  := $(VENV)/.installed-without-radiomics
+STAMP  := $(VENV)/.installed-without-oracle
 endif
 
 help: ## Show this list
@@ -40,7 +40,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: autoonco needs Python 3.11 or newer, $(PYTHON) is $$($(PYTHON) -V 2>&1): name another with PYTHON=..." >&2; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV) || { echo "make: $(PYTHON) can't make an environment: install its venv module (Debian: python3-venv) and try again" >&2; exit 1; }
 ifndef CAN_COMPILE
-	@echo "make: no C compiler with Python's headers found (Debian: gcc python3-dev): the radiomics extra needs them and is left out; install them and run make again to get it." >&2
+	@echo "make: no C compiler with Python's headers found (Debian: gcc python3-dev): tests skip the comparison with pyradiomics, which needs them." >&2
 endif
 	$(BIN)/python -m pip install -c constraints.txt -e ".[$(EXTRAS)]"
 	@rm -f $(VENV)/.installed-*

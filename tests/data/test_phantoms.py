@@ -94,7 +94,7 @@ def test_traits_overlap_as_documented() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_size_alone_is_weak_and_radiomics_strong_but_not_perfect(tmp_path: Path, ndim: int) -> None:
-    radiomics = pytest.importorskip("radiomics", reason="the extra autoonco[radiomics] is not installed")
+    radiomics = pytest.importorskip("radiomics", reason="pyradiomics (the extra `oracle`) is not installed")
     from radiomics.featureextractor import RadiomicsFeatureExtractor
 
     radiomics.setVerbosity(50)
