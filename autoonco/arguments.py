@@ -15,6 +15,7 @@ from autoonco.errors import AutoOncoError, DataError
 
 if TYPE_CHECKING:
     from autoonco.data.checks import CaseFacts, Finding
+    from autoonco.features.spec import ExtractionSpec
     from autoonco.settings import Settings
 
 Labelled = Dataset | pd.DataFrame | str | Path
@@ -132,3 +133,33 @@ def usable(
 def run_path(run_dir: str | Path | None, name: str) -> Path:
     """Return the run folder: the one given, or one under ``runs/`` named by what identifies the run."""
     return Path(run_dir) if run_dir is not None else Path("runs") / name
+
+
+def feature_table(
+    dataset: Dataset, settings: str, *, n_threads: int = 1
+) -> tuple[pd.DataFrame, ExtractionSpec]:
+    """Return the features of every case of `dataset` and the settings that they were made with.
+
+    Parameters
+    ----------
+    settings
+        A preset or a file, see `autoonco.features.export.settings_of`; presets start from the first default of
+        the radiomics family on these data.
+
+    Raises
+    ------
+    AutoOncoError
+        If the settings are none, or no case can be read.
+    """
+    from autoonco.data.cache import ArtefactCache
+    from autoonco.data.checks import inspect
+    from autoonco.data.fingerprint import fingerprint
+    from autoonco.families import get_family
+    from autoonco.features.export import feature_frame, settings_of
+
+    facts = inspect(dataset, n_jobs=n_threads)
+    known = fingerprint(dataset, facts)
+    spec = settings_of(settings, known, default=get_family("radiomics").defaults(known)[0])
+    bad = {case.row: each.error for case, each in zip(dataset.cases, facts, strict=True) if each.error}
+    table = feature_frame(dataset.cases, spec, artefacts=ArtefactCache(), n_threads=n_threads, known_bad=bad)
+    return table, spec

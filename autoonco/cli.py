@@ -13,13 +13,19 @@ from rich.console import Console
 
 from autoonco.errors import AutoOncoError
 from autoonco.options import (
+    Allocation,
     Classes,
     Clinical,
     Data,
+    Extraction,
+    FeatureFile,
     Image,
     Label,
     Mask,
+    Model,
+    OnBadCase,
     Run,
+    Scans,
     Split,
     client_of,
     dataset_of,
@@ -27,8 +33,6 @@ from autoonco.options import (
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from autoonco.classifier import AutoOncoClassifier
     from autoonco.data.manifest import Dataset
 
@@ -60,15 +64,11 @@ def fit(
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto.")] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     dask: Annotated[str, typer.Option(help="Dask scheduler that does the work: HOST:PORT.")] = "",
-    allocation: Annotated[
-        str, typer.Option(help="shared: spend where it pays; equal: the same compute for each family.")
-    ] = "shared",
+    allocation: Allocation = "shared",
     max_trials: Annotated[int | None, typer.Option(help="Stop after so many trials.")] = None,
     portfolio: Annotated[str | None, typer.Option(help="File of start configs, or none.")] = None,
     preset: Annotated[str, typer.Option(help="quick, standard or thorough.")] = "standard",
-    on_bad_case: Annotated[
-        str, typer.Option(help="What to do about a case that can't be used: raise, exclude.")
-    ] = "raise",
+    on_bad_case: OnBadCase = "raise",
     no_resume: Annotated[bool, typer.Option("--no-resume", help="Refuse a folder that holds a run.")] = False,
 ) -> None:
     """Search, judge and refit models; write run folder, model file and report."""
@@ -127,10 +127,8 @@ def _fit(classifier: AutoOncoClassifier, dataset: Dataset) -> AutoOncoClassifier
 
 @app.command()
 def predict(
-    model: Annotated[Path, typer.Argument(metavar="MODEL.onco", help="Model file.")],
-    scans: Annotated[
-        list[Path], typer.Argument(metavar="DATA|SCAN...", help="A manifest (.csv), or image files.")
-    ],
+    model: Model,
+    scans: Scans,
     output: Annotated[Path, typer.Option("-o", "--out", help="Table to write.")] = Path("predictions.csv"),
     image: Image = "",
     mask: Mask = "",
@@ -139,22 +137,43 @@ def predict(
     """Predict new scans; one bad scan doesn't lose the others."""
     from autoonco.arguments import as_cases
     from autoonco.classifier import load
+    from autoonco.progress import write_predictions
 
     classifier = load(model, device=device)
     data = scans[0] if len(scans) == 1 else scans
     table = classifier.predict_table(
         as_cases(data, clinical=classifier.clinical_, image=names_of(image), mask=names_of(mask))
     )
-    _write_predictions(table, output)
+    write_predictions(out, table, output)
     if (table["status"] != "ok").all():
         raise AutoOncoError(f"No case could be predicted. The first: {table['message'].iloc[0]}")
 
 
-def _write_predictions(table: pd.DataFrame, output: Path) -> None:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(output, index=False)
-    failed = int((table["status"] != "ok").sum())
-    out.print(f"predictions: {output} ({len(table)} cases, {failed} failed)", markup=False, soft_wrap=True)
+@app.command()
+def features(
+    data: Data,
+    output: FeatureFile = Path("features.csv"),
+    settings: Extraction = "default",
+    image: Image = "",
+    mask: Mask = "",
+) -> None:
+    """Write radiomic features, a row a case, and a .json beside it that says how they were made."""
+    from autoonco.arguments import cores, feature_table
+    from autoonco.data.manifest import Dataset
+    from autoonco.evaluation.run_folder import versions
+    from autoonco.features.export import check_output, write_features
+    from autoonco.progress import print_written
+
+    check_output(output)
+    columns = {"image": names_of(image) or None, "mask": names_of(mask) or None}
+    table, spec = feature_table(
+        Dataset.from_csv(data, labelled=False, **columns), settings, n_threads=cores()
+    )
+    beside = write_features(table, spec, output, versions=versions())
+    print_written(out, "features", table, output)
+    out.print(f"settings: {beside}", markup=False, soft_wrap=True)
+    if (table["status"] != "ok").all():
+        raise AutoOncoError(f"No case gave features. The first: {table['message'].iloc[0]}")
 
 
 @app.command()
@@ -273,10 +292,15 @@ def demo(
     """Run the main job: on made phantoms of lesions, or on your own manifest; then predict unseen scans."""
     from autoonco.classifier import MODEL_FILE, AutoOncoClassifier, load
     from autoonco.data.manifest import Dataset
+    from autoonco.data.phantoms import make_new_scans, make_phantoms
+    from autoonco.progress import write_predictions
 
-    manifest, unseen = (
-        (data, None) if data is not None else _phantoms(run.parent / f"{run.name}-data", quick=quick)
-    )
+    manifest, unseen = data, None
+    if manifest is None:
+        folder, n = run.parent / f"{run.name}-data", _DEMO_CASES // 3 if quick else _DEMO_CASES
+        err.print(f"Making {n} phantoms of lesions in {folder} …", markup=False)
+        manifest, unseen = make_phantoms(folder / "seen", n=n, ndim=3, seed=0), folder / "unseen"
+        unseen = make_new_scans(unseen, n=_DEMO_NEW, ndim=3)
     dataset = Dataset.from_csv(manifest)
     classifier = AutoOncoClassifier(
         time_limit="60s" if quick else time_limit, run_dir=run, settings="quick" if quick else "standard"
@@ -292,16 +316,9 @@ def demo(
     else:
         new = Dataset.from_csv(unseen, labelled=False)
     # Beside the run folder, not in it: the table names cases as the user does.
-    _write_predictions(load(run / MODEL_FILE).predict_table(new), run.parent / f"{run.name}-predictions.csv")
-
-
-def _phantoms(folder: Path, *, quick: bool) -> tuple[Path, Path]:
-    from autoonco.data.phantoms import make_new_scans, make_phantoms
-
-    n = _DEMO_CASES // 3 if quick else _DEMO_CASES
-    err.print(f"Making {n} phantoms of lesions in {folder} …", markup=False)
-    seen = make_phantoms(folder / "seen", n=n, ndim=3, seed=0)
-    return seen, make_new_scans(folder / "unseen", n=_DEMO_NEW, ndim=3)
+    write_predictions(
+        out, load(run / MODEL_FILE).predict_table(new), run.parent / f"{run.name}-predictions.csv"
+    )
 
 
 def main() -> None:

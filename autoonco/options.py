@@ -24,6 +24,18 @@ Image = Annotated[str, typer.Option("--image", help="Image column(s); by default
 Mask = Annotated[str, typer.Option("--mask", help="Mask column(s); by default mask and mask_*.")]
 Clinical = Annotated[str, typer.Option("--clinical", help="Clinical columns to use as inputs: a,b.")]
 Split = Annotated[str, typer.Option("--split", help="Column that says train, val or test.")]
+Allocation = Annotated[
+    str, typer.Option(help="shared: spend where it pays; equal: the same compute for each family.")
+]
+OnBadCase = Annotated[str, typer.Option(help="What to do about a case that can't be used: raise, exclude.")]
+Model = Annotated[Path, typer.Argument(metavar="MODEL.onco", help="Model file.")]
+Scans = Annotated[
+    list[Path], typer.Argument(metavar="DATA|SCAN...", help="A manifest (.csv), or image files.")
+]
+FeatureFile = Annotated[Path, typer.Option("-o", "--out", help="Table to write: .csv or .parquet.")]
+Extraction = Annotated[
+    str, typer.Option(help="default, original or full, or a .json or .yaml file of settings.")
+]
 
 
 def names_of(text: str) -> list[str]:

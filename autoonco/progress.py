@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -107,3 +108,16 @@ def print_frame(console: Console, frame: pd.DataFrame, title: str) -> None:
     for row in cells:
         table.add_row(*row)
     console.print(table)
+
+
+def write_predictions(console: Console, table: pd.DataFrame, output: Path) -> None:
+    """Write a table of predictions as CSV and say so."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    table.to_csv(output, index=False)
+    print_written(console, "predictions", table, output)
+
+
+def print_written(console: Console, what: str, table: pd.DataFrame, output: Path) -> None:
+    """Say where a table with a column ``status`` is, and how many of its cases failed."""
+    failed = int((table["status"] != "ok").sum())
+    console.print(f"{what}: {output} ({len(table)} cases, {failed} failed)", markup=False, soft_wrap=True)

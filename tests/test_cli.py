@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from autoonco.cli import app
 
-COMMANDS = ["fit", "predict", "report", "check", "leaderboard", "status", "demo"]
+COMMANDS = ["fit", "predict", "report", "check", "leaderboard", "status", "demo", "features"]
 
 
 def autoonco(*words: object, cwd: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:
@@ -252,3 +252,14 @@ def test_ctrl_c_says_that_nothing_is_lost(manifest):
     assert process.returncode == 130
     assert "What was finished is kept" in told
     assert "Traceback" not in told
+
+
+def test_features_writes_a_table_keyed_by_case(manifest, tmp_path):
+    (tmp_path / "scan3.png").write_bytes(b"no picture")
+    found = CliRunner().invoke(app, ["features", str(manifest), "-o", str(tmp_path / "f.parquet")])
+    assert found.exit_code == 0, found.output
+    assert "24 cases, 1 failed" in " ".join(found.output.split())
+    table = pd.read_parquet(tmp_path / "f.parquet")
+    assert table["case"].tolist() == [f"c{i}" for i in range(24)]
+    assert table.query("status != 'ok'")["case"].tolist() == ["c3"]
+    assert (tmp_path / "f.json").is_file()

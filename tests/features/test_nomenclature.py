@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 
 from autoonco.features.blocks import column_names
+from autoonco.features.delta import Delta
 from autoonco.features.nomenclature import describe, is_known, nomenclature_table
 from autoonco.features.spec import Binning, ChannelSpec, ExtractionSpec
 from autoonco.resources import load_nomenclature
@@ -29,18 +30,24 @@ MANUAL = {
 def full_spec(ndim: int, channels: tuple[str, ...]) -> ExtractionSpec:
     binning = Binning(kind="count", value=32)
     named = tuple(ChannelSpec(name=name, binning=binning) for name in channels)
-    return ExtractionSpec(ndim=ndim, channels=named, log_sigmas_mm=(1.0, 2.0), wavelet="coif1")
+    return ExtractionSpec(
+        ndim=ndim,
+        channels=named,
+        log_sigmas_mm=(1.0, 2.0),
+        wavelet="coif1",
+        location=True,
+        delta=Delta.DIFFERENCE if len(channels) > 1 else None,
+    )
 
 
 @pytest.mark.parametrize("channels", [("image",), ("ct", "pet")])
 @pytest.mark.parametrize("ndim", [2, 3])
 def test_every_column_of_an_extraction_is_described(ndim, channels):
-    pytest.importorskip("radiomics")
     columns = column_names(full_spec(ndim, channels))
     assert [column for column in columns if not is_known(column)] == []
     table = nomenclature_table(columns)
     assert len(table.drop_duplicates(["channel", "filter", "feature_class", "name"])) == len(columns)
-    assert set(table["channel"]) == ({""} if len(channels) == 1 else set(channels))
+    assert set(table["channel"]) == ({""} if len(channels) == 1 else {"ct", "pet", "pet-ct"})
 
 
 @pytest.mark.parametrize(("column", "code"), MANUAL.items())
