@@ -75,7 +75,9 @@ def test_every_data_file_is_packed() -> None:
     assert not unpacked, f"no package-data pattern takes {unpacked}"
 
 
-@pytest.mark.parametrize("requirement", requirements("oracle", "lightgbm", "dask", "dev"), ids=lambda item: item.name)
+@pytest.mark.parametrize(
+    "requirement", requirements("oracle", "lightgbm", "dask", "dev"), ids=lambda item: item.name
+)
 def test_requirement_is_pinned_within_its_range(requirement: Requirement) -> None:
     pin = pins().get(canonicalize_name(requirement.name))
     assert pin is not None, f"constraints.txt does not name {requirement.name}"
