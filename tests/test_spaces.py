@@ -164,13 +164,14 @@ def two_channels(tiny: Tiny) -> Case:
 
 
 def features(config: Config, tiny: Tiny) -> Arrays:
-    """Extract from a case of two channels and two lesions, once in Hounsfield units and once in arbitrary ones."""
+    """Extract from a case of two channels and two lesions, in each unit that settings depend on."""
     found = {}
     case = two_channels(tiny)
-    for unit in (Intensity.HOUNSFIELD, Intensity.ARBITRARY):
+    for unit in (Intensity.HOUNSFIELD, Intensity.SUV, Intensity.ARBITRARY):
         print_ = replace(
             tiny.fingerprint,
             channels=tuple(case.images),
+            is_colour=True,
             spacing_mm=(1.0, 1.0, 3.0),
             intensity=dict.fromkeys(case.images, unit),
         )

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 _WHOLE_SHARE = 0.99  # resampled CT is no longer whole; padding and rescaling leave a few fractions
 _AIR_HU = -500.0  # a scan of a body holds air or lung below this
+_SUV_WHOLE_SHARE = 0.9  # air around a patient may be 0, the patient is not
+_SUV_LOWEST = 0.5  # a crop of PET without air still holds muscle or fat
+_SUV_HIGHEST = 60.0  # tumours reach 40; a bladder beyond it is taken for an arbitrary unit, which is safe
 _HU_RANGE = (-4100.0, 4100.0)  # 12 and 13 bit scanners; some pad with -2048 or -3024
 
 
@@ -27,7 +30,8 @@ class Intensity(StrEnum):
     BYTE = "byte"  # 0..255 integers: photographs, ultrasound PNG
     UNIT = "unit"  # 0..1: somebody scaled it
     HOUNSFIELD = "hounsfield"  # air near -1000 and whole numbers
-    ARBITRARY = "arbitrary"  # MR, PET and the rest: only relative values mean something
+    SUV = "suv"  # PET by dose and weight: fractions from about 0 to some tens
+    ARBITRARY = "arbitrary"  # MR and the rest: only relative values mean something
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +139,9 @@ def unit_of(image: ChannelFacts) -> Intensity:
         return Intensity.BYTE
     if image.low >= 0 and image.high <= 1:
         return Intensity.UNIT
+    is_fraction = image.ndim == 3 and image.whole_share < _SUV_WHOLE_SHARE
+    if is_fraction and 0 <= image.low < _SUV_LOWEST and image.high <= _SUV_HIGHEST:
+        return Intensity.SUV
     if is_whole and _HU_RANGE[0] <= image.low <= _AIR_HU and image.high <= _HU_RANGE[1]:
         return Intensity.HOUNSFIELD
     return Intensity.ARBITRARY

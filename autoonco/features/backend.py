@@ -20,7 +20,7 @@ from autoonco.features.levels import bin_by_count, bin_by_width
 from autoonco.features.location import location_values, orientation_values
 from autoonco.features.preparation import prepare
 from autoonco.features.shape import NAMES_2D, NAMES_3D, shape_values
-from autoonco.features.spec import Binning, Block, Filter, Kind, Preparation
+from autoonco.features.spec import Binning, Block, Component, Filter, Kind, Normalise, Preparation
 from autoonco.features.texture_features import texture_values
 
 BACKEND = "native-1"
@@ -75,8 +75,9 @@ def block_names(block: Block) -> tuple[str, ...]:
         return contour_names(block.ndim)
     if block.kind is Kind.LOCATION:
         return _location_names(block.ndim)
+    colour = "" if block.component is Component.LUMINANCE else f"{block.component}-"
     return tuple(
-        f"{response}_{name}_{feature}"
+        f"{colour}{response}_{name}_{feature}"
         for response in response_names(block.filter, block.ndim)
         for name, features in _selection(block.kind, block.ndim).items()
         for feature in features
@@ -96,16 +97,20 @@ def _selection(kind: Kind, ndim: int) -> Mapping[str, tuple[str, ...]]:
 def compute_blocks(roi: Roi, blocks: Sequence[Block]) -> dict[Block, NDArray[np.float64]]:
     """Return the values of each block, in the order of `block_names`; what is undefined is NaN.
 
+    `roi` holds the image that the blocks are of: their `component` is not looked at.
+
     Grey values that aren't numbers within the lesion (or within a filter's reach of it) give NaN for the
     features of that response, and a lesion of one voxel gives NaN for its textures.
     """
 
     @cache
-    def lesions(how: Preparation, normalise: bool) -> tuple[Roi, ...]:
-        return prepare(roi.normalised() if normalise else roi, how)
+    def lesions(how: Preparation, normalise: Normalise) -> tuple[Roi, ...]:
+        return prepare(roi.normalised(normalise), how)
 
     @cache
-    def filtered(item: Filter, how: Preparation, normalise: bool, number: int) -> dict[str, NDArray[Any]]:
+    def filtered(
+        item: Filter, how: Preparation, normalise: Normalise, number: int
+    ) -> dict[str, NDArray[Any]]:
         return responses(lesions(how, normalise)[number], item)
 
     def values(block: Block) -> NDArray[np.float64]:

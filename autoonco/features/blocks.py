@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from autoonco.data.cache import ArtefactCache, content_hash, digest
 from autoonco.data.case import Case
 from autoonco.data.grids import lesion_box
-from autoonco.data.readers import read_scan
+from autoonco.data.readers import Scan, read_scan
 from autoonco.errors import DataError
 from autoonco.features.backend import BACKEND, block_names, compute_blocks
 from autoonco.features.delta import delta_names, delta_table
 from autoonco.features.images import Roi, roi_of
 from autoonco.features.perturbation import Perturbation, perturb
-from autoonco.features.spec import Block, ExtractionSpec, Kind
+from autoonco.features.spec import Block, Component, ExtractionSpec, Kind
 
 CODE_VERSION = 3
 """Raised whenever a block's values change for equal settings: what older code stored is then never read."""
@@ -181,12 +181,15 @@ def _extract_case(
     values: dict[_Column, NDArray[np.float64]] = {}
     for channel in dict.fromkeys(column.channel for column in wanted):
         columns = [column for column in wanted if column.channel == channel]
-        roi = _read_roi(case, channel, columns[0].block.ndim)
-        if (how := columns[0].perturbation) is not None:
-            roi = _perturbed(roi, how)
-        found = compute_blocks(roi, [column.block for column in columns])
+        scan = _read(case, channel, columns[0].block.ndim)
+        for component in dict.fromkeys(column.block.component for column in columns):
+            roi = _roi(scan, case, channel, component)
+            if (how := columns[0].perturbation) is not None:
+                roi = _perturbed(roi, how)
+            of_it = [column for column in columns if column.block.component is component]
+            found = compute_blocks(roi, [column.block for column in of_it])
+            values |= {column: found[column.block] for column in of_it}
         for column in columns:
-            values[column] = found[column.block]
             artefacts.put(_KIND, case_hash + column.suffix, {"values": values[column]})
     return [values[column] for column in wanted]
 
@@ -196,14 +199,18 @@ def _perturbed(roi: Roi, how: Perturbation) -> Roi:
     return replace(roi, mask=mask, box=lesion_box(mask) or roi.box)
 
 
-def _read_roi(case: Case, channel: str, ndim: int) -> Roi:
+def _read(case: Case, channel: str, ndim: int) -> Scan:
     scan = read_scan(case, channel)
     if scan.image.GetDimension() != ndim:
         raise DataError(
             f"row {case.row}, image {channel!r}: the image is {scan.image.GetDimension()}D, expected {ndim}D "
             "as the cases that the model was made for."
         )
+    return scan
+
+
+def _roi(scan: Scan, case: Case, channel: str, component: Component) -> Roi:
     try:
-        return roi_of(scan)
+        return roi_of(scan, component)
     except DataError as error:
         raise DataError(f"row {case.row}, channel {channel!r}: {error}") from error

@@ -10,7 +10,15 @@ from autoonco.data.fingerprint import Fingerprint, Intensity
 from autoonco.features.conventions import Aggregation
 from autoonco.features.delta import Delta
 from autoonco.features.lesions import LesionMode
-from autoonco.features.spec import Binning, ChannelSpec, ExtractionSpec, Filter, Margin, Preparation
+from autoonco.features.spec import (
+    Binning,
+    ChannelSpec,
+    ExtractionSpec,
+    Filter,
+    Margin,
+    Normalise,
+    Preparation,
+)
 
 PLAUSIBLE_SPACING_MM = (0.2, 3.0)
 """In-plane spacings for which filter scales in millimetres make sense; else scales count pixels."""
@@ -29,6 +37,8 @@ FILTER_CHOICES = {
     "gabor_filter": ("gabor",),
 }
 """The switches of the space and the filters that each puts on."""
+WIDTHS = {Intensity.HOUNSFIELD: "bin_width", Intensity.SUV: "suv_width"}
+"""The units that mean the same in every scan, and the setting of a bin's width in each."""
 GABOR_SIGMA = 2.0
 """σ of the Gabor filter in units of `scale_unit_mm`."""
 
@@ -57,16 +67,19 @@ def spec_of(config: Mapping[str, Any], fingerprint: Fingerprint) -> ExtractionSp
 
 def _channel(name: str, config: Mapping[str, Any], fingerprint: Fingerprint) -> ChannelSpec:
     """Return the channel's settings: the measured unit of its grey values decides width against count."""
-    is_hounsfield = fingerprint.intensity[name] is Intensity.HOUNSFIELD
-    preparation = _preparation(config, scale_unit_mm(fingerprint.spacing_mm), is_hounsfield=is_hounsfield)
-    if is_hounsfield:
-        binning = Binning(kind="width", value=float(config["bin_width"]))
+    unit = fingerprint.intensity[name]
+    preparation = _preparation(
+        config, scale_unit_mm(fingerprint.spacing_mm), is_hounsfield=unit is Intensity.HOUNSFIELD
+    )
+    if unit in WIDTHS:
+        binning = Binning(kind="width", value=float(config[WIDTHS[unit]]))
         return ChannelSpec(name=name, binning=binning, preparation=preparation)
     return ChannelSpec(
         name=name,
         binning=Binning(kind="count", value=float(config["bin_count"])),
-        normalise=config["normalise"] == "zscore",
+        normalise=Normalise(config["normalise"]),
         preparation=preparation,
+        by_colour=config.get("colour", "luminance") == "channels",
     )
 
 
@@ -89,9 +102,13 @@ def _preparation(config: Mapping[str, Any], unit_mm: float, *, is_hounsfield: bo
 def absent_settings(fingerprint: Fingerprint) -> set[str]:
     """Return the hyperparameters of ``spaces/radiomics.yaml`` that would change nothing on these data."""
     units = set(fingerprint.intensity.values())
-    absent = set() if Intensity.HOUNSFIELD in units else {"bin_width", "value_range"}
-    if units == {Intensity.HOUNSFIELD}:
+    absent = {setting for unit, setting in WIDTHS.items() if unit not in units}
+    if Intensity.HOUNSFIELD not in units:
+        absent.add("value_range")
+    if units <= WIDTHS.keys():
         absent |= {"bin_count", "normalise"}
+    if not fingerprint.is_colour:
+        absent.add("colour")
     grid = {"resample", "resample_mm", "interpolator"}
     if fingerprint.ndim == 2:
         absent |= grid | {"aggregation"}

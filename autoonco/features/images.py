@@ -9,15 +9,18 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from autoonco.data.grids import lesion_box, luminance
+from autoonco.data.grids import components, lesion_box, luminance
 from autoonco.data.readers import Scan
-from autoonco.errors import DataError, UnknownNameError
-from autoonco.features.spec import Filter
+from autoonco.errors import DataError
+from autoonco.features.filters import filtered, filtered_names
+from autoonco.features.spec import Component, Filter, Normalise
 
 LOG_PAD_SIGMAS = 8.0
 """Room around the lesion for the recursive Gaussian; features differ by 2e-5 at most from uncropped ones."""
 WAVELET_PAD = 6
 """Voxels of room for one level of the wavelet: more than half of coif1's six taps."""
+PERCENTILES = (1.0, 99.0)
+"""Of an image's grey values: a few hot voxels don't set the scale."""
 MIN_LOG_VOXELS = 4
 """The recursive Gaussian needs so many voxels along each axis."""
 
@@ -48,16 +51,24 @@ class Roi:
         """The mask within the box."""
         return self.mask[self.box]
 
-    def normalised(self) -> Roi:
-        """Return the same lesion on grey values of mean 0 and standard deviation 1 over the whole image."""
+    def normalised(self, how: Normalise = Normalise.ZSCORE) -> Roi:
+        """Return the same lesion on grey values that are made comparable over the whole image.
+
+        An image without contrast is 0 throughout.
+        """
         values = self.image[np.isfinite(self.image)].astype(np.float64)
-        if values.size < 2 or (spread := values.std(ddof=1)) == 0:
-            return replace(self, image=self.image - values.mean() if values.size else self.image)
-        return replace(self, image=(self.image - values.mean()) / spread)
+        if how is Normalise.NONE or not values.size:
+            return self
+        if how is Normalise.PERCENTILE:
+            zero, high = np.percentile(values, PERCENTILES)
+            unit = high - zero
+        else:
+            zero, unit = values.mean(), values.std(ddof=1) if values.size > 1 else 0.0
+        return replace(self, image=(self.image - zero) / (unit or 1.0))
 
 
-def roi_of(scan: Scan) -> Roi:
-    """Return the lesion of a scan; of a colour picture the brightness is used.
+def roi_of(scan: Scan, component: Component = Component.LUMINANCE) -> Roi:
+    """Return the lesion of a scan on the brightness, or one colour, of a picture; grey is of every colour.
 
     A volume is turned to LPS first: features must not depend on how the file stores its axes.
 
@@ -68,7 +79,7 @@ def roi_of(scan: Scan) -> Roi:
     """
     if scan.mask is None:
         raise DataError("radiomics needs a mask of the lesion and there is none: name one in the manifest.")
-    image, mask_image = luminance(scan.image), scan.mask
+    image, mask_image = _component(scan.image, component), scan.mask
     if image.GetDimension() == 3:
         image, mask_image = sitk.DICOMOrient(image, "LPS"), sitk.DICOMOrient(mask_image, "LPS")
     mask = sitk.GetArrayFromImage(mask_image) != 0
@@ -77,6 +88,12 @@ def roi_of(scan: Scan) -> Roi:
         raise DataError("the mask is empty: draw the lesion or leave the case out.")
     values = sitk.GetArrayFromImage(image)
     return Roi(image=values, mask=mask, box=box, spacing_mm=image.GetSpacing()[::-1])
+
+
+def _component(image: sitk.Image, component: Component) -> sitk.Image:
+    if component is Component.LUMINANCE or image.GetNumberOfComponentsPerPixel() == 1:
+        return luminance(image)
+    return components(image)[list(Component).index(component) - 1]
 
 
 def responses(roi: Roi, item: Filter) -> dict[str, NDArray[Any]]:
@@ -91,12 +108,12 @@ def responses(roi: Roi, item: Filter) -> dict[str, NDArray[Any]]:
     names = response_names(item, roi.image.ndim)
     if item.name == "original":
         return {names[0]: roi.image[roi.box]}
-    if item.sigma_mm is not None:
+    if item.name == "log" and item.sigma_mm is not None:
         return {names[0]: _laplacian_of_gaussian(roi, item.sigma_mm)}
     if item.name == "wavelet":
         bands = _wavelet_bands(roi, str(item.wavelet))
         return {name: bands[name.removeprefix("wavelet-")] for name in names}
-    raise UnknownNameError("filter", item.name, ("original", "log", "wavelet"))
+    return filtered(roi, item.name, sigma_mm=item.sigma_mm)
 
 
 def response_names(item: Filter, ndim: int) -> tuple[str, ...]:
@@ -113,6 +130,8 @@ def response_names(item: Filter, ndim: int) -> tuple[str, ...]:
         return ("original",)
     if item.name == "log":
         return (f"log-sigma-{str(item.sigma_mm).replace('.', '-')}-mm-3D",)
+    if item.name != "wavelet":
+        return filtered_names(item.name, ndim, sigma_mm=item.sigma_mm)
     bands = [format(number, f"0{ndim}b").replace("0", "L").replace("1", "H") for number in range(2**ndim)]
     return tuple(f"wavelet-{band}" for band in (*bands[1:], bands[0]))
 

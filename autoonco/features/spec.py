@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
@@ -58,6 +59,23 @@ class Margin(StrEnum):
     ERODED = "eroded"  # without its rim
     DILATED = "dilated"  # with its surroundings
     RING = "ring"  # its surroundings alone
+
+
+class Normalise(StrEnum):
+    """How first-order features see the grey values of an image."""
+
+    NONE = "none"  # as they are
+    ZSCORE = "zscore"  # mean 0, standard deviation 1 over the image
+    PERCENTILE = "percentile"  # 1st and 99th percentile of the image at 0 and 1
+
+
+class Component(StrEnum):
+    """What of a colour picture is looked at."""
+
+    LUMINANCE = "luminance"
+    RED = "red"
+    GREEN = "green"
+    BLUE = "blue"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +145,9 @@ class Block:
     ndim: int
     filter: Filter = ORIGINAL
     binning: Binning | None = None
-    normalise: bool = False
+    normalise: Normalise = Normalise.NONE
     preparation: Preparation = AS_IT_IS
+    component: Component = Component.LUMINANCE
     aggregation: Aggregation = Aggregation.VOLUME
 
     @cached_property
@@ -139,18 +158,39 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelSpec:
-    """Settings of one channel: its binning, its preparation, and whether first-order features see z-scores."""
+    """Settings of one image channel.
+
+    Parameters
+    ----------
+    name
+        The channel's name in the manifest.
+    binning
+        How grey values become levels for textures.
+    normalise
+        What first-order features see.
+    preparation
+        What happens before.
+    by_colour
+        Whether red, green and blue have features of their own beside those of the brightness.
+    """
 
     name: str
     binning: Binning
-    normalise: bool = False
+    normalise: Normalise = Normalise.NONE
     preparation: Preparation = AS_IT_IS
+    by_colour: bool = False
+
+    @property
+    def components(self) -> tuple[Component, ...]:
+        """What features are taken of, the brightness first."""
+        return tuple(Component) if self.by_colour else (Component.LUMINANCE,)
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> ChannelSpec:
         """Read what `dataclasses.asdict` and JSON made of one."""
         parts = {
             "binning": Binning(**plain["binning"]),
+            "normalise": Normalise(plain["normalise"]),
             "preparation": Preparation.from_json(plain["preparation"]),
         }
         return cls(**{**plain, **parts})
@@ -207,7 +247,8 @@ class ExtractionSpec:
         """Return the blocks of `channel` in the order of their columns.
 
         Textures of a fixed bin count don't change under an affine map of the grey values, and a fixed bin
-        width is only used on grey values as they are: no texture block depends on `normalise`.
+        width is only used on grey values as they are: no texture block depends on `normalise`. Those of the
+        intensity transforms, which are not affine, are of grey values as they are, by definition.
         """
         how = channel.preparation
         found = [
@@ -215,8 +256,10 @@ class ExtractionSpec:
         ]
         if self.location:
             found.append(Block(kind=Kind.LOCATION, ndim=self.ndim))
-        for item in self.filters:
-            block = Block(kind=Kind.FIRSTORDER, ndim=self.ndim, filter=item, preparation=how)
+        for component, item in itertools.product(channel.components, self.filters):
+            block = Block(
+                kind=Kind.FIRSTORDER, ndim=self.ndim, filter=item, preparation=how, component=component
+            )
             found.append(replace(block, normalise=channel.normalise))
             texture = replace(block, kind=Kind.TEXTURE, binning=channel.binning)
             found.append(replace(texture, aggregation=self.aggregation))

@@ -259,7 +259,9 @@ def test_fingerprint_measures_and_survives_json(frame: pd.DataFrame, tmp_path: P
         (-1024, 1500, False, Intensity.ARBITRARY),
         (-2000, 30000, True, Intensity.ARBITRARY),
         (0, 1800, True, Intensity.ARBITRARY),
-        (0, 8, False, Intensity.ARBITRARY),
+        (0, 8, False, Intensity.SUV),
+        (0, 800, False, Intensity.ARBITRARY),
+        (-3, 8, False, Intensity.ARBITRARY),
         (0, 1, False, Intensity.UNIT),
     ],
 )
@@ -306,6 +308,6 @@ def test_sarcoma_units_are_measured_for_each_channel(shared_data: Path) -> None:
     units = fingerprint(data, inspect(data, n_jobs=2)).intensity
     assert units == {
         "ct": Intensity.HOUNSFIELD,
-        "pet": Intensity.ARBITRARY,
+        "pet": Intensity.SUV,
         "mr_t1": Intensity.ARBITRARY,
     }

@@ -27,8 +27,6 @@ from autoonco.search.trial import FoldTask, Task
 from autoonco.search.worker import run_fold
 from autoonco.tabular.pipeline import complete
 
-pytest.importorskip("radiomics")
-
 
 def fingerprint(ndim: int = 2, classes=("a", "b"), **changes) -> Fingerprint:
     facts = {
@@ -178,7 +176,8 @@ def test_units_prune_the_space():
         facts = fingerprint(channels=names, intensity=dict(zip(names, units, strict=True)))
         return set(family.space(facts)) & set(load_space("radiomics"))
 
-    common = {"log_filter", "wavelet", "outliers", "margin", "margin_mm", "lesions", "location"}
+    filters = {"intensity_filters", "gradient_filter", "pattern_filter", "gabor_filter"}
+    common = filters | {"log_filter", "wavelet", "outliers", "margin", "margin_mm", "lesions", "location"}
     assert extraction(Intensity.HOUNSFIELD) == common | {"bin_width", "value_range"}
     assert extraction(Intensity.BYTE) == common | {"bin_count", "normalise"}
     assert extraction(Intensity.HOUNSFIELD, Intensity.ARBITRARY) == common | {
@@ -186,7 +185,9 @@ def test_units_prune_the_space():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["log_filter", "wavelet", "bin_width", "bin_count", "normalise", "location"])
+@pytest.mark.parametrize(
+    "name", ["log_filter", "wavelet", "gabor_filter", "bin_width", "bin_count", "normalise", "location"]
+)
 def test_every_extraction_hyperparameter_changes_what_is_predicted(runtime, folder, name):
     facts = fingerprint(
         channels=("ct", "mr"), intensity={"ct": Intensity.HOUNSFIELD, "mr": Intensity.ARBITRARY}
@@ -289,6 +290,7 @@ def test_prior_seconds_grow_with_the_work():
 
     assert 0 < seconds() < seconds(log_filter="fine") < seconds(log_filter="multiscale")
     assert seconds() < seconds(wavelet="coif1")
+    assert seconds() < seconds(gradient_filter="on") < seconds(intensity_filters="on")
     assert seconds() < seconds(folds=5)
     assert seconds(learner="one of a plugin") > 0
     assert seconds() < seconds(facts=replace(facts, lesion_voxels=1e6))

@@ -14,7 +14,7 @@ from autoonco.data.grids import lesion_box
 from autoonco.data.readers import Scan, read_image, read_mask
 from autoonco.features.backend import MAX_LEVELS, block_names, compute_blocks, discretise
 from autoonco.features.images import Roi, roi_of
-from autoonco.features.spec import Binning, ChannelSpec, ExtractionSpec, Kind
+from autoonco.features.spec import Binning, ChannelSpec, ExtractionSpec, Kind, Normalise
 
 radiomics = pytest.importorskip("radiomics")
 COUNT = Binning(kind="count", value=32)
@@ -22,7 +22,9 @@ WIDTH = Binning(kind="width", value=25)
 CLASSES = ("firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm")
 
 
-def features(roi: Roi, binning: Binning, *, normalise: bool = False, **filters) -> dict[str, float]:
+def features(
+    roi: Roi, binning: Binning, *, normalise: Normalise = Normalise.NONE, **filters
+) -> dict[str, float]:
     channel = ChannelSpec(name="image", binning=binning, normalise=normalise)
     spec = ExtractionSpec(ndim=roi.image.ndim, channels=(channel,), **filters)
     blocks = spec.blocks(channel)
@@ -125,7 +127,7 @@ def test_normalised_first_order_is_the_z_score_of_the_image():
     roi = roi_of(phantom(2, 3))
     values = roi.image.astype(float)
     z = (values - values.mean()) / values.std(ddof=1)
-    found = features(roi, COUNT, normalise=True)
+    found = features(roi, COUNT, normalise=Normalise.ZSCORE)
     assert found["original_firstorder_Mean"] == pytest.approx(z[roi.mask].mean(), rel=1e-9)
     assert found["original_firstorder_Maximum"] == pytest.approx(z[roi.mask].max(), rel=1e-9)
     assert found["original_glcm_Contrast"] == features(roi, COUNT)["original_glcm_Contrast"]

@@ -9,13 +9,14 @@ import pytest
 from autoonco.data.fingerprint import Fingerprint, Intensity
 from autoonco.errors import AutoOncoError
 from autoonco.features.choices import scale_unit_mm, spec_of
-from autoonco.features.spec import Binning, ExtractionSpec, Kind
+from autoonco.features.spec import Binning, ExtractionSpec, Filter, Kind, Normalise
 
 CONFIG = {
     "log_filter": "multiscale",
     "wavelet": "coif1",
     "bin_width": 10,
     "bin_count": 16,
+    "suv_width": 0.25,
     "normalise": "zscore",
 }
 
@@ -42,14 +43,21 @@ def fingerprint(spacing_mm=(1.0, 1.0), **intensity: Intensity) -> Fingerprint:
 
 
 def test_units_decide_between_width_and_count():
-    units = {"ct": Intensity.HOUNSFIELD, "mr": Intensity.ARBITRARY, "us": Intensity.BYTE, "x": Intensity.UNIT}
+    units = {
+        "ct": Intensity.HOUNSFIELD,
+        "pet": Intensity.SUV,
+        "mr": Intensity.ARBITRARY,
+        "us": Intensity.BYTE,
+        "x": Intensity.UNIT,
+    }
     spec = spec_of(CONFIG, fingerprint(**units))
     by_name = {channel.name: channel for channel in spec.channels}
     assert by_name["ct"].binning == Binning(kind="width", value=10)
-    assert not by_name["ct"].normalise
+    assert by_name["pet"].binning == Binning(kind="width", value=0.25)
+    assert by_name["ct"].normalise is by_name["pet"].normalise is Normalise.NONE
     for name in ("mr", "us", "x"):
         assert by_name[name].binning == Binning(kind="count", value=16)
-        assert by_name[name].normalise
+        assert by_name[name].normalise is Normalise.ZSCORE
 
 
 @pytest.mark.parametrize(
@@ -70,6 +78,8 @@ def test_json_round_trip_keeps_the_spec_and_its_blocks():
         "location": "on",
         "margin": "ring",
         "margin_mm": 2,
+        "gabor_filter": "on",
+        "colour": "channels",
     }
     spec = spec_of(config, fingerprint(a=Intensity.HOUNSFIELD, b=Intensity.UNIT))
     again = ExtractionSpec.from_json(json.loads(json.dumps(spec.to_json())))
@@ -111,6 +121,21 @@ def test_filters_add_blocks_and_change_none():
     plain = keys(log_filter="none", wavelet="none")
     assert differing(plain, keys()) == set()
     assert plain.keys() < keys(log_filter="fine", wavelet="none").keys() < keys().keys()
+    switches = ("intensity_filters", "gradient_filter", "pattern_filter", "gabor_filter")
+    for switch in switches:
+        assert differing(keys(), keys(**{switch: "on"})) == set()
+        assert keys().keys() < keys(**{switch: "on"}).keys()
+    spec = spec_of(CONFIG | dict.fromkeys(switches, "on"), fingerprint((0.01, 0.01), image=Intensity.BYTE))
+    assert spec.other_filters[-1] == Filter(name="gabor", sigma_mm=0.02)
+
+
+def test_colours_come_after_the_brightness_and_share_its_outline():
+    facts = fingerprint(image=Intensity.BYTE)
+    plain, colour = (spec_of(CONFIG | {"colour": choice}, facts) for choice in ("luminance", "channels"))
+    grey, every = (spec.blocks(spec.channels[0]) for spec in (plain, colour))
+    assert every[: len(grey)] == grey
+    assert len(every) - len(grey) == 3 * 2 * len(plain.filters)
+    assert {block.kind for block in every[len(grey) :]} == {Kind.FIRSTORDER, Kind.TEXTURE}
 
 
 @pytest.mark.parametrize(("kind", "value"), [("count", 1), ("count", 129), ("width", 0.0), ("width", -1.0)])
