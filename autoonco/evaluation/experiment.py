@@ -13,9 +13,10 @@ import pandas as pd
 from autoonco.data.cache import ArtefactCache, default_cache_dir, digest
 from autoonco.data.checks import CaseFacts, Finding
 from autoonco.data.manifest import Dataset
-from autoonco.errors import RunMismatchError
+from autoonco.errors import AutoOncoError, RunMismatchError
 from autoonco.evaluation.judge import Judge
 from autoonco.evaluation.outcome import Judged, ScopeResult
+from autoonco.evaluation.radiomics_record import SETTINGS_FILE, TABLE_FILE, radiomics_record
 from autoonco.evaluation.run_folder import RunFolder, hardware, versions
 from autoonco.evaluation.splits import OuterSplit, outer_splits
 from autoonco.families import get_family
@@ -32,6 +33,9 @@ from autoonco.settings import Settings
 
 if TYPE_CHECKING:
     from autoonco.search.dask_pool import DaskPool
+
+_ICC_SHARE = 0.02
+"""Share of the time limit for features of perturbed masks, which no model needs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +137,7 @@ def run_experiment(
             tested = list(zip(splits, results, strict=False))
             folder.write("evaluation/predictions.csv", _predictions(dataset, tested))
     folder.write("evaluation/models.json", _models(results))
+    _write_radiomics(folder, dataset, splits[-1], results[-1], request, judge)
     folder.write("evaluation/rungs.csv", rung_correlations(judge.store.scope_trials(splits[-1].scope)))
     folder.update(session_s=time.monotonic() - started, notes=list(judge.notes))
     return results[-1]
@@ -170,6 +175,35 @@ def _write_space(folder: RunFolder, judge: Judge, split: OuterSplit) -> None:
     path.write_text(space + "\n", encoding="utf-8")
     reasons = {name: get_family(name).why_not(problem.fingerprint) for name in judge.families}
     folder.update(session_s=0.0, families=reasons)
+
+
+def _write_radiomics(
+    folder: RunFolder,
+    dataset: Dataset,
+    split: OuterSplit,
+    result: ScopeResult,
+    request: Request,
+    judge: Judge,
+) -> None:
+    """Write what the report says of the best radiomics model; on a cluster its features are not on this machine."""
+    if request.client is not None or dataset.y is None:
+        return
+    try:
+        record = radiomics_record(
+            result,
+            folder.path,
+            [dataset.cases[row] for row in split.train],
+            dataset.y[split.train],
+            artefacts=judge.artefacts,
+            n_threads=request.n_threads,
+            icc_limit_s=np.inf if judge.reproducible else min(60.0, _ICC_SHARE * request.time_limit_s),
+        )
+    except AutoOncoError as error:
+        judge.notes.append(dataset.redact(f"Figures on the radiomic features could not be made: {error}"))
+        return
+    if record is not None:
+        folder.write(SETTINGS_FILE, record.settings)
+        folder.write(TABLE_FILE, record.features)
 
 
 def _models(results: Sequence[ScopeResult]) -> list[dict[str, Any]]:

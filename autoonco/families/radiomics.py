@@ -85,7 +85,8 @@ class RadiomicsModel:
         return probabilities
 
     def state(self) -> ModelState:
-        """Return the extraction's settings, the backend that was used, and the pipeline as skops bytes."""
+        """Return the extraction's settings, the backend, which columns count, and the pipeline as skops bytes."""
+        from autoonco.tabular.kept import kept_columns
         from autoonco.tabular.serialise import to_parts
 
         meta = {
@@ -94,6 +95,7 @@ class RadiomicsModel:
             "n_classes": self.n_classes,
             "backend": self.backend,
             "sites": list(self.sites),
+            "kept": kept_columns(self.pipeline, self.names),
         }
         return ModelState(meta=meta, parts={"pipeline": to_parts(self.pipeline)})
 

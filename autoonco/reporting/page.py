@@ -20,11 +20,12 @@ from autoonco.reporting import summary
 from autoonco.reporting.blocks import Picture, Section, Table, without_paths
 from autoonco.reporting.data_section import data_section, reproducibility_section
 from autoonco.reporting.families_section import families_section
+from autoonco.reporting.radiomics_section import features_table, radiomics_section
 from autoonco.reporting.read_run import RunData, read_run
 from autoonco.reporting.search_section import search_section
 
 TEMPLATE = "report.html.jinja"
-_CSVS = ("evaluation", "comparison", "leaderboard", "checks")
+_CSVS = ("evaluation", "comparison", "leaderboard", "checks", "radiomic_features")
 _SVGS = ("forest", "roc", "search", "time")
 
 
@@ -59,11 +60,13 @@ def write_report(run_dir: str | Path, out_dir: str | Path | None = None) -> Path
 
 
 def make_tables(data: RunData) -> dict[str, pd.DataFrame]:
-    """Return the tables of a run by name: evaluation, comparison, leaderboard, checks; empty ones left out."""
+    """Return the tables of a run by name: empty ones left out."""
     tables = {"leaderboard": leaderboard_table(data.trials), "checks": data.checks}
     if data.predictions is not None:
         tables["evaluation"] = evaluation_table(data.predictions, data.classes, data.metric)
         tables["comparison"] = comparison_table(data.predictions, data.models)
+    if data.radiomic_features is not None:
+        tables["radiomic_features"] = features_table(data.radiomic_features)
     return {name: found for name, found in tables.items() if not found.empty}
 
 
@@ -72,6 +75,7 @@ def make_sections(data: RunData, tables: dict[str, pd.DataFrame]) -> list[Sectio
     empty = pd.DataFrame()
     return [
         families_section(data, tables.get("evaluation", empty), tables.get("comparison", empty)),
+        *radiomics_section(data),
         search_section(data),
         data_section(data),
         reproducibility_section(data),

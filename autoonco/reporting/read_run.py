@@ -12,11 +12,13 @@ import pandas as pd
 
 from autoonco.data.fingerprint import Fingerprint
 from autoonco.errors import DataError
+from autoonco.evaluation.radiomics_record import SETTINGS_FILE, TABLE_FILE
 from autoonco.evaluation.tables import probability_columns, read_predictions
 from autoonco.search.rungs import COLUMNS as RUNG_COLUMNS
 
 FORMAT = 1
 CHECK_COLUMNS = ("code", "severity", "row", "message", "remedy")
+FEATURE_COLUMNS = ("feature", "test", "n", "auc", "statistic", "p", "q", "kept", "weight", "icc")
 _TRIAL_KEYS = {"scope", "id", "family", "config", "budget", "status", "seconds", "elapsed_s"}
 
 T = TypeVar("T")
@@ -34,6 +36,8 @@ class RunData:
     predictions: pd.DataFrame | None
     problems: tuple[str, ...]
     rungs: pd.DataFrame | None = None
+    radiomics: Mapping[str, Any] | None = None
+    radiomic_features: pd.DataFrame | None = None
 
     @property
     def status(self) -> str:
@@ -102,6 +106,10 @@ def read_run(run_dir: Path) -> RunData:
         rungs=tolerant(
             "evaluation/rungs.csv", lambda path: pd.read_csv(path)[list(RUNG_COLUMNS)], None, expected=False
         ),
+        radiomics=tolerant(SETTINGS_FILE, _read_radiomics, None, expected=False),
+        radiomic_features=tolerant(
+            TABLE_FILE, lambda path: pd.read_csv(path)[list(FEATURE_COLUMNS)], None, expected=False
+        ),
         problems=tuple(problems),
     )
 
@@ -139,6 +147,13 @@ def _read_models(path: Path) -> tuple[Mapping[str, Any], ...]:
         if not {"name", "kind"} <= set(model):
             raise DataError("A model without a name or a kind.")
     return models
+
+
+def _read_radiomics(path: Path) -> Mapping[str, Any]:
+    found = _read_json(path)
+    if not {"sentence", "rows", "config", "settings", "n_cases", "n_kept", "icc_cases"} <= set(found):
+        raise DataError("Settings of an extraction without their words.")
+    return dict(found)
 
 
 def _read_checks(path: Path) -> pd.DataFrame:
