@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from autoonco.features.contour import contour_features, contour_names
@@ -123,7 +120,7 @@ def compute_blocks(roi: Roi, blocks: Sequence[Block]) -> dict[Block, NDArray[np.
         ]
         return found[0] if len(found) == 1 else _joined(found, block)
 
-    with _quiet():
+    with np.errstate(all="ignore"):  # 0/0 is what an undefined feature is
         return {block: np.where(np.isfinite(found := values(block)), found, np.nan) for block in blocks}
 
 
@@ -143,19 +140,6 @@ def _location(
 def _location_names(ndim: int) -> tuple[str, ...]:
     names = _location(np.ones((1,) * ndim, dtype=bool), (slice(0, 1),) * ndim, (1.0,) * ndim)
     return tuple(f"location_{name}" for name in names)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Use one SimpleITK thread (a worker a case scales better) and keep numpy silent about 0/0."""
-    threads = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    try:
-        with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)
-            yield
-    finally:
-        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
 
 
 def _lesion_values(block: Block, roi: Roi, images: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:

@@ -8,8 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed, parallel_config
-from joblib.externals.loky import get_reusable_executor
+from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from autoonco.data.cache import ArtefactCache, content_hash, digest
@@ -26,8 +25,6 @@ from autoonco.features.spec import Block, Component, ExtractionSpec, Kind
 CODE_VERSION = 3
 """Raised whenever a block's values change for equal settings: what older code stored is then never read."""
 _KIND = "radiomics"
-_WORKER_START_CASES = 8
-"""A worker process takes a second or two to import its libraries: for fewer cases it doesn't pay."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +70,7 @@ def extract_table(
     artefacts
         Where blocks are kept, by the hash of the case's files, the block's settings and the backend.
     n_threads
-        Processes that compute missing cases, one case at a time each.
+        Threads that compute missing cases, one case at a time each: kernels and filters release Python's lock.
     perturbation
         How each mask is changed first, if at all; such blocks are kept beside those of the mask as it is.
 
@@ -164,14 +161,11 @@ def _stored(folder: Any, key: str) -> NDArray[np.float64]:
 
 
 def _run(jobs: Sequence[tuple[Any, ...]], n_threads: int) -> list[list[NDArray[np.float64]]]:
-    if n_threads == 1 or len(jobs) < _WORKER_START_CASES:
+    if n_threads == 1 or len(jobs) == 1:
         return [_extract_case(*job) for job in jobs]
-    with parallel_config(backend="loky", inner_max_num_threads=1):
-        try:
-            return list(Parallel(n_jobs=n_threads)(delayed(_extract_case)(*job) for job in jobs))
-        finally:
-            # Idle workers would count against the memory limit of the trial that started them.
-            get_reusable_executor().shutdown(wait=True)
+    # Not processes: each would import and load the kernels for seconds, and hold them in memory beside this one.
+    run = Parallel(n_jobs=n_threads, backend="threading")
+    return list(run(delayed(_extract_case)(*job) for job in jobs))
 
 
 def _extract_case(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, wraps
+from threading import Lock
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -31,9 +32,13 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
 
         return numba.njit(nogil=True)(function)
 
+    lock = Lock()
+
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        result: R = machine_code()(*args, **kwargs)
+        with lock:  # two threads that come first would both compile
+            code = machine_code()
+        result: R = code(*args, **kwargs)
         return result
 
     return call

@@ -152,6 +152,7 @@ def _laplacian_of_gaussian(roi: Roi, sigma_mm: float) -> NDArray[Any]:
     smooth = sitk.LaplacianRecursiveGaussianImageFilter()
     smooth.SetNormalizeAcrossScale(True)
     smooth.SetSigma(sigma_mm)
+    smooth.SetNumberOfThreads(1)  # a worker a case scales better
     inner = tuple(
         slice(part.start - frame.start, part.stop - frame.start)
         for part, frame in zip(roi.box, outer, strict=True)

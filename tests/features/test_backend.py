@@ -219,12 +219,6 @@ def test_the_shape_is_kept_when_grey_values_are_not_numbers():
     assert np.isfinite(shape).all()
 
 
-def test_threads_of_simpleitk_are_restored():
-    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
-    features(roi_of(phantom(2, 0)), COUNT, log_sigmas_mm=(1.0,))
-    assert sitk.ProcessObject.GetGlobalDefaultNumberOfThreads() == before
-
-
 def baseline(folder: Path, case: str) -> dict[str, float]:
     found = {}
     for name in ("shape", *CLASSES):

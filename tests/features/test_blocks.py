@@ -177,10 +177,10 @@ def test_several_channels_are_prefixed_and_keep_their_masks(tmp_path, cache):
     np.testing.assert_array_equal(only[0], table[0, half:])
 
 
-def test_processes_give_what_one_process_gives(tmp_path, cache, monkeypatch):
-    monkeypatch.setattr(blocks, "_WORKER_START_CASES", 2)
+def test_threads_give_what_one_thread_gives(tmp_path, cache, computed):
     cases = [write_case(tmp_path, row) for row in range(1, 6)]
     parallel, _ = extract_table(cases, spec(), artefacts=cache, n_threads=2)
+    assert len(computed) == 5 * 4
     blocks._stored.cache_clear()
     alone, _ = extract_table(cases, spec(), artefacts=ArtefactCache(tmp_path / "other"))
     np.testing.assert_array_equal(parallel, alone)
@@ -191,8 +191,7 @@ def test_processes_give_what_one_process_gives(tmp_path, cache, monkeypatch):
     ("fault", "message", "n_threads"),
     [("no mask", "mask", 1), ("empty", "empty", 1), ("3D", "3D, expected 2D", 1), ("empty", "empty", 2)],
 )
-def test_unusable_cases_are_named_by_row(cases, cache, tmp_path, monkeypatch, fault, message, n_threads):
-    monkeypatch.setattr(blocks, "_WORKER_START_CASES", 1)
+def test_unusable_cases_are_named_by_row(cases, cache, tmp_path, fault, message, n_threads):
     if fault == "3D":
         bad = write_case(tmp_path, 7, ndim=3)
     else:
