@@ -183,7 +183,8 @@ class Radiomics:
         n_responses = sum(len(response_names(item, spec.ndim)) for item in spec.filters)
         a_case, a_voxel = SECONDS_PER_RESPONSE
         voxels = fingerprint.lesion_voxels or 1000.0
-        extraction = fingerprint.n_cases * len(spec.channels) * n_responses * (a_case + a_voxel * voxels)
+        n_images = n_responses * sum(len(channel.components) for channel in spec.channels)
+        extraction = fingerprint.n_cases * n_images * (a_case + a_voxel * voxels)
         if needs_perturbed(config):
             extraction *= 1 + len(PERTURBATIONS)
         return extraction + fidelity.folds * seconds_to_fit(str(config["learner"]), fingerprint.n_cases)

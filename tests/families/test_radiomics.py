@@ -290,6 +290,7 @@ def test_prior_seconds_grow_with_the_work():
 
     assert 0 < seconds() < seconds(log_filter="fine") < seconds(log_filter="multiscale")
     assert seconds() < seconds(wavelet="coif1")
+    assert seconds() < seconds(colour="channels")
     assert seconds() < seconds(gradient_filter="on") < seconds(intensity_filters="on")
     assert seconds() < seconds(folds=5)
     assert seconds(learner="one of a plugin") > 0
