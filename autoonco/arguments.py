@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from autoonco.data.case import Case
+from autoonco.data.feature_table import FeatureTable
 from autoonco.data.manifest import Dataset
 from autoonco.errors import AutoOncoError, DataError
 
@@ -54,8 +55,10 @@ def seconds(time_limit: str | float) -> float:
     return value
 
 
-def as_labelled(data: Labelled, *, clinical: Sequence[str] = ()) -> Dataset:
-    """Return a `Dataset` with labels.
+def as_labelled(
+    data: Labelled, *, clinical: Sequence[str] = (), features: FeatureTable | None = None
+) -> Dataset:
+    """Return a `Dataset` with labels, and with the features of the user's own table where one is given.
 
     Raises
     ------
@@ -63,14 +66,14 @@ def as_labelled(data: Labelled, *, clinical: Sequence[str] = ()) -> Dataset:
         If there are none.
     """
     if isinstance(data, str | Path):
-        return Dataset.from_csv(data, clinical=tuple(clinical))
+        data = Dataset.from_csv(data, clinical=tuple(clinical))
     if isinstance(data, pd.DataFrame):
-        return Dataset.from_frame(data, clinical=tuple(clinical))
+        data = Dataset.from_frame(data, clinical=tuple(clinical))
     if not isinstance(data, Dataset):
         raise DataError(f"A Dataset, a manifest file or a table is needed, got {type(data).__name__}.")
     if data.y is None:
         raise DataError("This dataset has no labels: read its manifest with the label column.")
-    return data
+    return data if features is None else data.with_features(features)
 
 
 def as_cases(
@@ -79,12 +82,18 @@ def as_cases(
     clinical: Sequence[str] = (),
     image: Sequence[str] | None = None,
     mask: Sequence[str] | None = None,
+    features: FeatureTable | None = None,
 ) -> tuple[Case, ...]:
     """Return the cases to predict, in the order given: of a dataset, a manifest, a table, or image files.
 
-    The columns are those of `Dataset.from_frame`.
+    The columns are those of `Dataset.from_frame`; `features` is a table as for `Dataset.with_features`.
     """
     columns: dict[str, Any] = {"clinical": tuple(clinical), "image": image or None, "mask": mask or None}
+    cases = _as_cases(data, columns)
+    return cases if features is None else Dataset(cases=cases).with_features(features).cases
+
+
+def _as_cases(data: Unlabelled, columns: dict[str, Any]) -> tuple[Case, ...]:
     if isinstance(data, Dataset):
         return data.cases
     if isinstance(data, pd.DataFrame):

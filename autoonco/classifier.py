@@ -20,6 +20,7 @@ from autoonco.bundle import Bundle, Content, prediction_table, read_bundle, writ
 from autoonco.data.cache import ArtefactCache, digest
 from autoonco.data.case import Case
 from autoonco.data.checks import CaseFacts, Finding, errors_of, findings, inspect
+from autoonco.data.feature_table import FeatureTable
 from autoonco.data.manifest import Dataset
 from autoonco.errors import AutoOncoError, NothingToFitError
 from autoonco.evaluation.experiment import Request, identity_of, run_experiment, settings_json
@@ -53,6 +54,8 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ``"external"`` (the manifest's test split), ``"holdout"``, ``"nested"``, ``"none"``, or ``"auto"``.
     clinical
         Columns of a manifest to take as inputs, where `fit` gets a file or a table.
+    features
+        Table of your own features, see `Dataset.with_features`; prediction then wants a dataset with such a table.
     metric
         Name of the score that the search maximises.
     n_jobs
@@ -89,6 +92,7 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         families: Sequence[str] | None = None,
         evaluation: str = "auto",
         clinical: Sequence[str] = (),
+        features: FeatureTable | None = None,
         metric: str = "roc_auc",
         n_jobs: int = 1,
         device: str = "auto",
@@ -103,6 +107,7 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.families = families
         self.evaluation = evaluation
         self.clinical = clinical
+        self.features = features
         self.metric = metric
         self.n_jobs = n_jobs
         self.device = device
@@ -122,7 +127,7 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             One of its kinds, with what is wrong and what to do.
         """
         started = time.monotonic()
-        dataset = as_labelled(X, clinical=self.clinical)
+        dataset = as_labelled(X, clinical=self.clinical, features=self.features)
         request = self._request(dataset)
         facts = inspect(dataset, n_jobs=cores())
         found = findings(dataset, facts)
@@ -295,6 +300,7 @@ def fit(
     families: Sequence[str] | None = None,
     evaluation: str = "auto",
     clinical: Sequence[str] = (),
+    features: FeatureTable | None = None,
     metric: str = "roc_auc",
     n_jobs: int = 1,
     device: str = "auto",
@@ -311,6 +317,7 @@ def fit(
         families=families,
         evaluation=evaluation,
         clinical=clinical,
+        features=features,
         metric=metric,
         n_jobs=n_jobs,
         device=device,

@@ -24,6 +24,7 @@ from autoonco.options import (
     Mask,
     Model,
     OnBadCase,
+    Own,
     Run,
     Scans,
     Split,
@@ -58,6 +59,7 @@ def fit(
     mask: Mask = "",
     clinical: Clinical = "",
     split: Split = "split",
+    own: Own = None,
     evaluation: Annotated[str, typer.Option(help="auto, external, holdout, nested or none.")] = "auto",
     metric: Annotated[str, typer.Option(help="Score to maximise.")] = "roc_auc",
     jobs: Annotated[int, typer.Option(help="Trials at the same time.")] = 1,
@@ -73,7 +75,7 @@ def fit(
 ) -> None:
     """Search, judge and refit models; write run folder, model file and report."""
     dataset = dataset_of(
-        data, label=label, classes=classes, image=image, mask=mask, clinical=clinical, split=split
+        data, label=label, classes=classes, image=image, mask=mask, clinical=clinical, split=split, own=own
     )
     from autoonco.classifier import AutoOncoClassifier
     from autoonco.settings import Settings
@@ -132,6 +134,7 @@ def predict(
     output: Annotated[Path, typer.Option("-o", "--out", help="Table to write.")] = Path("predictions.csv"),
     image: Image = "",
     mask: Mask = "",
+    own: Own = None,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto.")] = "auto",
 ) -> None:
     """Predict new scans; one bad scan doesn't lose the others."""
@@ -141,9 +144,8 @@ def predict(
 
     classifier = load(model, device=device)
     data = scans[0] if len(scans) == 1 else scans
-    table = classifier.predict_table(
-        as_cases(data, clinical=classifier.clinical_, image=names_of(image), mask=names_of(mask))
-    )
+    columns = {"image": names_of(image), "mask": names_of(mask), "clinical": classifier.clinical_}
+    table = classifier.predict_table(as_cases(data, features=own, **columns))
     write_predictions(out, table, output)
     if (table["status"] != "ok").all():
         raise AutoOncoError(f"No case could be predicted. The first: {table['message'].iloc[0]}")
@@ -250,10 +252,11 @@ def replay(
     mask: Mask = "",
     clinical: Clinical = "",
     split: Split = "split",
+    own: Own = None,
 ) -> None:
     """Run one trial of a run again, alone, and compare its score."""
     dataset = dataset_of(
-        data, label=label, classes=classes, image=image, mask=mask, clinical=clinical, split=split
+        data, label=label, classes=classes, image=image, mask=mask, clinical=clinical, split=split, own=own
     )
     from autoonco.arguments import cores, usable
     from autoonco.data.checks import errors_of, findings, inspect
@@ -316,9 +319,8 @@ def demo(
     else:
         new = Dataset.from_csv(unseen, labelled=False)
     # Beside the run folder, not in it: the table names cases as the user does.
-    write_predictions(
-        out, load(run / MODEL_FILE).predict_table(new), run.parent / f"{run.name}-predictions.csv"
-    )
+    table = load(run / MODEL_FILE).predict_table(new)
+    write_predictions(out, table, run.parent / f"{run.name}-predictions.csv")
 
 
 def main() -> None:

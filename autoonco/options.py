@@ -24,6 +24,10 @@ Image = Annotated[str, typer.Option("--image", help="Image column(s); by default
 Mask = Annotated[str, typer.Option("--mask", help="Mask column(s); by default mask and mask_*.")]
 Clinical = Annotated[str, typer.Option("--clinical", help="Clinical columns to use as inputs: a,b.")]
 Split = Annotated[str, typer.Option("--split", help="Column that says train, val or test.")]
+Own = Annotated[
+    Path | None,
+    typer.Option("--features", help="Table of your own features, keyed by case: .csv or .parquet."),
+]
 Allocation = Annotated[
     str, typer.Option(help="shared: spend where it pays; equal: the same compute for each family.")
 ]
@@ -44,12 +48,20 @@ def names_of(text: str) -> list[str]:
 
 
 def dataset_of(
-    data: Path, *, label: str, classes: str, image: str, mask: str, clinical: str, split: str
+    data: Path,
+    *,
+    label: str,
+    classes: str,
+    image: str,
+    mask: str,
+    clinical: str,
+    split: str,
+    own: Path | None = None,
 ) -> Dataset:
     """Return the labelled dataset of a manifest; empty texts leave the choice to it."""
     from autoonco.data.manifest import Dataset
 
-    return Dataset.from_csv(
+    dataset = Dataset.from_csv(
         data,
         label=label,
         classes=names_of(classes) or None,
@@ -58,6 +70,7 @@ def dataset_of(
         clinical=names_of(clinical),
         split=split,
     )
+    return dataset if own is None else dataset.with_features(own)
 
 
 def client_of(address: str) -> Client:

@@ -23,6 +23,8 @@ class Case:
         Channel name → file. A lone mask has the key ``"mask"`` and belongs to every channel.
     clinical
         The values of the columns that the user named as clinical.
+    features
+        The values of the user's own feature table, NaN for an empty cell; none without such a table.
     site
         Hospital, scanner or collection, where the manifest says so.
     row
@@ -34,6 +36,7 @@ class Case:
     images: Mapping[str, Path]
     masks: Mapping[str, Path] = field(default_factory=dict)
     clinical: Mapping[str, float | str | None] = field(default_factory=dict)
+    features: Mapping[str, float] = field(default_factory=dict)
     site: str | None = None
     row: int = 0
 

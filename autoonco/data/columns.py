@@ -14,7 +14,7 @@ from autoonco.errors import DataError, UnknownNameError
 SPLITS = ("train", "val", "test")
 RESERVED = ("case", "patient", "site", "split", "split_clean")
 MAX_CLASSES = 50
-_MISSING = frozenset({"", "nan", "na", "n/a", "<na>", "null"})
+MISSING = frozenset({"", "nan", "na", "n/a", "<na>", "null"})
 
 Names = str | Sequence[str] | None
 
@@ -70,7 +70,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     text = str(value).strip()
-    return "" if text.lower() in _MISSING else text
+    return "" if text.lower() in MISSING else text
 
 
 def require(columns: Mapping[str, Any], name: str, remedy: str) -> None:

@@ -57,6 +57,7 @@ class Fingerprint:
     lesion_mm: tuple[float, ...] | None
     lesion_voxels: float | None
     intensity: Mapping[str, Intensity]
+    own_features: tuple[str, ...] = ()
 
     @property
     def n_classes(self) -> int:
@@ -74,7 +75,9 @@ class Fingerprint:
         def as_tuple(value: Sequence[Any] | None) -> tuple[Any, ...] | None:
             return None if value is None else tuple(value)
 
-        lists = ("classes", "class_counts", "channels", "clinical", "spacing_mm", "shape", "lesion_mm")
+        lists = (
+            "classes", "class_counts", "channels", "clinical", "spacing_mm", "shape", "lesion_mm", "own_features",
+        )  # fmt: skip
         fields: dict[str, Any] = {
             name: as_tuple(value) if name in lists else value for name, value in plain.items()
         }
@@ -119,6 +122,7 @@ def fingerprint(dataset: Dataset, facts: Sequence[CaseFacts]) -> Fingerprint:
         lesion_mm=_medians(extents) if extents else None,
         lesion_voxels=float(np.median([lesion.voxels for lesion in lesions])) if lesions else None,
         intensity={name: _usual_unit([case.channels[name] for case in readable]) for name in channels},
+        own_features=dataset.features,
     )
 
 

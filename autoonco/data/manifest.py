@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from autoonco.data import columns as cols
 from autoonco.data.cache import content_hash, digest
 from autoonco.data.case import Case
+from autoonco.data.feature_table import FeatureTable, read_features, values_of
 from autoonco.data.redaction import identifiers, redact
 from autoonco.data.rows import make_cases, pick_clinical, read_splits, scan_cases
 from autoonco.errors import DataError, UnknownNameError
@@ -38,6 +39,8 @@ class Dataset:
         False ``(n_cases,)`` where the column ``split_clean`` says ``excluded``, or None without that column.
     clinical
         Names of the clinical columns that were asked for.
+    features
+        Names of the features of the user's own table, see `with_features`.
     """
 
     cases: tuple[Case, ...]
@@ -46,6 +49,7 @@ class Dataset:
     split: NDArray[np.str_] | None = None
     is_clean: NDArray[np.bool_] | None = None
     clinical: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("y", "split", "is_clean"):
@@ -194,10 +198,31 @@ class Dataset:
         """Return the same cases without labels and classes."""
         return replace(self, y=None, classes=())
 
+    def with_features(self, table: FeatureTable) -> Self:
+        """Return the same cases with the features of a table of the user's, matched by the column ``case``.
+
+        Parameters
+        ----------
+        table
+            A table, or a .csv or .parquet file, with a column ``case`` and columns of numbers. With labels, every case
+            has to be in it; a case to predict that isn't is told when it is predicted.
+
+        Raises
+        ------
+        DataError
+            If the table can't be used; the message names the row or the column and the remedy.
+        """
+        found = read_features(table)
+        names = [case.case for case in self.cases]
+        values = values_of(found, names, rows=[case.row for case in self.cases], must_have=self.y is not None)
+        cases = tuple(replace(case, features=mine) for case, mine in zip(self.cases, values, strict=True))
+        return replace(self, cases=cases, features=tuple(found.columns))
+
     def identity(self) -> str:
-        """Return a hash of labels, patients, splits, clinical values and the bytes of every file."""
+        """Return a hash of labels, patients, splits, clinical values, own features and the bytes of every file."""
         rows = [
             [content_hash(case), case.patient, case.site, dict(case.clinical), sorted(case.images)]
+            + ([dict(case.features)] if self.features else [])
             for case in self.cases
         ]
         arrays = [

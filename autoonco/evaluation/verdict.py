@@ -23,6 +23,7 @@ TITLES = {
     "volumetric3d": "3D networks",
     "scratch2d": "2D networks from scratch",
     "clinical": "Clinical variables",
+    "own_features": "Own features",
     "fusion": "Fusion",
     BEST_DEEP: "Deep networks (2D or 3D, as each fold's inner score chose)",
 }

@@ -24,13 +24,17 @@ BUDGETS = (1 / 27, 1 / 9, 1 / 3, 0.5, 1.0)
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """Sixteen phantom volumes with two clinical columns, in which a value is missing here and there."""
+    """Sixteen phantom volumes with clinical columns and features, in which a value is missing here and there."""
     found = Dataset.from_csv(make_phantoms(tmp_path_factory.mktemp("phantoms"), n=16, ndim=3))
     cases = tuple(
-        replace(case, clinical={"age": 40.0 + 7 * i % 31 if i % 5 else None, "sex": "fm"[i % 3 // 2]})
+        replace(
+            case,
+            clinical={"age": 40.0 + 7 * i % 31 if i % 5 else None, "sex": "fm"[i % 3 // 2]},
+            features={"a": float(i * i % 13), "b": 0.5 * i if i % 4 else float("nan")},
+        )
         for i, case in enumerate(found.cases)
     )
-    return replace(found, cases=cases, clinical=("age", "sex"))
+    return replace(found, cases=cases, clinical=("age", "sex"), features=("a", "b"))
 
 
 @pytest.fixture(scope="module")
