@@ -114,8 +114,8 @@ def speed(names: Sequence[str], folder: Path) -> None:
             whole_s, _ = fastest(partial(_fresh, item, images, outline=True))
             n, difference = largest_difference(mine, theirs)
             ratios[images].append(theirs_s / ours_s)
-            cells = (f"{theirs_s:.3f}", f"{ours_s:.3f}", f"{ratios[images][-1]:.1f}", str(n))
-            cells += (f"{difference:.1e}", f"{whole_s:.3f}")
+            cells = [f"{theirs_s:.3f}", f"{ours_s:.3f}", f"{ratios[images][-1]:.1f}", str(n)]
+            cells += [f"{difference:.1e}", f"{whole_s:.3f}"]
             print(f"{name:<14}{images:<10}" + "".join(f"{cell:>13}" for cell in cells), flush=True)
     for images, found in ratios.items():
         print(f"geometric mean, {images}: {np.exp(np.mean(np.log(found))):.1f}")
