@@ -175,7 +175,8 @@ def features(config: Config, tiny: Tiny) -> Arrays:
             spacing_mm=(1.0, 1.0, 3.0),
             intensity=dict.fromkeys(case.images, unit),
         )
-        active = {k: v for k, v in config.items() if k in radiomics.family.space(print_)}
+        known = radiomics.family.space(print_)
+        active = {k: v for k, v in config.items() if k in known}
         spec = radiomics.spec_of(active, print_)
         table, names = radiomics.extract_table([case], spec, artefacts=tiny.runtime.artefacts)
         found |= {f"{unit} {name}": column for name, column in zip(names, table.T, strict=True)}
