@@ -143,14 +143,13 @@ class SpaceSearch(AbstractAcquisitionMaximizer):  # type: ignore[misc]  # SMAC h
 
 
 def _is_valid(config: Configuration) -> bool:
-    """Return whether a neighbour keeps to the forbidden clauses; ConfigSpace looks at one hyperparameter's only."""
-    if not config.config_space.forbidden_clauses:
-        return True
-    try:
-        config.check_valid_configuration()
-    except ValueError:
-        return False
-    return True
+    """Return whether a neighbour keeps to the forbidden clauses; ConfigSpace looks at one hyperparameter's only.
+
+    Its own check looks at every hyperparameter and condition as well, which a neighbour can't break, and took four
+    fifths of a proposal's time in a space of a hundred hyperparameters.
+    """
+    vector = config.get_array()
+    return not any(clause.is_forbidden_vector(vector) for clause in config.config_space.forbidden_clauses)
 
 
 class TableSearch(AbstractAcquisitionMaximizer):  # type: ignore[misc]  # SMAC has no types

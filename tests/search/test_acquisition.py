@@ -4,15 +4,17 @@ import numpy as np
 import pytest
 from ConfigSpace import (
     Categorical,
+    Configuration,
     ConfigurationSpace,
     EqualsCondition,
     Float,
     ForbiddenAndConjunction,
     ForbiddenEqualsClause,
 )
+from ConfigSpace.util import get_one_exchange_neighbourhood
 from smac.acquisition.function import EI
 
-from autoonco.search.acquisition import CooledEI, SpaceSearch, TableSearch
+from autoonco.search.acquisition import CooledEI, SpaceSearch, TableSearch, _is_valid
 from autoonco.search.surrogate import Surrogate, vector_key, vectors
 
 
@@ -121,6 +123,34 @@ def test_what_is_found_is_valid_sorted_and_worth_what_it_says(space, surrogate):
     np.testing.assert_allclose(
         maximizer.acquisition_function([config for _, config in found]).ravel(), values
     )
+
+
+def test_a_neighbour_is_valid_where_configspaces_whole_check_says_so(space):
+    def is_valid_in_full(config):
+        try:
+            config.check_valid_configuration()
+        except ValueError:
+            return False
+        return True
+
+    found = [
+        neighbour
+        for config in space.sample_configuration(60)
+        for neighbour in get_one_exchange_neighbourhood(config, seed=0)
+    ]
+    # What breaks the clause is made by hand: with a vector ConfigSpace checks nothing.
+    for config in space.sample_configuration(50):
+        vector = config.get_array().copy()
+        family = config["family"]
+        for name, value in (("kind", "b"), ("mode", "q")):
+            column = space.index_of[f"{family}:{name}"]
+            vector[column] = space[f"{family}:{name}"].to_vector(value)
+        vector[space.index_of[f"{family}:only_a"]] = np.nan
+        found.append(Configuration(space, vector=vector))
+    told = [_is_valid(config) for config in found]
+    assert told == [is_valid_in_full(config) for config in found]
+    assert True in told
+    assert False in told
 
 
 def test_only_the_families_asked_for_are_found(space, surrogate):
