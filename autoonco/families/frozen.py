@@ -14,7 +14,6 @@ from autoonco.data.case import Case
 from autoonco.families.contract import Config, FitContext, ModelState, Runtime
 from autoonco.families.networks import to_arrays
 from autoonco.nets.inputs import InputSpec
-from autoonco.tabular.pipeline import build_pipeline
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -85,6 +84,8 @@ def fit_frozen(
     context: FitContext,
 ) -> FrozenModel:
     """Return the pretrained network `name` with a head of `head_config` fitted on its embeddings of `cases`."""
+    from autoonco.tabular.pipeline import build_pipeline
+
     network, network_id = _frozen_network(name)
     labels, codes = np.unique(y, return_inverse=True)
     head = build_pipeline(

@@ -26,7 +26,6 @@ from autoonco.families.networks import (
 from autoonco.nets.inputs import InputSpec
 from autoonco.nets.zoo import entry_of, networks, seconds_per_crop, with_weights
 from autoonco.resources import load_space
-from autoonco.tabular.pipeline import complete, tabular_space
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
@@ -56,6 +55,8 @@ class Pretrained2D:
         """Return the family's space: network and view, then the head of a frozen network or how to fine-tune it."""
         from ConfigSpace import CategoricalHyperparameter
 
+        from autoonco.tabular.pipeline import tabular_space
+
         space = load_space("pretrained2d")
         names = with_weights(2)
         space.add(CategoricalHyperparameter("network", names, default_value=names[0]))
@@ -69,6 +70,8 @@ class Pretrained2D:
 
     def defaults(self, fingerprint: Fingerprint) -> Sequence[Config]:
         """Return a frozen network with logistic regression, another one, and a modest fine-tuning."""
+        from autoonco.tabular.pipeline import complete
+
         first, *others = with_weights(2)
         head: Config = {"head:learner": "logistic_regression", "head:logistic_regression:C": 0.02}
         chosen: list[Config] = [

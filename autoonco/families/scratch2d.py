@@ -23,7 +23,6 @@ from autoonco.families.networks import (
 )
 from autoonco.nets.inputs import InputSpec
 from autoonco.resources import load_space
-from autoonco.tabular.pipeline import complete
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
@@ -54,6 +53,8 @@ class Scratch2D:
 
     def defaults(self, fingerprint: Fingerprint) -> Sequence[Config]:
         """Return a residual network of three stages for pictures of 64 pixels a side."""
+        from autoonco.tabular.pipeline import complete
+
         return [complete(self.space(fingerprint), {})]
 
     def plan(self, config: Config, budget: float, *, inner_folds: int, n_train: int) -> Fidelity:  # noqa: ARG002

@@ -24,7 +24,6 @@ from autoonco.families.networks import (
 from autoonco.nets.inputs import InputSpec
 from autoonco.nets.zoo import entry_of, networks, seconds_per_crop
 from autoonco.resources import load_space
-from autoonco.tabular.pipeline import complete
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
@@ -65,6 +64,8 @@ class Volumetric3D:
 
     def defaults(self, fingerprint: Fingerprint) -> Sequence[Config]:
         """Return a strided ResNet-10 and a small vision transformer, both at 32 voxels a side."""
+        from autoonco.tabular.pipeline import complete
+
         space = self.space(fingerprint)
         transformer = {"network": "monai_vit_tiny", "epochs": 15, "training:learning_rate": 0.0003}
         return [complete(space, {"network": "monai_resnet10"}), complete(space, transformer)]
