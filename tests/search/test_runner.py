@@ -109,7 +109,7 @@ def test_no_worker_outlives_the_pool(toy, problem, setup, tmp_path):
 def test_two_workers_fit_no_fold_twice(toy, problem, setup, tmp_path):
     """The default in full and the first of the brackets are the same config, asked for at the same time."""
     toy.setenv("TOY_SECONDS", "0.3")
-    store = run(problem, setup, tmp_path, max_trials=6, n_workers=2)
+    store = run(problem, setup, tmp_path, max_trials=30, n_workers=2)
     events = map(json.loads, (tmp_path / "journal.jsonl").read_text().splitlines())
     names = [event["name"] for event in events if event["event"] == "fold"]
     assert len(names) == len(set(names)) > 3
