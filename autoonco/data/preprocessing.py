@@ -105,15 +105,7 @@ def slice_2d(scans: Sequence[Scan], units: Sequence[Intensity], view: SliceView)
     DataError
         If the view needs a lesion and no scan has a mask with a nonzero voxel.
     """
-    of_lesion, flat = view.focus == "lesion", scans[0].image.GetDimension() == 2
-    wants_mask = of_lesion or (view.use_mask and not flat)
-    mask = _lesion_mask(scans) if wants_mask else None
-    shown = scans[0].image if mask is None else mask
-    if not flat:
-        shown = axial_slice(shown, largest=wants_mask)
-    frame = frame_of(shown, of_lesion=of_lesion)
-    side_mm = _crop_side(float(frame.side_mm[:2].max()), float(frame.pixel_mm[:2].min()), view)
-    grid = grid_of(frame, side_mm=side_mm, size=view.size, one_slice=not flat)
+    grid = slice_grid(scans, view)
     if len(scans) == 1 and scans[0].image.GetNumberOfComponentsPerPixel() > 1:
         colours = [resample(part, grid) for part in components(roi_of(scans[0].image, grid))]
         return _stack_slices([scale_intensity(colour, units[0]) for colour in colours])
@@ -132,19 +124,40 @@ def volume_3d(scans: Sequence[Scan], units: Sequence[Intensity], view: VolumeVie
     DataError
         If the view needs a lesion and no scan has a mask with a nonzero voxel.
     """
-    of_lesion = view.focus == "lesion"
-    mask = _lesion_mask(scans) if of_lesion or view.with_mask else None
-    frame = frame_of(mask if of_lesion and mask is not None else scans[0].image, of_lesion=of_lesion)
-    side_mm = view.extent_mm if of_lesion else None
-    if side_mm is None:
-        side_mm = _crop_side(float(frame.side_mm.max()), float(frame.pixel_mm.min()), view)
-    grid = grid_of(frame, side_mm=side_mm, size=view.size)
+    mask = _lesion_mask(scans) if view.with_mask else None
+    grid = volume_grid(scans, view)
     channels = [
         scale_intensity(sample(scan.image, grid), unit) for scan, unit in zip(scans, units, strict=True)
     ]
     if view.with_mask and mask is not None:
         channels.append(scale_intensity(sample(mask, grid), Intensity.UNIT))
     return np.stack(channels)
+
+
+def slice_grid(scans: Sequence[Scan], view: SliceView) -> sitk.Image:
+    """Return the empty grid ``(size, size)`` on which `slice_2d` samples; of a volume it is one slice thick.
+
+    It is what takes a pixel of the picture back to its place in the scan.
+    """
+    of_lesion, flat = view.focus == "lesion", scans[0].image.GetDimension() == 2
+    wants_mask = of_lesion or (view.use_mask and not flat)
+    mask = _lesion_mask(scans) if wants_mask else None
+    shown = scans[0].image if mask is None else mask
+    if not flat:
+        shown = axial_slice(shown, largest=wants_mask)
+    frame = frame_of(shown, of_lesion=of_lesion)
+    side_mm = _crop_side(float(frame.side_mm[:2].max()), float(frame.pixel_mm[:2].min()), view)
+    return grid_of(frame, side_mm=side_mm, size=view.size, one_slice=not flat)
+
+
+def volume_grid(scans: Sequence[Scan], view: VolumeView) -> sitk.Image:
+    """Return the empty grid ``(size, size, size)`` on which `volume_3d` samples."""
+    of_lesion = view.focus == "lesion"
+    frame = frame_of(_lesion_mask(scans) if of_lesion else scans[0].image, of_lesion=of_lesion)
+    side_mm = view.extent_mm if of_lesion else None
+    if side_mm is None:
+        side_mm = _crop_side(float(frame.side_mm.max()), float(frame.pixel_mm.min()), view)
+    return grid_of(frame, side_mm=side_mm, size=view.size)
 
 
 def _lesion_mask(scans: Sequence[Scan]) -> sitk.Image:
