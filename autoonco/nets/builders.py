@@ -2,92 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import nn
 
 from autoonco.nets.architecture import Architecture
+from autoonco.nets.network import ByteInput, Network
+from autoonco.nets.stems import adapt_stem, statistics
 from autoonco.nets.weights import load_weights
 from autoonco.nets.zoo import Entry, entry_of
 
-
-class ByteInput(nn.Module):  # type: ignore[misc]
-    """Crops of 0..255 as the network wants them: scaled to 0..1, then standardised with its mean and std.
-
-    Both belong to the network's state: to what is stored of it and to what names its embeddings.
-
-    Examples
-    --------
-    >>> ByteInput(0.5, 0.5)(torch.tensor([[[[0, 255]]]], dtype=torch.uint8)).flatten().tolist()
-    [-1.0, 1.0]
-    """
-
-    mean: torch.Tensor
-    std: torch.Tensor
-
-    def __init__(self, mean: float | list[float], std: float | list[float]) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).reshape(-1))
-        self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).reshape(-1))
-
-    def forward(self, crops: torch.Tensor) -> torch.Tensor:
-        """Return float32 crops of the same shape ``(n, channels, ...)``; float crops count as 0..1 already."""
-        values = crops.float() / 255 if crops.dtype == torch.uint8 else crops
-        along = (1, -1) + (1,) * (crops.ndim - 2)
-        return (values - self.mean.reshape(along)) / self.std.reshape(along)
-
-
-class Network(nn.Module):  # type: ignore[misc]
-    """A backbone behind its own input scaling; the backbone's first output counts where it returns several."""
-
-    def __init__(self, backbone: nn.Module, entry: Entry) -> None:
-        super().__init__()
-        self.scale = ByteInput(entry["mean"], entry["std"])
-        self.backbone = backbone
-        # a plain list: modules in it are not registered twice
-        self._frozen: list[nn.Module] = []
-
-    def freeze_stages(self, n_stages: int) -> None:
-        """Keep the first `n_stages` of a timm backbone (the stem is the first) as they are, running means too."""
-        from timm.models import group_parameters
-
-        stages = group_parameters(self.backbone, self.backbone.group_matcher(coarse=True))
-        kept = {name for stage, names in stages.items() if stage < n_stages for name in names}
-        for name, parameter in self.backbone.named_parameters():
-            parameter.requires_grad_(name not in kept)
-        self._frozen = [
-            module
-            for name, module in self.backbone.named_modules()
-            if isinstance(module, nn.modules.batchnorm._BatchNorm) and f"{name}.weight" in kept
-        ]
-
-    def train(self, mode: bool = True) -> Self:
-        """Switch to training mode, except for frozen stages."""
-        super().train(mode)
-        for module in self._frozen:
-            module.eval()
-        return self
-
-    def forward(self, crops: torch.Tensor) -> torch.Tensor:
-        """Return logits ``(n, n_classes)``, or features where the network was built without a classifier."""
-        out = self.backbone(self.scale(crops))
-        return out[0] if isinstance(out, tuple) else out  # MONAI's ViT returns its hidden states too
+__all__ = ["ByteInput", "Network", "build_2d", "build_3d", "build_parametric"]
 
 
 def build_2d(
-    name: str, *, n_classes: int, drop_rate: float = 0.0, pretrained: bool = False, seed: int = 0
+    name: str,
+    *,
+    n_classes: int,
+    in_channels: int = 3,
+    mask_channels: int = 0,
+    drop_rate: float = 0.0,
+    drop_path_rate: float = 0.0,
+    pretrained: bool = False,
+    seed: int = 0,
 ) -> Network:
-    """Return timm network `name` for three-channel pictures, in channels-last order.
+    """Return timm network `name` for pictures, in channels-last order.
 
     Parameters
     ----------
     n_classes
         Outputs of the classifier; 0 leaves it out and the network returns its pooled features.
+    in_channels, mask_channels
+        Channels of the picture, three for colours or grey values three times, and of the masks after them; see
+        `nets.stems` for what other numbers make of pretrained weights.
+    drop_rate, drop_path_rate
+        Dropout before the classifier; stochastic depth, which is left out where the architecture has none.
     pretrained
-        Whether to fill everything but the classifier with the packaged weights. Never a download.
+        Whether to fill everything but the classifier with weights that are on this machine. Never a download.
     seed
         Seed of the random weights.
 
@@ -96,19 +50,41 @@ def build_2d(
     WeightsError
         If pretrained weights are asked for and missing, damaged or of another network.
     """
+    entry = entry_of(name)
+    build = {
+        "name": name,
+        "n_classes": n_classes,
+        "in_channels": in_channels,
+        "mask_channels": mask_channels,
+    }
+    options: dict[str, Any] = {"drop_rate": drop_rate, **entry.get("options", {})}
+    if entry.get("stochastic_depth", True):
+        options["drop_path_rate"] = drop_path_rate
+    with _seeded(seed):
+        backbone = _pretrained(name, entry, options) if pretrained else _empty(entry, options, n_classes)
+        if pretrained:
+            backbone.reset_classifier(n_classes)
+    adapt_stem(backbone, in_channels=in_channels, mask_channels=mask_channels)
+    scaling = statistics(entry, in_channels=in_channels, mask_channels=mask_channels)
+    network = Network(backbone, {**entry, **scaling}, build=build)
+    network.to(memory_format=torch.channels_last)
+    return network
+
+
+def _empty(entry: Entry, options: Mapping[str, Any], n_classes: int) -> nn.Module:
     import timm
 
-    entry = entry_of(name)
-    options: dict[str, Any] = {"pretrained": False, "drop_rate": drop_rate}
-    with _seeded(seed):
-        if not pretrained:
-            backbone = timm.create_model(entry["architecture"], num_classes=n_classes, **options)
-        else:  # the original classifier comes first, so that the file fits strictly, and is then replaced
-            backbone = timm.create_model(entry["architecture"], **options)
-            backbone.load_state_dict(load_weights(name, entry, backbone.state_dict()), strict=True)
-            backbone.reset_classifier(n_classes)
-    network: Network = Network(backbone, entry).to(memory_format=torch.channels_last)
-    return network
+    backbone: nn.Module = timm.create_model(
+        entry["architecture"], pretrained=False, num_classes=n_classes, **options
+    )
+    return backbone
+
+
+def _pretrained(name: str, entry: Entry, options: Mapping[str, Any]) -> nn.Module:
+    """Return the network with its original classifier, if any, so that its file fits strictly."""
+    backbone = _empty(entry, options, int(entry["weights"]["classes"]))
+    backbone.load_state_dict(load_weights(name, entry, backbone.state_dict()), strict=True)
+    return backbone
 
 
 def build_3d(

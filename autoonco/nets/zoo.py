@@ -55,3 +55,21 @@ def seconds_per_crop(entry: Entry, *, size: int, train: bool) -> float:
     if "patches_per_side" in entry:  # the patches grow instead of their number
         share = max(1.0, share**0.5)
     return float(cost["train" if train else "forward"]) * share
+
+
+def side_for(entry: Entry, side: int) -> int:
+    """Return the side in pixels that a 2D network works on when it is given crops of `side`.
+
+    CNNs take any; transformers whole patches, or windows of them (`multiple`); some only the size they were made for.
+
+    Examples
+    --------
+    >>> side_for({"multiple": 14, "input": "any"}, 224), side_for({"multiple": 14, "input": "any"}, 128)
+    (224, 126)
+    >>> side_for({"input_size": 224, "input": "fixed"}, 128)
+    224
+    """
+    if entry.get("input") == "fixed":
+        return int(entry["input_size"])
+    multiple = int(entry.get("multiple", 1))
+    return max(1, round(side / multiple)) * multiple
