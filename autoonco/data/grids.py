@@ -43,7 +43,8 @@ def luminance(image: sitk.Image) -> sitk.Image:
     100.0
     """
     if image.GetNumberOfComponentsPerPixel() == 1:
-        return sitk.Cast(image, sitk.sitkFloat32)
+        # A cast to the same type would copy a whole scan.
+        return image if image.GetPixelID() == sitk.sitkFloat32 else sitk.Cast(image, sitk.sitkFloat32)
     parts = components(image)
     return parts[0] * LUMA[0] + parts[1] * LUMA[1] + parts[2] * LUMA[2]
 
@@ -120,12 +121,15 @@ def _others(axis: int, ndim: int = 3) -> tuple[int, ...]:
     return tuple(other for other in range(ndim) if other != axis)
 
 
-def grid_of(frame: Frame, *, side_mm: float, size: int, one_slice: bool = False) -> sitk.Image:
-    """Return an empty image of `size` voxels and `side_mm` a side centred in the frame; or one slice of it."""
+def grid_of(frame: Frame, *, side_mm: float | Floats, size: int, flat_axis: int | None = None) -> sitk.Image:
+    """Return an empty image of `size` voxels and `side_mm` a side centred in the frame.
+
+    `side_mm` may be one number or one for each axis; along `flat_axis` the image is one voxel of the scan.
+    """
     n = len(frame.centre)
-    step, shape = np.full(n, side_mm / size), np.full(n, size)
-    if one_slice:
-        step[2], shape[2] = frame.pixel_mm[2], 1
+    step, shape = np.broadcast_to(side_mm, n) / size, np.full(n, size)
+    if flat_axis is not None:
+        step[flat_axis], shape[flat_axis] = frame.pixel_mm[flat_axis], 1
     grid = sitk.Image(shape.tolist(), sitk.sitkUInt8)
     grid.SetSpacing(step.tolist())
     grid.SetDirection(frame.axes.ravel().tolist())
@@ -190,4 +194,25 @@ def resample(roi: sitk.Image, grid: sitk.Image) -> NDArray[np.float32]:
             roi = sitk.RecursiveGaussian(roi, sigma=(factor - 1) / 2 * spacing, direction=axis)
     sampled = sitk.Resample(roi, grid, sitk.Transform(), sitk.sitkLinear, math.nan, sitk.sitkFloat32)
     result: NDArray[np.float32] = sitk.GetArrayFromImage(sampled)
+    return result
+
+
+def put_back(values: NDArray[np.float32], grid: sitk.Image, image: sitk.Image) -> NDArray[np.float32]:
+    """Return `values`, which divide the box of `grid` evenly, on the grid of `image`; 0 outside of the box.
+
+    Linear between the centres of their cells. `values` has the axes of numpy (``(height, width)``, or
+    ``(depth, height, width)`` for a volume) and may be coarser or finer than the grid; those of a slice of a volume
+    are two-dimensional and go to that slice alone.
+    """
+    cells = values if values.ndim == image.GetDimension() else values[None]
+    size, n_cells = np.asarray(grid.GetSize()), np.asarray(cells.shape[::-1])
+    step = np.asarray(grid.GetSpacing())
+    wide = step * size / n_cells
+    axes = np.asarray(grid.GetDirection()).reshape(len(size), -1)
+    placed = sitk.GetImageFromArray(np.ascontiguousarray(cells, np.float32))
+    placed.SetSpacing(wide.tolist())
+    placed.SetDirection(grid.GetDirection())
+    placed.SetOrigin((np.asarray(grid.GetOrigin()) + axes @ ((wide - step) / 2)).tolist())
+    found = sitk.Resample(placed, image, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
+    result: NDArray[np.float32] = sitk.GetArrayFromImage(found)
     return result

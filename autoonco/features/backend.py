@@ -20,7 +20,7 @@ from autoonco.features.shape import NAMES_2D, NAMES_3D, shape_values
 from autoonco.features.spec import Binning, Block, Component, Filter, Kind, Normalise, Preparation
 from autoonco.features.texture_features import texture_values
 
-BACKEND = "native-1"
+BACKEND = "native-2"
 """What computes the features, for a model's record; the number rises whenever a value changes."""
 MAX_LEVELS = 256
 """A fixed bin width that would give more grey levels is widened to the next multiple that doesn't."""

@@ -22,7 +22,7 @@ from autoonco.features.images import Roi, roi_of
 from autoonco.features.perturbation import Perturbation, perturb
 from autoonco.features.spec import Block, Component, ExtractionSpec, Kind
 
-CODE_VERSION = 3
+CODE_VERSION = 4
 """Raised whenever a block's values change for equal settings: what older code stored is then never read."""
 _KIND = "radiomics"
 
