@@ -1,4 +1,8 @@
-"""Random changes of crops while training; the same code for pictures and volumes, a whole batch at a time."""
+"""Random changes of crops while training; the same code for pictures and volumes, a whole batch at a time.
+
+`nets.appearance` changes how they look, this module where things are: one map of coordinates a crop, so that each is
+resampled once whatever changes.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,14 @@ from typing import Literal
 import torch
 from torch.nn import functional
 
+from autoonco.nets.appearance import Colour, Look, change_looks
+
 MAX_ROTATION = math.radians(25)
 MAX_SCALE = 0.2
 MAX_SHIFT = 0.1  # of the crop's side
-MAX_CONTRAST = 0.3
-MAX_BRIGHTNESS = 0.15
+MAX_ELASTIC = 0.08  # of the crop's side
+ELASTIC_POINTS = 4
+"""Points a side that are moved at random; between them displacements are interpolated."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,13 +30,29 @@ class Augmentation:
     Parameters
     ----------
     strength
-        0 changes nothing but flips, 1 is the most: 25 degrees, 20 % scale, 10 % shift, 30 % contrast.
+        Of turning, scaling and shifting: 1 is 25 degrees, 20 % and 10 % of the side.
     flips
         ``"none"``, ``"left_right"`` (the last axis) or ``"all"`` axes, each with probability one half.
+    elastic
+        Of bending: 1 moves points by up to 8 % of the side.
+    intensity
+        Of grey values and colours, as far as each look allows (`nets.appearance.LIMITS`).
+    noise
+        Of noise and blur.
+    colour
+        What is changed of a colour picture besides: ``"jitter"`` saturation and hue, ``"stain"`` the densities of
+        haematoxylin and eosin.
+    looks
+        Look of each image channel, or of all of them; empty counts as grey, or colour where `colour` says so.
     """
 
     strength: float = 0.5
     flips: Literal["none", "left_right", "all"] = "left_right"
+    elastic: float = 0.0
+    intensity: float = 0.0
+    noise: float = 0.0
+    colour: Colour = "none"
+    looks: tuple[Look, ...] = ()
 
 
 def augment(
@@ -37,24 +60,40 @@ def augment(
 ) -> torch.Tensor:
     """Return changed copies of crops ``(n, channels, *space)`` of 0..1, float32.
 
-    Each crop is turned, scaled and shifted by one affine map (in 3D about all three axes), channels together;
-    then the contrast and brightness of its first `n_image_channels` change: a mask channel keeps its values.
+    Each crop is turned, scaled, shifted and bent by one map (in 3D about all three axes), channels together; then
+    the looks of its first `n_image_channels` change: a mask channel keeps its values.
     """
-    n_space = crops.ndim - 2
+    moved = move(crops, how, generator=generator)
+    return change_looks(moved, how, n_image_channels=n_image_channels, generator=generator)
+
+
+def move(
+    crops: torch.Tensor, how: Augmentation, *, generator: torch.Generator, together: bool = False
+) -> torch.Tensor:
+    """Return crops ``(n, channels, *space)`` turned, scaled, shifted, flipped and bent, each in its own way.
+
+    Parameters
+    ----------
+    together
+        Whether all are moved by one and the same map.
+    """
+    n, n_space = 1 if together else len(crops), crops.ndim - 2
 
     def uniform(*shape: int) -> torch.Tensor:
         return torch.rand(shape, generator=generator) * 2 - 1
 
-    turn = rotation(how.strength * MAX_ROTATION * uniform(len(crops), 1 if n_space == 2 else 3))
-    linear = turn * torch.exp(how.strength * MAX_SCALE * uniform(len(crops), 1, 1))
-    linear = linear * _flips(how, len(crops), n_space, generator)[:, None, :]
-    shift = how.strength * 2 * MAX_SHIFT * uniform(len(crops), n_space, 1)  # a side is 2 in grid units
-    contrast = torch.exp(how.strength * MAX_CONTRAST * uniform(len(crops), 1))
-    brightness = how.strength * MAX_BRIGHTNESS * uniform(len(crops), 1)
+    turn = rotation(how.strength * MAX_ROTATION * uniform(n, 1 if n_space == 2 else 3))
+    linear = turn * torch.exp(how.strength * MAX_SCALE * uniform(n, 1, 1))
+    linear = linear * _flips(how, n, n_space, generator)[:, None, :]
+    shift = how.strength * 2 * MAX_SHIFT * uniform(n, n_space, 1)  # a side is 2 in grid units
     maps = torch.cat([linear, shift], dim=2).to(crops.device)
-    grid = functional.affine_grid(maps, list(crops.shape), align_corners=False)
-    moved = functional.grid_sample(crops, grid, align_corners=False)
-    return _jitter(moved, contrast.to(crops.device), brightness.to(crops.device), n_image_channels)
+    grid = functional.affine_grid(maps, [n, crops.shape[1], *crops.shape[2:]], align_corners=False)
+    if how.elastic:
+        points = uniform(n, n_space, *(ELASTIC_POINTS,) * n_space) * how.elastic * 2 * MAX_ELASTIC
+        grid = grid + _between(points, crops.shape[2:]).to(crops.device)
+    if together:
+        grid = grid.expand(len(crops), *grid.shape[1:])
+    return functional.grid_sample(crops, grid, align_corners=False)
 
 
 def rotation(angles: torch.Tensor) -> torch.Tensor:
@@ -88,11 +127,8 @@ def _flips(how: Augmentation, n: int, n_space: int, generator: torch.Generator) 
     return signs
 
 
-def _jitter(
-    crops: torch.Tensor, contrast: torch.Tensor, brightness: torch.Tensor, n_image: int
-) -> torch.Tensor:
-    along = (-1, 1) + (1,) * (crops.ndim - 2)
-    image = crops[:, :n_image]
-    mean = image.flatten(1).mean(dim=1).reshape(along)
-    image = (image - mean) * contrast.reshape(along) + mean + brightness.reshape(along)
-    return torch.cat([image.clamp(0, 1), crops[:, n_image:]], dim=1)
+def _between(points: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """Return displacements of every pixel ``(n, *shape, n_space)`` from those of few points ``(n, n_space, ...)``."""
+    mode = "bicubic" if len(shape) == 2 else "trilinear"
+    field = functional.interpolate(points, size=tuple(shape), mode=mode, align_corners=True)
+    return field.movedim(1, -1)

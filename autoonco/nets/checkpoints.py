@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,27 +24,39 @@ def save_checkpoint(
     identity: str,
     networks: Mapping[str, nn.Module],
     optimizer: torch.optim.Optimizer,
+    notes: Mapping[str, Any],
 ) -> None:
     """Write the tensors of all `networks` and of the optimiser after `epoch` epochs.
 
     `identity` names what was trained (data, recipe, seed): only a training of equal identity continues from it.
+    `notes` is plain JSON that `checkpoint_notes` gives back.
     """
     tensors = {f"{name}/{key}": v for name, net in networks.items() for key, v in net.state_dict().items()}
     for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer/{index}/{key}": value for key, value in state.items()}
+        tensors |= {f"optimizer/{index}/{key}": value for key, value in state.items() if value is not None}
     plain = {key: value.detach().cpu().clone().contiguous() for key, value in tensors.items()}
-    header = {"epoch": str(epoch), "identity": identity}
+    header = {"epoch": str(epoch), "identity": identity, "notes": json.dumps(notes)}
     write_atomically(folder / FILE, lambda temporary: save_file(plain, temporary, metadata=header))
 
 
 def checkpoint_epoch(folder: Path, identity: str) -> int:
     """Return how many epochs the checkpoint of this identity holds; 0 where there is none, or a damaged one."""
+    header = _header(folder)
+    return int(header["epoch"]) if header.get("identity") == identity else 0
+
+
+def checkpoint_notes(folder: Path) -> dict[str, Any]:
+    """Return the notes of the checkpoint in `folder`, an empty dictionary where there are none."""
+    notes: dict[str, Any] = json.loads(_header(folder).get("notes", "{}"))
+    return notes
+
+
+def _header(folder: Path) -> dict[str, str]:
     try:
         with safe_open(folder / FILE, "pt") as stored:
-            header = stored.metadata() or {}
+            return stored.metadata() or {}
     except (FileNotFoundError, SafetensorError):
-        return 0
-    return int(header["epoch"]) if header.get("identity") == identity else 0
+        return {}
 
 
 def load_checkpoint(

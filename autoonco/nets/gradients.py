@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from autoonco.nets.embeddings import memory_order
+from autoonco.nets.pace import Pace
 
 MAX_PARTS = 8
 
@@ -21,6 +21,7 @@ def batch_gradient(
     weights: torch.Tensor | None,
     label_smoothing: float,
     n_parts: int = 1,
+    pace: Pace | None = None,
 ) -> tuple[torch.Tensor, int]:
     """Leave the gradient of a batch's loss in `network`, which holds none before that.
 
@@ -31,9 +32,12 @@ def batch_gradient(
     Parameters
     ----------
     batch, y
-        Inputs ``(n_cases, channels, ...)`` and labels ``(n_cases,)`` on the network's device.
+        Inputs ``(n_cases, channels, ...)`` on the network's device, with labels ``(n_cases,)`` or, where cases are
+        mixed, shares of the classes ``(n_cases, n_classes)``.
     weights
         Of each class, ``(n_classes,)``; None where all cases count alike.
+    pace
+        Precision and memory order to compute in; None is the prior's choice.
 
     Returns
     -------
@@ -45,12 +49,13 @@ def batch_gradient(
     torch.cuda.OutOfMemoryError
         If the memory holds no eighth of the batch.
     """
+    pace = pace or Pace.prior(batch.ndim, on_gpu=batch.is_cuda)
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
     random = torch.get_rng_state()
     cuda = torch.cuda.get_rng_state(batch.device) if batch.is_cuda else None
     while True:
         try:
-            loss = _add_up(network, batch, y, weights, label_smoothing, n_parts)
+            loss = _add_up(network, batch, y, weights, label_smoothing, n_parts, pace)
         except torch.cuda.OutOfMemoryError:
             if n_parts == MAX_PARTS or n_parts >= len(y) // 2:
                 raise
@@ -75,22 +80,27 @@ def _add_up(
     weights: torch.Tensor | None,
     label_smoothing: float,
     n_parts: int,
+    pace: Pace,
 ) -> torch.Tensor:
     """Return the loss and leave its gradient.
 
-    The loss is a sum over cases divided by the sum of their classes' weights. That of a part is divided by the
-    part's sum; times the part's share of the batch's sum, the parts add up to the batch.
+    The loss is a sum over cases divided by the sum of their classes' weights, that of the whole batch: so the sums of
+    its parts add up to it.
     """
     network.zero_grad(set_to_none=True)
-    mass = torch.ones_like(y, dtype=torch.float32) if weights is None else weights[y]
+    if weights is None:
+        mass = torch.tensor(float(len(y)), device=batch.device)
+    else:
+        mass = (weights[y] if y.ndim == 1 else y @ weights).sum()
     total = torch.zeros((), device=batch.device)
     n_parts = max(1, min(n_parts, len(y) // 2))
-    for part, labels, own in zip(*(whole.tensor_split(n_parts) for whole in (batch, y, mass)), strict=True):
-        with torch.autocast(part.device.type, dtype=torch.bfloat16, enabled=part.is_cuda):
-            logits = network(part.contiguous(memory_format=memory_order(part)))
+    for part, labels in zip(batch.tensor_split(n_parts), y.tensor_split(n_parts), strict=True):
+        with torch.autocast(part.device.type, dtype=torch.bfloat16, enabled=pace.is_half):
+            logits = network(part.contiguous(memory_format=pace.order(part)))
         loss = functional.cross_entropy(
-            logits.float(), labels, weight=weights, label_smoothing=label_smoothing
-        ) * (own.sum() / mass.sum())
+            logits.float(), labels, weight=weights, label_smoothing=label_smoothing, reduction="sum"
+        )
+        loss = loss / mass
         loss.backward()
         total += loss.detach()
     return total

@@ -1,4 +1,4 @@
-"""The training loop of every network here: AdamW, warm-up and cosine, resumable to the last bit.
+"""The training loop of every network here: warm-up and cosine, resumable to the last bit.
 
 What happens in an epoch follows from (seed, epoch) alone, and the learning rate from the step and the recipe's full
 length. So a training that is cut, kept as a checkpoint and continued equals one that was never cut, and raising a
@@ -7,10 +7,9 @@ config to a larger budget only adds epochs.
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import math
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,22 @@ from numpy.typing import NDArray
 from torch import nn
 
 from autoonco.data.cache import digest
-from autoonco.errors import DataError, TrainingDivergedError, TrainingMemoryError
-from autoonco.nets.augmentation import augment
-from autoonco.nets.checkpoints import checkpoint_epoch, load_checkpoint, save_checkpoint
+from autoonco.errors import DataError, TrainingMemoryError
+from autoonco.nets.checkpoints import (
+    checkpoint_epoch,
+    checkpoint_notes,
+    load_checkpoint,
+    save_checkpoint,
+)
 from autoonco.nets.embeddings import pick_device, torch_threads, weights_id
-from autoonco.nets.gradients import batch_gradient
 from autoonco.nets.norms import settle_norms
-from autoonco.nets.recipe import Recipe, ema_decay, learning_rate, parameter_groups
+from autoonco.nets.pace import Pace
+from autoonco.nets.recipe import Recipe
+from autoonco.nets.stopping import Stopping, held_out_loss, split_off
+from autoonco.nets.training_run import TrainingRun
+
+Data = tuple[torch.Tensor, torch.Tensor]
+"""Crops ``(n_cases, ...)`` and labels ``(n_cases,)``."""
 
 
 def train(
@@ -42,6 +50,9 @@ def train(
     device: str = "cpu",
     n_threads: int = 1,
     checkpoint: Path | None = None,
+    patients: Sequence[str] | None = None,
+    bags: bool = False,
+    pace: Pace | None = None,
 ) -> nn.Module:
     """Train `network` on crops ``(n_cases, channels, ...)`` with labels ``(n_cases,)`` up to `until_epoch`.
 
@@ -53,11 +64,19 @@ def train(
         Epochs to have done in the end, at most ``recipe.epochs``.
     checkpoint
         A folder to continue from and to leave the state in; None keeps nothing.
+    patients
+        Of each case: early stopping keeps them whole. Without, each case counts as one.
+    bags
+        Whether a case is several pictures: crops are then ``(n_cases, n_pictures, channels, height, width)``, and each
+        picture is changed by itself.
+    pace
+        How to compute; None is the prior's choice. A training that goes on keeps the pace it began with.
 
     Returns
     -------
     torch.nn.Module
-        The network to predict with, in evaluation mode: the averaged one where ``recipe.ema`` is set.
+        The network to predict with, in evaluation mode: the averaged one where ``recipe.ema`` is set, that of the best
+        epoch with early stopping.
 
     Raises
     ------
@@ -71,22 +90,36 @@ def train(
     if len(y) < 2:
         raise DataError(f"Training a network needs at least 2 cases, got {len(y)}.")
     device = pick_device(device)
+    identity = _identity(network, recipe, seed, crops, y, patients)
+    done = checkpoint_epoch(checkpoint, identity) if checkpoint else 0
+    # a checkpoint of a longer training is left as it is, and this one starts anew
+    start = done if done <= until_epoch else 0
+    notes = checkpoint_notes(checkpoint) if checkpoint and start else {}
+    if notes:
+        pace = Pace.from_json(notes["pace"])
+    pace = pace or Pace.prior(crops.ndim, on_gpu=device.startswith("cuda"))
     with (
-        torch_threads(n_threads),
+        torch_threads(pace.n_threads or n_threads),
         torch.random.fork_rng(devices=range(torch.cuda.device_count() if device.startswith("cuda") else 0)),
     ):
-        run = _Run(network.to(device), recipe, n_cases=len(y))
-        data = torch.from_numpy(crops), torch.tensor(y, dtype=torch.int64)
-        identity = _identity(network, recipe, seed, crops, y)
-        done = checkpoint_epoch(checkpoint, identity) if checkpoint else 0
-        # a checkpoint of a longer training is left as it is, and this one starts anew
-        start = done if done <= until_epoch else 0
+        lesson = _Lesson.of(crops, y, recipe, patients=patients, n_classes=n_classes, seed=seed, notes=notes)
+        run = TrainingRun(
+            network.to(device),
+            recipe,
+            pace=pace,
+            n_cases=len(lesson.learned[1]),
+            keep_best=lesson.stopping is not None,
+        )
         if checkpoint and start:
             load_checkpoint(checkpoint, networks=run.networks, optimizer=run.optimizer)
-        weights = _class_weights(data[1], n_classes).to(device) if recipe.class_weights else None
+        weights = None if lesson.weights is None else lesson.weights.to(device)
+        how = {"weights": weights, "n_classes": n_classes, "n_image_channels": n_image_channels, "bags": bags}
         try:
             for epoch in range(start, until_epoch):
-                run.epoch(*data, epoch=epoch, seed=seed, weights=weights, n_image_channels=n_image_channels)
+                if lesson.is_over:
+                    break
+                run.epoch(*lesson.learned, epoch=epoch, seed=seed, **how)
+                lesson.judge(run)
         except torch.cuda.OutOfMemoryError as error:
             raise TrainingMemoryError(
                 f"The memory of {device} is too small for this network, even with parts of a batch of "
@@ -99,97 +132,73 @@ def train(
                 identity=identity,
                 networks=run.networks,
                 optimizer=run.optimizer,
+                notes={"pace": pace.to_json(), "stopping": lesson.notes},
             )
-        trained = run.networks["averaged" if recipe.ema else "network"]
+        if lesson.stopping:
+            return run.networks["best"].eval()  # its norms were settled when it was judged
         # after the checkpoint was written: a training that goes on knows nothing of this
-        settle_norms(trained, data[0], batch_size=recipe.batch_size)
-    return trained.eval()
+        settle_norms(run.predictor, lesson.learned[0], batch_size=recipe.batch_size)
+    return run.predictor.eval()
 
 
-def batches(n_cases: int, size: int, generator: torch.Generator) -> list[torch.Tensor]:
-    """Return the shuffled cases in batches of `size`; a last one of a single case joins the one before it.
+@dataclass(kw_only=True)
+class _Lesson:
+    """The cases a network learns, those held out to stop by, and what they said so far."""
 
-    Examples
-    --------
-    >>> [len(batch) for batch in batches(9, 4, torch.Generator())]
-    [4, 5]
-    """
-    parts = list(torch.randperm(n_cases, generator=generator).split(size))
-    if len(parts) > 1 and len(parts[-1]) == 1:
-        parts[-2:] = [torch.cat(parts[-2:])]
-    return parts
+    learned: Data
+    weights: torch.Tensor | None
+    batch_size: int
+    held: Data | None = None
+    stopping: Stopping | None = None
 
-
-class _Run:
-    """The network, its average and the optimiser of one training."""
-
-    def __init__(self, network: nn.Module, recipe: Recipe, *, n_cases: int) -> None:
-        self.recipe = recipe
-        self.networks: dict[str, nn.Module] = {"network": network}
-        if recipe.ema:
-            self.networks["averaged"] = copy.deepcopy(network).requires_grad_(False)
-        groups = parameter_groups(network, recipe)
-        self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate)
-        self.n_batches = len(batches(n_cases, recipe.batch_size, torch.Generator()))
-
-    def epoch(
-        self,
-        crops: torch.Tensor,
-        y: torch.Tensor,
+    @classmethod
+    def of(
+        cls,
+        crops: NDArray[np.uint8],
+        y: NDArray[Any],
+        recipe: Recipe,
         *,
-        epoch: int,
+        patients: Sequence[str] | None,
+        n_classes: int,
         seed: int,
-        weights: torch.Tensor | None,
-        n_image_channels: int,
-    ) -> None:
-        """Go once through all cases."""
-        network, recipe = self.networks["network"].train(), self.recipe
-        device = next(network.parameters()).device
-        generator = torch.Generator().manual_seed(int(digest(seed, epoch)[:15], 16))
-        torch.manual_seed(generator.initial_seed())  # for dropout
-        losses = []
-        n_parts = (
-            1  # found anew in each epoch: a training that goes on from a checkpoint does not know of others
+        notes: Mapping[str, Any],
+    ) -> _Lesson:
+        """Hold cases out where the recipe asks for it and the cases allow it; go on from the notes of a checkpoint."""
+        learned: Data = torch.from_numpy(crops), torch.tensor(y, dtype=torch.int64)
+        held, stopping = None, None
+        rows = split_off(y, patients, recipe.early_stopping, seed=seed) if recipe.early_stopping else None
+        if rows is not None:
+            (learned, held) = ((learned[0][part], learned[1][part]) for part in rows)
+            stopping = Stopping.of(recipe.epochs)
+            if notes.get("stopping"):
+                stopping.best, stopping.since = notes["stopping"]
+        weights = _class_weights(learned[1], n_classes) if recipe.class_weights else None
+        return cls(
+            learned=learned, weights=weights, batch_size=recipe.batch_size, held=held, stopping=stopping
         )
-        for index, rows in enumerate(batches(len(y), recipe.batch_size, generator)):
-            batch = crops[rows].to(device).float() / 255
-            batch = augment(
-                batch, recipe.augmentation, n_image_channels=n_image_channels, generator=generator
-            )
-            loss, n_parts = batch_gradient(
-                network,
-                batch,
-                y[rows].to(device),
-                weights=weights,
-                label_smoothing=recipe.label_smoothing,
-                n_parts=n_parts,
-            )
-            self._step(step=epoch * self.n_batches + index)
-            losses.append(loss)
-        mean = float(torch.stack(losses).mean())
-        weights_finite = all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters())
-        if not (math.isfinite(mean) and weights_finite):
-            raise TrainingDivergedError(
-                f"Training diverged in epoch {epoch + 1}: the loss or a weight is no longer a number; "
-                f"a learning rate below {recipe.learning_rate:g} avoids that."
-            )
 
-    def _step(self, *, step: int) -> None:
-        rate = learning_rate(step, self.recipe.epochs * self.n_batches, self.recipe)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["lr_scale"]
-        nn.utils.clip_grad_norm_(self.networks["network"].parameters(), self.recipe.clip)
-        self.optimizer.step()
-        if self.recipe.ema:
-            self._average(ema_decay(self.recipe.ema, step))
+    @property
+    def is_over(self) -> bool:
+        """Whether the cases held out say that it is enough."""
+        return self.stopping is not None and self.stopping.is_over
 
-    def _average(self, decay: float) -> None:
-        averaged, network = (self.networks[name].state_dict() for name in ("averaged", "network"))  # detached
-        for key, value in network.items():
-            if value.is_floating_point():
-                averaged[key].lerp_(value, 1 - decay)
-            else:
-                averaged[key].copy_(value)
+    @property
+    def notes(self) -> tuple[float, int] | None:
+        """Return what a checkpoint has to keep."""
+        return (self.stopping.best, self.stopping.since) if self.stopping else None
+
+    def judge(self, run: TrainingRun) -> None:
+        """Keep the network that predicts where it is the best so far on the cases held out.
+
+        That is a copy with norms settled, as in the end: a training that goes on knows nothing of this.
+        """
+        if self.stopping is None or self.held is None:
+            return
+        copy = run.copy_of_predictor()
+        settle_norms(copy, self.learned[0], batch_size=self.batch_size)
+        weights = None if self.weights is None else self.weights.to(next(copy.parameters()).device)
+        if self.stopping.tell(held_out_loss(copy, *self.held, weights=weights, batch_size=self.batch_size)):
+            run.networks["best"].load_state_dict(copy.state_dict())
 
 
 def _class_weights(y: torch.Tensor, n_classes: int) -> torch.Tensor:
@@ -199,9 +208,15 @@ def _class_weights(y: torch.Tensor, n_classes: int) -> torch.Tensor:
 
 
 def _identity(
-    network: nn.Module, recipe: Recipe, seed: int, crops: NDArray[np.uint8], y: NDArray[Any]
+    network: nn.Module,
+    recipe: Recipe,
+    seed: int,
+    crops: NDArray[np.uint8],
+    y: NDArray[Any],
+    patients: Sequence[str] | None,
 ) -> str:
     """Return what a checkpoint has to agree in: data, recipe, seed, first weights and which of them are trained."""
     data = hashlib.blake2b(crops.tobytes() + np.asarray(y, np.int64).tobytes()).hexdigest()
     trained = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
-    return digest(data, asdict(recipe), seed, weights_id(network), trained)
+    groups = list(patients) if patients is not None and recipe.early_stopping else None
+    return digest(data, asdict(recipe), seed, weights_id(network), trained, groups)

@@ -48,7 +48,7 @@ def test_mask_channel_moves_along_and_keeps_its_values() -> None:
     """A mask equal to the image stays 0 and 1 where the image's contrast changes."""
     block = torch.zeros(8, 1, 16, 16, 16)
     block[:, :, 4:12, 4:12, 4:12] = 1
-    moved = change(block.repeat(1, 2, 1, 1, 1), Augmentation(strength=1.0), n_image_channels=1)
+    moved = change(block.repeat(1, 2, 1, 1, 1), Augmentation(strength=1.0, intensity=1.0), n_image_channels=1)
     image, mask = moved[:, 0], moved[:, 1]
     assert mask[:, 8, 8, 8].gt(0.9999).all()
     assert mask[:, 0, 0, 0].eq(0).all()

@@ -12,13 +12,14 @@ from safetensors import safe_open
 from torch import nn
 
 from autoonco.errors import DataError, TrainingDivergedError, TrainingMemoryError
-from autoonco.nets import training
+from autoonco.nets import training_run
 from autoonco.nets.augmentation import Augmentation
 from autoonco.nets.checkpoints import FILE, checkpoint_epoch
 from autoonco.nets.embeddings import forward
 from autoonco.nets.gradients import batch_gradient
 from autoonco.nets.recipe import Recipe, ema_decay, learning_rate, parameter_groups
-from autoonco.nets.training import batches, train
+from autoonco.nets.training import train
+from autoonco.nets.training_run import batches
 from autoonco.resources import load_space
 
 CALM = Augmentation(strength=0.3)
@@ -86,9 +87,11 @@ def test_continuing_does_only_the_missing_epochs(tmp_path: Path, monkeypatch: py
     recipe = Recipe(epochs=6, learning_rate=0.01, augmentation=CALM)
     run(recipe, 4, checkpoint=tmp_path)
     seen: list[int] = []
-    original = training._Run.epoch
+    original = training_run.TrainingRun.epoch
     monkeypatch.setattr(
-        training._Run, "epoch", lambda self, *a, **k: (seen.append(k["epoch"]), original(self, *a, **k))
+        training_run.TrainingRun,
+        "epoch",
+        lambda self, *a, **k: (seen.append(k["epoch"]), original(self, *a, **k)),
     )
     done = run(recipe, 6, checkpoint=tmp_path)
     assert seen == [4, 5]
@@ -134,7 +137,7 @@ def test_checkpoint_holds_tensors_and_plain_text_only(tmp_path: Path) -> None:
     }
     with safe_open(tmp_path / FILE, "pt") as stored:
         assert set(stored.keys()) == expected
-        assert set(stored.metadata()) == {"epoch", "identity"}
+        assert set(stored.metadata()) == {"epoch", "identity", "notes"}
         assert stored.metadata()["epoch"] == "1"
     assert checkpoint_epoch(tmp_path, "another") == 0
 
@@ -393,14 +396,14 @@ def test_out_of_memory_halves_the_batch_up_to_three_times(backward: bool) -> Non
 def test_what_a_failed_attempt_did_is_taken_back(backward: bool) -> None:
     """Equal to a training that had begun with so many parts: weights, statistics, batch counters and dropout."""
     found = hungry(8, 3, backward=backward)
-    original = training.batch_gradient
+    original = training_run.batch_gradient
 
     def in_two(*args: Any, **how: Any) -> Any:
         # both batches of an epoch are in two parts: the first for want of memory, the second after it
         return original(*args, **how | {"n_parts": 2})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "batch_gradient", in_two)
+        patch.setattr(training_run, "batch_gradient", in_two)
         expected = hungry(100, 3)
     assert distance(found, expected) == 0
     assert distance(found, hungry(100, 3)) > 1e-5
