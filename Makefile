@@ -50,11 +50,23 @@ demo: $(STAMP) ## Run the main job on built-in phantoms, or on your scans with D
 	$(BIN)/autoonco demo $(if $(DATA),"$(DATA)") -o "$(RUN)" $(if $(TIME_LIMIT),--time-limit "$(TIME_LIMIT)")
 	@echo "The report is $(RUN)/report/index.html"
 
+# Tests marked `alone` keep a time limit or watch memory, so nothing runs beside them; the others share the cores.
+# $(call pytest,MARKERS) runs them both, and fails if either does; 5 means that ARGS chose none of them.
+define pytest
+	@echo "$(BIN)/python -m pytest -m '$(1)' $(ARGS)"
+	@status=0; \
+	$(BIN)/python -m pytest -m "$(1) and alone" $(ARGS) || test $$? -eq 5 || status=1; \
+	$(ONE_THREAD) $(BIN)/python -m pytest -m "$(1) and not alone" $(SIDE_BY_SIDE) $(ARGS) || test $$? -eq 5 || status=1; \
+	exit $$status
+endef
+ONE_THREAD   := env OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+SIDE_BY_SIDE := --numprocesses=auto --maxprocesses=4 --dist=worksteal
+
 test: $(STAMP) ## Run the fast tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(call pytest,not slow and not gpu)
 
 test-slow: $(STAMP) ## Run the long rest of the tests
-	$(BIN)/python -m pytest -m "slow and not gpu" $(ARGS) || test $$? -eq 5 # 5: there are none
+	$(call pytest,slow and not gpu)
 
 lint: $(STAMP) ## Check style and formatting
 	$(BIN)/ruff check .
