@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from autoonco.errors import WeightsError
 from autoonco.nets.architecture import Architecture
 from autoonco.nets.network import ByteInput, Network
 from autoonco.nets.stems import adapt_stem, statistics
-from autoonco.nets.weights import load_weights
-from autoonco.nets.zoo import Entry, entry_of
+from autoonco.nets.weight_files import Entry, Source, WeightFile
+from autoonco.nets.weights import Tensors, file_tensors, load_weights, located
+from autoonco.nets.zoo import entry_of
 
 __all__ = ["ByteInput", "Network", "build_2d", "build_3d", "build_parametric"]
 
@@ -61,9 +63,11 @@ def build_2d(
     if entry.get("stochastic_depth", True):
         options["drop_path_rate"] = drop_path_rate
     with _seeded(seed):
-        backbone = _pretrained(name, entry, options) if pretrained else _empty(entry, options, n_classes)
         if pretrained:
+            backbone = read_pretrained(name, entry, located(name, entry), options)
             backbone.reset_classifier(n_classes)
+        else:
+            backbone = _empty(entry, options, n_classes)
     adapt_stem(backbone, in_channels=in_channels, mask_channels=mask_channels)
     scaling = statistics(entry, in_channels=in_channels, mask_channels=mask_channels)
     network = Network(backbone, {**entry, **scaling}, build=build)
@@ -80,10 +84,50 @@ def _empty(entry: Entry, options: Mapping[str, Any], n_classes: int) -> nn.Modul
     return backbone
 
 
-def _pretrained(name: str, entry: Entry, options: Mapping[str, Any]) -> nn.Module:
-    """Return the network with its original classifier, if any, so that its file fits strictly."""
+def read_pretrained(
+    name: str, entry: Entry, found: WeightFile, options: Mapping[str, Any] | None = None
+) -> nn.Module:
+    """Return timm's network with the weights in a file, with its original classifier if it has one: all have to fit.
+
+    Raises
+    ------
+    WeightsError
+        If the file is damaged, of another hash or of another network.
+    """
+    options = dict(entry.get("options", {})) if options is None else options
+    if found.source is not Source.PACKAGE:
+        return filled(name, entry, file_tensors(name, entry, found), options)
     backbone = _empty(entry, options, int(entry["weights"]["classes"]))
     backbone.load_state_dict(load_weights(name, entry, backbone.state_dict()), strict=True)
+    return backbone
+
+
+def filled(name: str, entry: Entry, tensors: Tensors, options: Mapping[str, Any]) -> nn.Module:
+    """Return timm's network with `tensors`, in any of the forms that timm knows for it; all have to fit.
+
+    Raises
+    ------
+    WeightsError
+        If one is missing, too many or of another shape.
+    """
+    import timm
+
+    n_classes = int(entry["weights"]["classes"])
+    overlay = {"state_dict": tensors, "num_classes": n_classes}
+    try:  # timm's own way in: it knows older names of tensors, and positions made for another size
+        backbone: nn.Module = timm.create_model(
+            entry["architecture"],
+            pretrained=True,
+            pretrained_cfg_overlay=overlay,
+            num_classes=n_classes,
+            **options,
+        )
+    except (RuntimeError, KeyError, ValueError, AssertionError, AttributeError) as error:
+        first = str(error).strip().splitlines()
+        raise WeightsError(
+            f"The weight file of {name} does not fit its network: {' '.join(first[:2])[:300]}"
+        ) from error
+    backbone.pretrained_cfg["state_dict"] = None  # or the tensors would be held, and copied, with the network
     return backbone
 
 

