@@ -15,11 +15,10 @@ from autoonco.errors import DataError
 from autoonco.features.filters import filtered, filtered_names
 from autoonco.features.recursive import laplacian
 from autoonco.features.spec import Component, Filter, Normalise
+from autoonco.features.wavelets import wavelet_bands
 
 LOG_PAD_SIGMAS = 12.0
 """Room around the lesion for the recursive Gaussian, which there remembers 7e-8: as much as float32 tells apart."""
-WAVELET_PAD = 6
-"""Voxels of room for one level of the wavelet: more than half of coif1's six taps."""
 PERCENTILES = (1.0, 99.0)
 """Of an image's grey values: a few hot voxels don't set the scale."""
 MIN_LOG_VOXELS = 4
@@ -83,19 +82,27 @@ def roi_of(scan: Scan, component: Component = Component.LUMINANCE) -> Roi:
     if scan.mask is None:
         raise DataError("radiomics needs a mask of the lesion and there is none: name one in the manifest.")
     image, mask_image = _component(scan.image, component), scan.mask
-    if image.GetDimension() == 3 and _orientation(image) != "LPS":  # else only a copy would be made
-        image, mask_image = sitk.DICOMOrient(image, "LPS"), sitk.DICOMOrient(mask_image, "LPS")
-    mask = sitk.GetArrayViewFromImage(mask_image) != 0
+    values, mask = sitk.GetArrayFromImage(image), sitk.GetArrayViewFromImage(mask_image) != 0
+    spacing = image.GetSpacing()[::-1]
+    if image.GetDimension() == 3:
+        order, turned = _turn_to_lps(image)
+        values, mask = (np.flip(array.transpose(order), turned) for array in (values, mask))
+        spacing = tuple(spacing[axis] for axis in order)
     box = lesion_box(mask)
     if box is None:
         raise DataError("the mask is empty: draw the lesion or leave the case out.")
-    values = sitk.GetArrayFromImage(image)
-    return Roi(image=values, mask=mask, box=box, spacing_mm=image.GetSpacing()[::-1])
+    return Roi(image=values, mask=mask, box=box, spacing_mm=spacing)
 
 
-def _orientation(image: sitk.Image) -> str:
-    found: str = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
-    return found
+def _turn_to_lps(image: sitk.Image) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the order of a volume's arrays' axes, and which of them then are to be flipped, for LPS.
+
+    Views of the arrays are turned, where `DICOMOrient` would copy a whole scan.
+    """
+    letters = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())[::-1]
+    ends = ("SI", "PA", "LR")
+    order = tuple(next(axis for axis in range(3) if letters[axis] in pair) for pair in ends)
+    return order, tuple(axis for axis, pair in enumerate(ends) if letters[order[axis]] != pair[0])
 
 
 def _component(image: sitk.Image, component: Component) -> sitk.Image:
@@ -119,7 +126,7 @@ def responses(roi: Roi, item: Filter) -> dict[str, NDArray[Any]]:
     if item.name == "log" and item.sigma_mm is not None:
         return {names[0]: _laplacian_of_gaussian(roi, item.sigma_mm)}
     if item.name == "wavelet":
-        bands = _wavelet_bands(roi, str(item.wavelet))
+        bands = wavelet_bands(roi, str(item.wavelet))
         return {name: bands[name.removeprefix("wavelet-")] for name in names}
     return filtered(roi, item.name, sigma_mm=item.sigma_mm)
 
@@ -160,24 +167,3 @@ def _laplacian_of_gaussian(roi: Roi, sigma_mm: float) -> NDArray[Any]:
         for part, frame in zip(roi.box, outer, strict=True)
     )
     return laplacian(crop, inner, roi.spacing_mm, sigma_mm)
-
-
-def _wavelet_bands(roi: Roi, wavelet: str) -> dict[str, NDArray[Any]]:
-    """Return the sub-bands of one level of the stationary transform, named by axis from x to z (or x, y).
-
-    The transform of a whole image is periodic, its odd sides filled up by one voxel. The crop takes its frame
-    from that periodic image, so that lesions at the border get the values of the whole image as well.
-    """
-    import pywt  # here, so that listing the families stays quick
-
-    spans = []
-    for part, length in zip(roi.box, roi.image.shape, strict=True):
-        period = length + length % 2
-        start, stop = part.start - WAVELET_PAD, part.stop + WAVELET_PAD
-        index = np.arange(start, stop + (stop - start) % 2) % period
-        spans.append(np.where(index == length, 0, index))
-    crop = roi.image[np.ix_(*spans)].astype(np.float64)
-    axes = tuple(range(crop.ndim))[::-1]
-    bands = pywt.swtn(crop, wavelet, level=1, start_level=0, axes=axes)[0]
-    inner = tuple(slice(WAVELET_PAD, WAVELET_PAD + part.stop - part.start) for part in roi.box)
-    return {band.replace("a", "L").replace("d", "H"): values[inner] for band, values in bands.items()}

@@ -98,3 +98,19 @@ def test_no_mask_or_an_empty_one_is_told():
         roi_of(Scan(image=image, mask=None))
     with pytest.raises(DataError, match="mask is empty"):
         roi_of(Scan(image=image, mask=sitk.GetImageFromArray(np.zeros((5, 5), np.uint8))))
+
+
+@pytest.mark.parametrize(
+    "letters", ["".join(p) for p in itertools.permutations("LPS")] + ["RAS", "SAR", "IRP", "AIL"]
+)
+def test_a_volume_is_turned_as_itk_turns_it(letters):
+    values = np.random.default_rng(0).normal(size=(4, 5, 6)).astype(np.float32)
+    image, mask = sitk.GetImageFromArray(values), sitk.GetImageFromArray((values > 1).astype(np.uint8))
+    for part in (image, mask):
+        part.SetSpacing((1.0, 2.0, 3.0))
+    image, mask = (sitk.DICOMOrient(part, letters) for part in (image, mask))
+    found = roi_of(Scan(image=image, mask=mask))
+    expected = sitk.DICOMOrient(image, "LPS")
+    np.testing.assert_array_equal(found.image, sitk.GetArrayFromImage(expected))
+    np.testing.assert_array_equal(found.mask, sitk.GetArrayFromImage(sitk.DICOMOrient(mask, "LPS")) != 0)
+    assert found.spacing_mm == expected.GetSpacing()[::-1]
