@@ -22,9 +22,15 @@ from numpy.typing import NDArray
 from autoonco.data.cache import write_atomically
 from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint
-from autoonco.errors import AutoOncoError, BundleVersionError, DataError, UnsafeBundleError
+from autoonco.errors import (
+    AutoOncoError,
+    BundleVersionError,
+    DataError,
+    ExplanationError,
+    UnsafeBundleError,
+)
 from autoonco.families import get_family
-from autoonco.families.contract import FittedModel, ModelState, Runtime
+from autoonco.families.contract import Explains, Explanation, FittedModel, ModelState, Runtime
 from autoonco.families.state import state_of
 
 FORMAT = 1
@@ -64,6 +70,33 @@ class Bundle:
             for weight, model in self.members
         )
         return np.asarray(total)
+
+    def explain(self, case: Case, target: int) -> Explanation:
+        """Return where the members that look at pixels see class `target`, their maps weighted as their votes.
+
+        Raises
+        ------
+        ExplanationError
+            If no member looks at pixels; the message gives each one's reason.
+        """
+        found: list[tuple[float, Explanation]] = []
+        reasons: list[str] = []
+        for weight, model in self.members:
+            if not isinstance(model, Explains):
+                reasons.append(getattr(model, "no_map", "A member of the model gives no map."))
+                continue
+            try:
+                found.append((weight, model.explain([case], target)[0]))
+            except ExplanationError as error:
+                reasons.append(str(error))
+        if not found:
+            raise ExplanationError(f"Nothing to show for this case: {' '.join(dict.fromkeys(reasons))}")
+        share = sum(weight for weight, _ in found)
+        pooled = sum(weight / share * np.asarray(one.map) for weight, one in found)
+        methods = dict.fromkeys(one.method for _, one in found)
+        return Explanation(
+            map=np.asarray(pooled), target=target, method=", ".join(methods), share=min(1.0, share)
+        )
 
 
 def write_bundle(path: Path, content: Content) -> None:

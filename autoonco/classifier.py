@@ -8,17 +8,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.exceptions import NotFittedError
-from sklearn.metrics import accuracy_score
 
-from autoonco.arguments import Labelled, Unlabelled, as_cases, as_labelled, cores, run_path, seconds, usable
-from autoonco.bundle import Bundle, Content, prediction_table, read_bundle, write_bundle
+from autoonco.arguments import (
+    Labelled,
+    access_of,
+    as_labelled,
+    cores,
+    run_path,
+    seconds,
+    usable,
+    with_weights_given,
+)
+from autoonco.bundle import Content, read_bundle, write_bundle
 from autoonco.data.cache import ArtefactCache, digest
-from autoonco.data.case import Case
 from autoonco.data.checks import CaseFacts, Finding, errors_of, findings, inspect
 from autoonco.data.feature_table import FeatureTable
 from autoonco.data.manifest import Dataset
@@ -29,6 +33,9 @@ from autoonco.evaluation.splits import resolve
 from autoonco.families import all_families, get_family
 from autoonco.families.contract import Runtime
 from autoonco.metrics.scores import get_metric
+from autoonco.nets.access import using
+from autoonco.nets.zoo import check_asked
+from autoonco.predictor import Predictor
 from autoonco.reporting.page import write_report
 from autoonco.reporting.result import Result
 from autoonco.search.store import stops_on_full_disk
@@ -41,7 +48,7 @@ MODEL_FILE = "model.onco"
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
-class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """The best ensemble that a search over radiomics, 2D and 3D networks finds in a time limit.
 
     Parameters
@@ -70,6 +77,13 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         ``"auto"`` continues a run found in the folder, ``"never"`` refuses to.
     settings
         `Settings`, or the name of a preset.
+    weights_dir
+        Folder of pretrained weights that ``autoonco weights fetch`` prepared; None leaves it to `settings` and the
+        environment, as it does for the next two.
+    allow_licences
+        Licences of pretrained weights that are allowed, ``"permissive"`` and ``"any"`` among them.
+    networks
+        Names of the only pretrained networks to search; each then has to be there.
     progress
         Called with a `Progress` about twice a second.
     client
@@ -100,6 +114,9 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         run_dir: str | Path | None = None,
         resume: Resume = "auto",
         settings: Settings | str | None = None,
+        weights_dir: str | Path | None = None,
+        allow_licences: Sequence[str] | None = None,
+        networks: Sequence[str] | None = None,
         progress: Observer | None = None,
         client: Any = None,
     ) -> None:
@@ -115,6 +132,9 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.run_dir = run_dir
         self.resume = resume
         self.settings = settings
+        self.weights_dir = weights_dir
+        self.allow_licences = allow_licences
+        self.networks = networks
         self.progress = progress
         self.client = client
 
@@ -129,11 +149,13 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         started = time.monotonic()
         dataset = as_labelled(X, clinical=self.clinical, features=self.features)
         request = self._request(dataset)
+        access = access_of(request.settings)
+        check_asked(access)
         facts = inspect(dataset, n_jobs=cores())
         found = findings(dataset, facts)
         kept, kept_facts = usable(dataset, facts, errors_of(found), request.settings)
         identity = identity_of(kept, request)
-        with stops_on_full_disk():
+        with stops_on_full_disk(), using(access):
             folder = RunFolder(
                 run_path(self.run_dir, digest(identity)[:12]), identity=identity, resume=self.resume
             )
@@ -193,6 +215,12 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         settings = (
             Settings.preset(self.settings) if isinstance(self.settings, str) else self.settings or Settings()
         )
+        settings = with_weights_given(
+            settings,
+            weights_dir=self.weights_dir,
+            allow_licences=self.allow_licences,
+            networks=self.networks,
+        )
         names = tuple(all_families()) if self.families is None else tuple(self.families)
         for name in names:
             get_family(name)
@@ -217,56 +245,7 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def _take(self, path: Path) -> None:
         runtime = Runtime(artefacts=ArtefactCache(), device=self.device, n_threads=cores())
-        self._bundle: Bundle = read_bundle(path, runtime)
-        self._path = path
-        self.classes_ = np.array(self._bundle.classes)
-        self.clinical_ = self._bundle.fingerprint.clinical
-
-    def _fitted(self) -> Bundle:
-        if not hasattr(self, "_bundle"):
-            raise NotFittedError(
-                "This AutoOncoClassifier is not fitted yet: call fit, or autoonco.load a model file."
-            )
-        return self._bundle
-
-    def predict_proba(self, X: Unlabelled) -> NDArray[Any]:
-        """Return probabilities ``(n_cases, n_classes)``, one row a case in the order given.
-
-        `X` is a `Dataset`, a manifest file (.csv), a table, a list of cases, an image file or a list of them.
-
-        Raises
-        ------
-        DataError
-            If a case can't be read or lacks what the model needs, such as a mask.
-        """
-        return self._fitted().predict_proba(self._cases(X))
-
-    def _cases(self, X: Unlabelled) -> tuple[Case, ...]:
-        self._fitted()
-        return as_cases(X, clinical=self.clinical_)
-
-    def predict(self, X: Unlabelled) -> NDArray[Any]:
-        """Return the most probable class of each case ``(n_cases,)``."""
-        proba = self.predict_proba(X)
-        return np.asarray(self.classes_[proba.argmax(axis=1)])
-
-    def score(
-        self, X: Unlabelled, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
-    ) -> float:
-        """Return the accuracy on `X`, as scikit-learn's classifiers do; `y` may come with a labelled `X`."""
-        if y is None:
-            data = as_labelled(X, clinical=self.clinical)  # type: ignore[arg-type]
-            assert data.y is not None
-            X, y = data, np.array(data.classes)[data.y]
-        return float(accuracy_score(y, self.predict(X), sample_weight=sample_weight))
-
-    def predict_table(self, X: Unlabelled) -> pd.DataFrame:
-        """Return a row a case: case, prediction, ``probability_<class>``, status, message.
-
-        A case that can't be predicted has the status ``"error"`` and the reason; the others are not lost.
-        """
-        cases = self._cases(X)
-        return prediction_table(cases, self.classes_.tolist(), self._fitted().predict_proba)
+        self._predict_with(read_bundle(path, runtime), path)
 
     def leaderboard(self) -> pd.DataFrame:
         """Return every trial of the search, best first."""
@@ -284,14 +263,6 @@ class AutoOncoClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         return self.result_
 
-    def save(self, path: str | Path) -> Path:
-        """Write the model to a file that `autoonco.load` reads; no pickle is in it."""
-        self._fitted()
-        target = Path(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(self._path.read_bytes())
-        return target
-
 
 def fit(
     dataset: Labelled,
@@ -308,6 +279,9 @@ def fit(
     run_dir: str | Path | None = None,
     resume: Resume = "auto",
     settings: Settings | str | None = None,
+    weights_dir: str | Path | None = None,
+    allow_licences: Sequence[str] | None = None,
+    networks: Sequence[str] | None = None,
     progress: Observer | None = None,
     client: Any = None,
 ) -> AutoOncoClassifier:
@@ -325,6 +299,9 @@ def fit(
         run_dir=run_dir,
         resume=resume,
         settings=settings,
+        weights_dir=weights_dir,
+        allow_licences=allow_licences,
+        networks=networks,
         progress=progress,
         client=client,
     ).fit(dataset)

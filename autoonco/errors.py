@@ -65,6 +65,10 @@ class TrainingMemoryError(AutoOncoError):
     """A network and an eighth of its batch do not fit into the GPU's memory."""
 
 
+class ExplanationError(AutoOncoError):
+    """No part of the model can show where it looked; the message gives each one's reason."""
+
+
 class UnsafeBundleError(AutoOncoError):
     """A model file with a wrong hash, an unsafe member name, an unknown type or an absurd size."""
 

@@ -36,6 +36,7 @@ ORDER = (
     ("bundle",),
     ("reporting",),
     ("arguments", "options", "progress"),
+    ("predictor", "commands"),
     ("classifier",),
     ("cli",),
     ("__init__", "__main__"),

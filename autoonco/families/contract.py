@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
+import numpy as np
 from numpy.typing import NDArray
 
 from autoonco.data.cache import ArtefactCache
@@ -72,6 +73,34 @@ class ModelState:
     parts: Mapping[str, bytes] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """Where a model looked in a case.
+
+    Parameters
+    ----------
+    map
+        Evidence for the class on the grid of the case's first image, ``(height, width)`` or
+        ``(depth, height, width)``: 1 where it is strongest, 0 where there is none and where the model didn't
+        look. All 0 where nothing speaks for the class.
+    target
+        Index of the class in `Fingerprint.classes`.
+    method
+        How the map was made, in words.
+    share
+        Share of an ensemble's weight that has maps; members that see numbers have none.
+    """
+
+    map: NDArray[Any]
+    target: int
+    method: str
+    share: float = 1.0
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        """Return the map, so that numpy and matplotlib take an explanation as the array it holds."""
+        return np.array(self.map, dtype=dtype, copy=copy)
+
+
 class FittedModel(Protocol):
     """A fitted pipeline of a family."""
 
@@ -81,6 +110,18 @@ class FittedModel(Protocol):
 
     def state(self) -> ModelState:
         """Return everything `Family.restore` needs to predict the same numbers."""
+        ...
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A fitted model that can show where it looked.
+
+    One that can't may say why in an attribute `no_map`, a sentence that the user reads.
+    """
+
+    def explain(self, cases: Sequence[Case], target: int) -> Sequence[Explanation]:
+        """Return for each case where it speaks for class `target`."""
         ...
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +43,7 @@ class OwnFeaturesModel:
     pipeline: Pipeline
     labels: tuple[int, ...]
     n_classes: int
+    no_map: ClassVar[str] = "This model sees columns of your feature table, not pixels."
 
     def predict_proba(self, cases: Sequence[Case]) -> NDArray[np.float64]:
         """Return probabilities ``(n_cases, n_classes)``.

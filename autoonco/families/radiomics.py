@@ -42,6 +42,8 @@ DEFAULTS: tuple[dict[str, Any], ...] = (
 class RadiomicsModel:
     """A fitted radiomics pipeline: what to extract, and what to make of it."""
 
+    no_map = "Radiomics sees features of the lesion, not pixels: the report lists those that count."
+
     def __init__(
         self,
         *,

@@ -1,0 +1,121 @@
+"""What a fitted classifier answers: probabilities, classes, tables, and where it looked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import accuracy_score
+
+from autoonco.arguments import Unlabelled, as_cases, as_labelled
+from autoonco.bundle import Bundle, prediction_table
+from autoonco.data.case import Case
+from autoonco.errors import DataError, UnknownNameError
+from autoonco.families.contract import Explanation
+
+
+class Predictor:
+    """The answers of a model that was fitted or loaded.
+
+    Attributes
+    ----------
+    classes_
+        Names of the classes, in the order of `predict_proba`'s columns.
+    clinical_
+        Names of the clinical columns that the model takes.
+    """
+
+    clinical: Sequence[str]
+
+    def _predict_with(self, bundle: Bundle, path: Path) -> None:
+        """Answer with the model that `path` holds."""
+        self._bundle = bundle
+        self._path = path
+        self.classes_ = np.array(bundle.classes)
+        self.clinical_ = bundle.fingerprint.clinical
+
+    def _fitted(self) -> Bundle:
+        if not hasattr(self, "_bundle"):
+            raise NotFittedError(
+                "This AutoOncoClassifier is not fitted yet: call fit, or autoonco.load a model file."
+            )
+        return self._bundle
+
+    def predict_proba(self, X: Unlabelled) -> NDArray[Any]:
+        """Return probabilities ``(n_cases, n_classes)``, one row a case in the order given.
+
+        `X` is a `Dataset`, a manifest file (.csv), a table, a list of cases, an image file or a list of them.
+
+        Raises
+        ------
+        DataError
+            If a case can't be read or lacks what the model needs, such as a mask.
+        """
+        return self._fitted().predict_proba(self._cases(X))
+
+    def _cases(self, X: Unlabelled) -> tuple[Case, ...]:
+        self._fitted()
+        return as_cases(X, clinical=self.clinical_)
+
+    def predict(self, X: Unlabelled) -> NDArray[Any]:
+        """Return the most probable class of each case ``(n_cases,)``."""
+        proba = self.predict_proba(X)
+        return np.asarray(self.classes_[proba.argmax(axis=1)])
+
+    def score(
+        self, X: Unlabelled, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
+    ) -> float:
+        """Return the accuracy on `X`, as scikit-learn's classifiers do; `y` may come with a labelled `X`."""
+        if y is None:
+            data = as_labelled(X, clinical=self.clinical)  # type: ignore[arg-type]
+            assert data.y is not None
+            X, y = data, np.array(data.classes)[data.y]
+        return float(accuracy_score(y, self.predict(X), sample_weight=sample_weight))
+
+    def predict_table(self, X: Unlabelled) -> pd.DataFrame:
+        """Return a row a case: case, prediction, ``probability_<class>``, status, message.
+
+        A case that can't be predicted has the status ``"error"`` and the reason; the others are not lost.
+        """
+        cases = self._cases(X)
+        return prediction_table(cases, self.classes_.tolist(), self._fitted().predict_proba)
+
+    def explain(self, X: Unlabelled, target: str | None = None) -> Explanation:
+        """Return where the model looked in one case: the evidence for a class on the pixels of its first image.
+
+        Parameters
+        ----------
+        X
+            As for `predict_proba`, but a single case.
+        target
+            Name of the class to explain, or None for the one that is predicted.
+
+        Raises
+        ------
+        UnknownNameError
+            If no class has that name.
+        ExplanationError
+            If no member of the ensemble looks at pixels.
+        """
+        cases = self._cases(X)
+        if len(cases) != 1:
+            raise DataError(f"One case is explained at a time, got {len(cases)}: give a single one.")
+        names = [str(name) for name in self.classes_]
+        if target is not None and target not in names:
+            raise UnknownNameError("class", target, names)
+        bundle = self._fitted()
+        wanted = int(bundle.predict_proba(cases)[0].argmax()) if target is None else names.index(target)
+        return bundle.explain(cases[0], wanted)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the model to a file that `autoonco.load` reads; no pickle is in it."""
+        self._fitted()
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(self._path.read_bytes())
+        return target
