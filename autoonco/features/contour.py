@@ -5,7 +5,6 @@ Every number but the component count is dimensionless: none grows with the lesio
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import numpy as np
@@ -63,7 +62,7 @@ def contour_features(mask: NDArray[np.bool_], spacing_mm: tuple[float, ...]) -> 
     depth = ndimage.distance_transform_edt(inside, sampling=spacing).max() / radius
     _, parts = ndimage.label(inside, structure=np.ones((3,) * mask.ndim))
     numbers = [
-        volume / _hull_volume(border, spacing),
+        volume / _hull_volume(inside, spacing),
         *_box(inside, spacing, volume),
         *_major_axis(points),
         radii.std() / radii.mean() if radii.mean() > 0 else np.nan,
@@ -82,11 +81,21 @@ def _equivalent_radius(volume: float, ndim: int) -> float:
     return float(np.sqrt(volume / np.pi) if ndim == 2 else np.cbrt(3 * volume / (4 * np.pi)))
 
 
-def _hull_volume(border: NDArray[np.bool_], spacing: NDArray[Any]) -> float:
-    """Return the volume of the convex hull of the corners of all voxels; border voxels suffice."""
-    shifts = np.array(list(itertools.product((-0.5, 0.5), repeat=border.ndim)))
-    corners = (np.argwhere(border)[:, None, :] + shifts).reshape(-1, border.ndim) * spacing
-    return float(ConvexHull(np.unique(corners, axis=0)).volume)
+def _hull_volume(inside: NDArray[np.bool_], spacing: NDArray[Any]) -> float:
+    """Return the volume of the convex hull of the corners of all voxels.
+
+    Only the ends of lines of corners can be corners of the hull; the lines run along the last axis.
+    """
+    corners = inside.copy()  # padded: so that a corner beyond the last voxel has a place
+    for axis in range(inside.ndim):
+        after = np.moveaxis(corners, axis, 0)
+        after[1:] |= after[:-1].copy()
+    lines = np.flatnonzero(corners.any(axis=-1))
+    rows = corners.reshape(-1, corners.shape[-1])[lines]
+    first, last = rows.argmax(axis=1), rows.shape[1] - 1 - rows[:, ::-1].argmax(axis=1)
+    place = np.stack(np.unravel_index(lines, corners.shape[:-1]), axis=1)
+    ends = np.concatenate([np.column_stack([place, end]) for end in (first, last)])
+    return float(ConvexHull(ends * spacing).volume)
 
 
 def _box(inside: NDArray[np.bool_], spacing: NDArray[Any], volume: float) -> list[float]:
@@ -112,8 +121,8 @@ def _margin(mask: NDArray[np.bool_], sigma_voxels: NDArray[Any]) -> list[float]:
     The margin is the set of voxel faces between inside and outside; the share on a face is the mean of those
     at its two voxels, so that a flat margin has exactly one half.
     """
-    inside = np.pad(mask, int(np.ceil(4 * sigma_voxels.max())))
-    share = ndimage.gaussian_filter(inside.astype(np.float32), sigma_voxels)
+    inside = np.pad(mask, 1)
+    share = ndimage.gaussian_filter(inside.astype(np.float32), sigma_voxels, mode="constant")
     on_faces = []
     for axis in range(mask.ndim):
         here, there = (np.moveaxis(array, axis, 0) for array in (inside, share))
