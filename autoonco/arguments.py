@@ -17,6 +17,7 @@ from autoonco.errors import AutoOncoError, DataError
 if TYPE_CHECKING:
     from autoonco.data.checks import CaseFacts, Finding
     from autoonco.features.spec import ExtractionSpec
+    from autoonco.nets.access import Access
     from autoonco.settings import Settings
 
 Labelled = Dataset | pd.DataFrame | str | Path
@@ -137,6 +138,56 @@ def usable(
             f"No usable case of some class is left, {len(rows)} were excluded: {first.message} {first.remedy}"
         )
     return left, [facts[i] for i in keep]
+
+
+def with_weights_given(
+    settings: Settings,
+    *,
+    weights_dir: str | Path | None,
+    allow_licences: Sequence[str] | None,
+    networks: Sequence[str] | None,
+) -> Settings:
+    """Return `settings` with what was said beside them of pretrained weights; None says nothing.
+
+    What neither says is as the environment of the process does, see `nets.access`; the settings then hold it.
+    """
+    from autoonco.nets.access import Access
+
+    given = Access.of(
+        weights_dir=weights_dir if weights_dir is not None else settings.weights_dir,
+        allow_licences=(
+            allow_licences
+            if allow_licences is not None
+            else settings.allow_licences
+            if "allow_licences" in settings.model_fields_set
+            else None
+        ),
+        networks=networks if networks is not None else settings.networks,
+    )
+    changes = {
+        "weights_dir": None if given.folder is None else str(given.folder),
+        "allow_licences": given.licences,
+        "networks": given.networks,
+    }
+    return settings.model_copy(update=changes)
+
+
+def access_of(settings: Settings) -> Access:
+    """Return which pretrained weights `settings` allow.
+
+    Raises
+    ------
+    AutoOncoError
+        If there is no such folder.
+    """
+    from autoonco.nets.access import Access
+
+    folder = None if settings.weights_dir is None else Path(settings.weights_dir)
+    if folder is not None and not folder.is_dir():
+        raise AutoOncoError(
+            f"There is no folder {folder} with weights; `autoonco weights fetch NAME --weights-dir DIR` makes one."
+        )
+    return Access(folder=folder, licences=settings.allow_licences, networks=settings.networks)
 
 
 def run_path(run_dir: str | Path | None, name: str) -> Path:

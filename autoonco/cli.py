@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from autoonco.commands import Folder, Licences, Networks, names_in, portfolios, weights
 from autoonco.errors import AutoOncoError
 from autoonco.options import (
     Allocation,
@@ -70,6 +71,9 @@ def fit(
     max_trials: Annotated[int | None, typer.Option(help="Stop after so many trials.")] = None,
     portfolio: Annotated[str | None, typer.Option(help="File of start configs, or none.")] = None,
     preset: Annotated[str, typer.Option(help="quick, standard or thorough.")] = "standard",
+    weights_dir: Folder = None,
+    allow_licences: Licences = "",
+    networks: Networks = "",
     on_bad_case: OnBadCase = "raise",
     no_resume: Annotated[bool, typer.Option("--no-resume", help="Refuse a folder that holds a run.")] = False,
 ) -> None:
@@ -92,6 +96,9 @@ def fit(
             run_dir=run,
             resume="never" if no_resume else "auto",
             client=client_of(dask) if dask else None,
+            weights_dir=weights_dir,
+            allow_licences=names_in(allow_licences),
+            networks=names_in(networks),
             settings=Settings.preset(
                 preset,
                 on_bad_case=on_bad_case,
@@ -269,20 +276,8 @@ def replay(
     out.print(f"trial {trial}: recorded {recorded.score}, now {score}", markup=False)
 
 
-portfolios = typer.Typer(no_args_is_help=True, help="Start configs learned from past runs.")
 app.add_typer(portfolios, name="portfolio")
-
-
-@portfolios.command()
-def build(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.")],
-    output: Annotated[Path, typer.Option("-o", "--out", help="File to write.")] = Path("portfolio.yaml"),
-) -> None:
-    """Choose start configs for each kind of task; `fit --portfolio FILE` uses them."""
-    from autoonco.search.portfolio import write_portfolio
-
-    write_portfolio(runs, output)
-    out.print(f"portfolio: {output}", markup=False, soft_wrap=True)
+app.add_typer(weights, name="weights")
 
 
 @app.command()

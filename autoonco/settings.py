@@ -55,6 +55,13 @@ class Settings(BaseModel):
         cases.
     ensemble_rounds
         Rounds of greedy selection with replacement; 1 means the single best model.
+    weights_dir
+        Folder of pretrained weights that ``autoonco weights fetch`` prepared.
+    allow_licences
+        Licences of pretrained weights that are allowed; ``"permissive"`` for Apache-2.0, BSD, CC-BY and MIT,
+        ``"any"`` for all.
+    networks
+        The only pretrained networks to search; None for all whose weights are on the machine.
     on_bad_case
         ``"raise"`` stops the run at a case that can't be used, ``"exclude"`` leaves it out and says so.
     """
@@ -81,6 +88,9 @@ class Settings(BaseModel):
     portfolio: str | None = None
     final_share: float = Field(0.25, gt=0, lt=0.9)
     ensemble_rounds: int = Field(30, ge=1, le=1000)
+    weights_dir: str | None = None
+    allow_licences: tuple[str, ...] = ("permissive",)
+    networks: tuple[str, ...] | None = None
     on_bad_case: Literal["exclude", "raise"] = "raise"
 
     @classmethod

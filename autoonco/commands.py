@@ -1,0 +1,106 @@
+"""The command line's groups: pretrained weights, and start configs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from autoonco.errors import AutoOncoError
+
+Folder = Annotated[
+    Path | None, typer.Option("--weights-dir", help="Folder of pretrained weights; made by `weights fetch`.")
+]
+Licences = Annotated[
+    str,
+    typer.Option(
+        "--allow-licences", help="Licences of weights: a,b; permissive and any are words for several."
+    ),
+]
+Networks = Annotated[str, typer.Option(help="The only pretrained networks to search: a,b.")]
+
+weights = typer.Typer(no_args_is_help=True, help="Pretrained weights: what is here, fetch more, check them.")
+portfolios = typer.Typer(no_args_is_help=True, help="Start configs learned from past runs.")
+out, err = Console(), Console(stderr=True)
+
+
+def _say(line: str, *, to: Console = out) -> None:
+    to.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def names_in(text: str) -> tuple[str, ...] | None:
+    """Return the names in a comma-separated text; None for an empty one."""
+    return tuple(name.strip() for name in text.split(",") if name.strip()) or None
+
+
+@weights.command("list")
+def list_weights(folder: Folder = None, licences: Licences = "") -> None:
+    """List the pretrained networks: which are used, which are left out and why."""
+    from autoonco.nets.access import Access
+    from autoonco.nets.weight_files import locate, why_absent
+    from autoonco.nets.zoo import networks
+
+    access = Access.of(weights_dir=folder, allow_licences=names_in(licences))
+    able = 0
+    for name, entry in networks(2).items():
+        if not entry["weights"]:
+            continue
+        reason, found = why_absent(name, entry, access), locate(name, entry, access)
+        state = f"left out: {reason}" if reason or found is None else f"used, from the {found.source}"
+        able += reason is None
+        licence = str(entry["weights"]["licence"]) + (" (gated)" if entry["weights"]["gated"] else "")
+        _say(f"{name:25} {entry['parameters'] / 1e6:6.1f} M  {licence:24} {state}")
+    _say(f"{able} networks can be used.")
+
+
+@weights.command("fetch")
+def fetch_weights(
+    names: Annotated[
+        list[str], typer.Argument(metavar="NETWORK...", help="Networks, as `weights list` calls them.")
+    ],
+    folder: Annotated[Path, typer.Option("--weights-dir", help="Folder to put them into.")],
+    given: Annotated[
+        Path | None, typer.Option("--from", help="Take this file instead of downloading one.")
+    ] = None,
+) -> None:
+    """Download weights from the hub into a folder that can be carried to a machine without the internet."""
+    from autoonco.nets.zoo import entry_of
+
+    if given is not None and len(names) != 1:
+        raise AutoOncoError(f"--from takes the file of one network, got {len(names)} names.")
+    for name in names:  # a wrong name is told before anything is downloaded
+        entry_of(name)
+    from autoonco.nets.fetching import fetch
+
+    for name in names:
+        _say(f"fetching {name} …", to=err)
+        _say(f"weights: {fetch(name, folder, given=given)}")
+    _say(f"Use them with `autoonco fit --weights-dir {folder}`; `autoonco weights verify` checks them again.")
+
+
+@weights.command("verify")
+def verify_weights(folder: Folder = None) -> None:
+    """Check the weights on this machine: hash, form, and whether they fit their network."""
+    from autoonco.nets.fetching import verify
+
+    found = verify(folder, tell=lambda name: _say(f"checking {name} …", to=err))
+    for name, problem in found.items():
+        _say(f"{name}: {problem or 'ok'}")
+    wrong = sum(problem is not None for problem in found.values())
+    _say(f"{len(found) - wrong} good, {wrong} wrong.")
+    if wrong:
+        raise typer.Exit(2)
+
+
+@portfolios.command()
+def build(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs.")],
+    output: Annotated[Path, typer.Option("-o", "--out", help="File to write.")] = Path("portfolio.yaml"),
+) -> None:
+    """Choose start configs for each kind of task; `fit --portfolio FILE` uses them."""
+    from autoonco.search.portfolio import write_portfolio
+
+    write_portfolio(runs, output)
+    _say(f"portfolio: {output}")
