@@ -21,6 +21,8 @@ from autoonco.evaluation.run_folder import RunFolder, hardware, versions
 from autoonco.evaluation.splits import OuterSplit, outer_splits
 from autoonco.families import get_family
 from autoonco.metrics.scores import Metric
+from autoonco.nets.access import Access
+from autoonco.nets.zoo import left_out
 from autoonco.search.devices import visible_gpus
 from autoonco.search.portfolio_file import load_portfolio
 from autoonco.search.problem import Observer
@@ -54,14 +56,15 @@ class Request:
     client: Any = None
 
 
-_MAY_CHANGE = {"max_trials", "trial_share", "memory_limit_gb", "gpu_rate", "portfolio"}
+_MAY_CHANGE = {"max_trials", "trial_share", "memory_limit_gb", "gpu_rate", "portfolio", "weights_dir"}
 """Settings that a continued run may change: they change how far it gets, not what a trial means. (Of the portfolio the
-content counts, not the path, which belongs to the machine.)"""
+content counts, not the path, which belongs to the machine; so do the networks that a folder of weights brings, which
+the space names.)"""
 
 
 def settings_json(settings: Settings) -> dict[str, Any]:
-    """Return the settings as a run folder holds them: without the path of a portfolio."""
-    return settings.model_dump(exclude={"portfolio"})
+    """Return the settings as a run folder holds them: without paths of this machine."""
+    return settings.model_dump(mode="json", exclude={"portfolio", "weights_dir"})
 
 
 def identity_of(dataset: Dataset, request: Request) -> dict[str, Any]:
@@ -74,7 +77,7 @@ def identity_of(dataset: Dataset, request: Request) -> dict[str, Any]:
         "metric": request.metric.name,
         "seed": request.seed,
         "version of autoonco": versions()["autoonco"],
-        "settings": request.settings.model_dump(exclude=_MAY_CHANGE),
+        "settings": request.settings.model_dump(mode="json", exclude=_MAY_CHANGE),
         "portfolio": digest(load_portfolio(request.settings.portfolio)),
     }
 
@@ -111,7 +114,12 @@ def run_experiment(
         n=_counts(dataset, splits[-1], n_excluded),
     )
     setup = Setup(
-        dataset=dataset, cache_dir=default_cache_dir(), device=request.device, n_threads=request.n_threads
+        dataset=dataset,
+        cache_dir=default_cache_dir(),
+        device=request.device,
+        n_threads=request.n_threads,
+        probe=not is_reproducible(request.settings, n_workers=_n_workers(request)),
+        environment=Access.current().environment(),
     )
     with _pool(setup, request) as pool:
         judge = Judge(
@@ -174,7 +182,7 @@ def _write_space(folder: RunFolder, judge: Judge, split: OuterSplit) -> None:
         )
     path.write_text(space + "\n", encoding="utf-8")
     reasons = {name: get_family(name).why_not(problem.fingerprint) for name in judge.families}
-    folder.update(session_s=0.0, families=reasons)
+    folder.update(session_s=0.0, families=reasons, networks_left_out=left_out(2))
 
 
 def _write_radiomics(

@@ -13,7 +13,8 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,13 @@ from autoonco.search.trial import Task
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What a worker needs once."""
+    """What a worker needs once; `environment` holds variables that it sets for itself, see `nets.access`."""
 
     dataset: Dataset
     cache_dir: Path
     device: str
     n_threads: int
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,6 +115,7 @@ def stratified(y: NDArray[Any], n: int, *, seed: int) -> NDArray[np.intp]:
 def serve(connection: Connection) -> None:
     """Answer tasks until the connection closes."""
     setup: Setup = connection.recv()
+    os.environ.update(setup.environment)
     all_families()  # their imports are no trial's cost
     runtime = Runtime(
         artefacts=ArtefactCache(setup.cache_dir), device=setup.device, n_threads=setup.n_threads
