@@ -27,7 +27,8 @@ from autoonco.data.manifest import Dataset
 from autoonco.data.phantoms import make_phantoms
 from autoonco.families import clinical, pretrained2d, radiomics, scratch2d, volumetric3d
 from autoonco.families.contract import Family, Fidelity, FitContext, Runtime
-from autoonco.families.networks import picture_spec
+from autoonco.families.embedded import Features
+from autoonco.families.networks import fit_network, picture_spec
 from autoonco.nets.inputs import InputSpec, crops
 from autoonco.resources import load_space
 from autoonco.tabular.groups import GROUPS
@@ -209,6 +210,49 @@ def view(config: Config, tiny: Tiny, *, spec_of: Callable[[Config, Fingerprint],
     return {"crops": crops(tiny.cases[:1], spec, tiny.runtime.artefacts)}
 
 
+def slices(config: Config, tiny: Tiny) -> Arrays:
+    """Crop, and embed where it is the pooling that varies."""
+    base = {"network": "tf_efficientnet_lite0"} | config
+    return fitted({}, tiny, family=pretrained2d.family, n=4, base=base, size=32)
+
+
+def bags(config: Config, tiny: Tiny) -> Arrays:
+    """Two configs in one: frozen embeddings of three slices, and a network trained on them."""
+    found = {}
+    for mode, name in (("frozen", "slice_pooling"), ("finetune", "bag_pooling")):
+        base = {"mode": mode, "slices": "several", "n_slices": 3, name: config[name]}
+        result = fitted({}, tiny, family=pretrained2d.family, n=4, base=base, size=32)
+        found |= {f"{mode} {key}": value for key, value in result.items()}
+    return found
+
+
+def sequences(config: Config, tiny: Tiny) -> Arrays:
+    """Crop a case of two channels."""
+    case = two_channels(tiny)
+    print_ = replace(
+        tiny.fingerprint,
+        channels=tuple(case.images),
+        intensity=dict.fromkeys(case.images, Intensity.ARBITRARY),
+    )
+    return {"crops": crops([case], picture_spec({"size": 24} | config, print_), tiny.runtime.artefacts)}
+
+
+def class_token(config: Config, tiny: Tiny) -> Arrays:
+    """Embed a case by a small transformer of random weights."""
+    import timm
+    import torch
+
+    from autoonco.nets.embeddings import feature_names
+    from autoonco.nets.network import Network
+
+    torch.manual_seed(0)
+    backbone = timm.create_model("vit_tiny_patch16_224", num_classes=0, img_size=32, depth=2)
+    network = Network(backbone, {"mean": [0.5] * 3, "std": [0.5] * 3}).eval()
+    with torch.no_grad():
+        made = network.embed_all(torch.rand(1, 3, 32, 32), layers=(-1,))
+    return {name: made[name].numpy() for name in feature_names(Features.of(config).pooling, n_layers=1)}
+
+
 def fitted(
     config: Config, tiny: Tiny, *, family: Family, base: Config, n: int, epochs: int = 1, **small: Any
 ) -> Arrays:
@@ -231,6 +275,36 @@ def training(config: Config, tiny: Tiny, *, component: str) -> Arrays:
     return scratch({}, tiny, base=base, size=24)
 
 
+def colours(config: Config, tiny: Tiny) -> Arrays:
+    """Train as if the pictures were in colour."""
+    return training(
+        config,
+        replace(tiny, fingerprint=replace(tiny.fingerprint, is_colour=True)),
+        component="augmentation",
+    )
+
+
+def finetuned(config: Config, tiny: Tiny) -> Arrays:
+    """Fine-tune a small transformer of random weights for four epochs."""
+    import timm
+    import torch
+
+    from autoonco.nets.network import Network
+
+    torch.manual_seed(0)
+    backbone = timm.create_model(
+        "vit_tiny_patch16_224", num_classes=2, img_size=32, depth=6, drop_path_rate=config["drop_path"]
+    )
+    network = Network(backbone, {"mean": [0.5] * 3, "std": [0.5] * 3})
+    full = {"epochs": 4, **config}
+    for component in ("training", "augmentation"):
+        full |= under(component, complete(load_space(component), {}))
+    spec = picture_spec({"size": 32}, tiny.fingerprint)
+    fidelity = Fidelity(folds=1, epochs=4)
+    model = fit_network(network, {}, spec, full, tiny.cases, tiny.y, fidelity=fidelity, context=tiny.context)
+    return dict(model.state().tensors)
+
+
 def untrained(config: Config, tiny: Tiny, *, family: Any, base: Config) -> Arrays:
     """Build the network and have it see two crops of noise, batch statistics and all."""
     import torch
@@ -245,15 +319,31 @@ def untrained(config: Config, tiny: Tiny, *, family: Any, base: Config) -> Array
 Probe = Callable[[Config, Tiny], Arrays]
 PROBES: Mapping[str, Probe] = {
     "augmentation": partial(training, component="augmentation"),
+    "augmentation_colour": colours,
+    "bags": bags,
+    "class_token": class_token,
     "clinical": clinical_columns,
+    "finetune": finetuned,
     "lesion_slice": partial(view, spec_of=picture_spec),
+    "linear_head": lambda config, tiny: fitted(
+        {},
+        tiny,
+        family=pretrained2d.family,
+        n=N_CASES,
+        base={"classifier": "linear"} | under("linear", config),
+        size=32,
+    ),
+    "map_pooling": partial(fitted, family=pretrained2d.family, n=8, base={}, size=32),
     "lesion_volume": partial(view, spec_of=volumetric3d.input_spec),
     "parametric2d": partial(untrained, family=scratch2d.family, base={}),
     "parametric3d": partial(
         untrained, family=volumetric3d.family, base={"network": volumetric3d.SEARCHED, "size": 24}
     ),
     "pretrained2d": partial(fitted, family=pretrained2d.family, n=8, base={"training:batch_size": 8}),
+    "prediction": partial(training, component="prediction"),
     "radiomics": features,
+    "sequences": sequences,
+    "slices": slices,
     "scratch2d": partial(scratch, base=CHEAP),
     "tabular_steps": tabular_steps,
     "training": partial(training, component="training"),

@@ -195,24 +195,3 @@ def resample(roi: sitk.Image, grid: sitk.Image) -> NDArray[np.float32]:
     sampled = sitk.Resample(roi, grid, sitk.Transform(), sitk.sitkLinear, math.nan, sitk.sitkFloat32)
     result: NDArray[np.float32] = sitk.GetArrayFromImage(sampled)
     return result
-
-
-def put_back(values: NDArray[np.float32], grid: sitk.Image, image: sitk.Image) -> NDArray[np.float32]:
-    """Return `values`, which divide the box of `grid` evenly, on the grid of `image`; 0 outside of the box.
-
-    Linear between the centres of their cells. `values` has the axes of numpy (``(height, width)``, or
-    ``(depth, height, width)`` for a volume) and may be coarser or finer than the grid; those of a slice of a volume
-    are two-dimensional and go to that slice alone.
-    """
-    cells = values if values.ndim == image.GetDimension() else values[None]
-    size, n_cells = np.asarray(grid.GetSize()), np.asarray(cells.shape[::-1])
-    step = np.asarray(grid.GetSpacing())
-    wide = step * size / n_cells
-    axes = np.asarray(grid.GetDirection()).reshape(len(size), -1)
-    placed = sitk.GetImageFromArray(np.ascontiguousarray(cells, np.float32))
-    placed.SetSpacing(wide.tolist())
-    placed.SetDirection(grid.GetDirection())
-    placed.SetOrigin((np.asarray(grid.GetOrigin()) + axes @ ((wide - step) / 2)).tolist())
-    found = sitk.Resample(placed, image, sitk.Transform(), sitk.sitkLinear, 0.0, sitk.sitkFloat32)
-    result: NDArray[np.float32] = sitk.GetArrayFromImage(found)
-    return result

@@ -14,7 +14,16 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from autoonco.data.fingerprint import Intensity
-from autoonco.data.grids import axial_slice, components, frame_of, grid_of, resample, roi_of, sample
+from autoonco.data.grids import (
+    Frame,
+    axial_slice,
+    components,
+    frame_of,
+    grid_of,
+    resample,
+    roi_of,
+    sample,
+)
 from autoonco.data.readers import Scan
 from autoonco.errors import DataError
 
@@ -40,12 +49,38 @@ class SliceView:
         Share of the lesion's longer side added on each side of it.
     use_mask
         Whether a volume's slice is the one with the largest lesion area; else the middle slice.
+    shape
+        Of the lesion's crop: ``"square"`` keeps proportions, ``"box"`` stretches the lesion's box to a square.
+    background
+        ``"blank"`` shows what is outside of the mask in black.
+    mask_channel
+        Whether the mask is the last channel.
+    slices
+        What of a volume: its ``"largest"`` slice of the lesion; that and its neighbours as channels
+        (``"adjacent"``); ``"several"`` or ``"all"`` as `n_slices` pictures spread evenly over the lesion, or over
+        the volume where `use_mask` is false; the three orthogonal ``"planes"`` through its centre.
+    gap
+        Share of the lesion's height from a slice to its neighbour, where these are channels; never less than a slice.
+    sequences
+        Several channels of a case are the ``"channels"`` of one picture, or a picture each (``"late"``).
     """
 
     size: int
     focus: Literal["whole", "lesion"] = "whole"
     margin: float = 0.25
     use_mask: bool = False
+    shape: Literal["square", "box"] = "square"
+    background: Literal["keep", "blank"] = "keep"
+    mask_channel: bool = False
+    slices: Literal["largest", "adjacent", "several", "all", "planes"] = "largest"
+    n_slices: int = 1
+    gap: float = 0.0
+    sequences: Literal["channels", "late"] = "channels"
+
+    @property
+    def n_positions(self) -> int:
+        """Pictures of one sequence of a volume."""
+        return {"several": self.n_slices, "all": self.n_slices, "planes": 3}.get(self.slices, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,26 +129,47 @@ def scale_intensity(values: NDArray[Any], unit: Intensity) -> NDArray[np.float32
 
 
 def slice_2d(scans: Sequence[Scan], units: Sequence[Intensity], view: SliceView) -> NDArray[np.float32]:
-    """Return the picture ``(3, size, size)`` of a case in 0..1.
+    """Return the picture ``(n_channels, size, size)`` of a case in 0..1: of a volume one axial slice.
 
-    One grey scan fills the three channels, one colour scan keeps its own; of several scans the first three (two
-    repeat cyclically) become the channels, brightness only, sampled on the grid of the first. Of a volume it is
-    the axial slice with the largest lesion area, or the middle one.
+    It is the slice with the largest lesion area, or the middle one; see `picture_on` for the channels.
 
     Raises
     ------
     DataError
         If the view needs a lesion and no scan has a mask with a nonzero voxel.
     """
-    grid = slice_grid(scans, view)
+    return picture_on([slice_grid(scans, view)], scans, units, view)
+
+
+def picture_on(
+    grids: Sequence[sitk.Image], scans: Sequence[Scan], units: Sequence[Intensity], view: SliceView
+) -> NDArray[np.float32]:
+    """Return a picture ``(n_channels, size, size)`` in 0..1, sampled on a grid of one slice, or on neighbouring ones.
+
+    One grey layer fills three channels, one colour scan keeps its own, two layers repeat cyclically, and more than
+    two are the channels as they are (brightness only). Layers are the scans, each on all `grids`. What lies outside
+    of the scan on all of a grid is shown as on the middle one. Then comes the mask, where the view has its channel.
+    """
     if len(scans) == 1 and scans[0].image.GetNumberOfComponentsPerPixel() > 1:
-        colours = [resample(part, grid) for part in components(roi_of(scans[0].image, grid))]
-        return _stack_slices([scale_intensity(colour, units[0]) for colour in colours])
-    layers = [
-        scale_intensity(sample(scan.image, grid), unit)
-        for scan, unit in zip(scans[:3], units[:3], strict=True)
-    ]
-    return _stack_slices([layers[index % len(layers)] for index in range(3)])
+        colours = [resample(part, grids[0]) for part in components(roi_of(scans[0].image, grids[0]))]
+        layers = [scale_intensity(colour, units[0]) for colour in colours]
+    else:
+        pairs = zip(scans, units, strict=True)
+        layers = [layer for scan, unit in pairs for layer in scale_intensity(_sampled(scan, grids), unit)]
+    shown = [layers[index % len(layers)] for index in range(max(3, len(layers)))]
+    if view.background == "keep" and not view.mask_channel:
+        return _stack(shown, view.size)
+    mask = scale_intensity(sample(lesion_mask(scans), grids[len(grids) // 2]), Intensity.UNIT)
+    if view.background == "blank":
+        shown = [layer * mask for layer in shown]
+    return _stack([*shown, mask] if view.mask_channel else shown, view.size)
+
+
+def _sampled(scan: Scan, grids: Sequence[sitk.Image]) -> NDArray[np.float32]:
+    """Return the brightness on each grid; one that misses the scan repeats the middle one."""
+    found = [sample(scan.image, grid) for grid in grids]
+    middle = found[len(found) // 2]
+    return np.stack([middle if np.isnan(layer).all() else layer for layer in found])
 
 
 def volume_3d(scans: Sequence[Scan], units: Sequence[Intensity], view: VolumeView) -> NDArray[np.float32]:
@@ -124,7 +180,7 @@ def volume_3d(scans: Sequence[Scan], units: Sequence[Intensity], view: VolumeVie
     DataError
         If the view needs a lesion and no scan has a mask with a nonzero voxel.
     """
-    mask = _lesion_mask(scans) if view.with_mask else None
+    mask = lesion_mask(scans) if view.with_mask else None
     grid = volume_grid(scans, view)
     channels = [
         scale_intensity(sample(scan.image, grid), unit) for scan, unit in zip(scans, units, strict=True)
@@ -141,26 +197,36 @@ def slice_grid(scans: Sequence[Scan], view: SliceView) -> sitk.Image:
     """
     of_lesion, flat = view.focus == "lesion", scans[0].image.GetDimension() == 2
     wants_mask = of_lesion or (view.use_mask and not flat)
-    mask = _lesion_mask(scans) if wants_mask else None
+    mask = lesion_mask(scans) if wants_mask else None
     shown = scans[0].image if mask is None else mask
     if not flat:
         shown = axial_slice(shown, largest=wants_mask)
     frame = frame_of(shown, of_lesion=of_lesion)
-    side_mm = _crop_side(float(frame.side_mm[:2].max()), float(frame.pixel_mm[:2].min()), view)
-    return grid_of(frame, side_mm=side_mm, size=view.size, one_slice=not flat)
+    return plane_grid(frame, view, flat_axis=None if flat else 2)
+
+
+def plane_grid(frame: Frame, view: SliceView, *, flat_axis: int | None) -> sitk.Image:
+    """Return the grid of one picture centred in a frame, across axis `flat_axis` of a volume; None for pictures."""
+    shown = [axis for axis in range(len(frame.centre)) if axis != flat_axis]
+    sides, pixel_mm = frame.side_mm, float(frame.pixel_mm[shown].min())
+    if view.focus == "lesion" and view.shape == "box":
+        sides = np.array([crop_side(float(side), pixel_mm, view) for side in sides])
+    else:
+        sides = np.full(len(sides), crop_side(float(sides[shown].max()), pixel_mm, view))
+    return grid_of(frame, side_mm=sides, size=view.size, flat_axis=flat_axis)
 
 
 def volume_grid(scans: Sequence[Scan], view: VolumeView) -> sitk.Image:
     """Return the empty grid ``(size, size, size)`` on which `volume_3d` samples."""
     of_lesion = view.focus == "lesion"
-    frame = frame_of(_lesion_mask(scans) if of_lesion else scans[0].image, of_lesion=of_lesion)
+    frame = frame_of(lesion_mask(scans) if of_lesion else scans[0].image, of_lesion=of_lesion)
     side_mm = view.extent_mm if of_lesion else None
     if side_mm is None:
-        side_mm = _crop_side(float(frame.side_mm.max()), float(frame.pixel_mm.min()), view)
+        side_mm = crop_side(float(frame.side_mm.max()), float(frame.pixel_mm.min()), view)
     return grid_of(frame, side_mm=side_mm, size=view.size)
 
 
-def _lesion_mask(scans: Sequence[Scan]) -> sitk.Image:
+def lesion_mask(scans: Sequence[Scan]) -> sitk.Image:
     """Return the first mask that isn't empty."""
     for scan in scans:
         if scan.mask is not None and sitk.GetArrayViewFromImage(scan.mask).any():
@@ -170,12 +236,13 @@ def _lesion_mask(scans: Sequence[Scan]) -> sitk.Image:
     )
 
 
-def _crop_side(side_mm: float, pixel_mm: float, view: SliceView | VolumeView) -> float:
+def crop_side(side_mm: float, pixel_mm: float, view: SliceView | VolumeView) -> float:
     """Return the side of the crop: with the margin around a lesion, and never less than a few source pixels."""
     if view.focus == "whole":
         return side_mm
     return max(side_mm * (1 + 2 * view.margin), MIN_SIDE_PX * pixel_mm)
 
 
-def _stack_slices(layers: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    return np.stack([layer.reshape(layer.shape[-2:]) for layer in layers])
+def _stack(layers: Sequence[NDArray[np.float32]], size: int) -> NDArray[np.float32]:
+    """Return layers of one slice, whichever way it lies, as ``(n, size, size)``."""
+    return np.stack([layer.reshape(size, size) for layer in layers])

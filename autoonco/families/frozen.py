@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoonco.data.case import Case
-from autoonco.families.contract import Config, FitContext, ModelState, Runtime
+from autoonco.errors import ExplanationError
+from autoonco.families.contract import Config, Explanation, FitContext, ModelState, Runtime
+from autoonco.families.embedded import Features, embed_crops, embeddings
+from autoonco.families.maps import explain_cases, odds_of, slopes
 from autoonco.families.networks import to_arrays
+from autoonco.families.training_space import part
 from autoonco.nets.inputs import InputSpec
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
+    from torch import Tensor, nn
 
     from autoonco.nets.builders import Network
+    from autoonco.nets.explanations import Score
+    from autoonco.nets.linear_head import LinearHead
+
+_LINEAR = "linear."
+"""What the tensors of a linear head are prefixed with."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrozenModel:
-    """A frozen network and the pipeline that classifies its embeddings.
+    """A frozen network and the pipeline, or the linear head, that classifies its embeddings.
 
     `labels` are the classes of the training cases, which `head` numbers 0, 1, ...: a class without a single
     training case gets probability 0.
@@ -31,30 +41,23 @@ class FrozenModel:
 
     network: Network
     network_id: str
-    head: Pipeline
+    head: Pipeline | LinearHead
     build: Mapping[str, Any]
     spec: InputSpec
+    features: Features
     labels: tuple[int, ...]
     n_classes: int
     runtime: Runtime
 
     def embed(self, cases: Sequence[Case]) -> NDArray[np.float64]:
-        """Return embeddings ``(n_cases, n_features)``, from the cache where they were made before.
+        """Return what the head sees: ``(n_cases, n)``, or of a linear head ``(n_cases, n_groups, n_pictures, n)``.
 
-        In double precision: so the head's sums over a batch of cases agree with those of one case to 1e-12.
+        From the cache where they were made before. In double precision: so the head's sums over a batch of cases
+        agree with those of one case to 1e-12.
         """
-        from autoonco.nets.embeddings import embed
-
-        features = embed(
-            cases,
-            self.network,
-            self.spec,
-            self.runtime.artefacts,
-            network_id=self.network_id,
-            device=self.runtime.device,
-            n_threads=self.runtime.n_threads,
+        return embeddings(
+            cases, self.network, self.spec, self.features, self.runtime, network_id=self.network_id
         )
-        return features.astype(np.float64)
 
     def predict_proba(self, cases: Sequence[Case]) -> NDArray[np.float64]:
         """Return probabilities ``(n_cases, n_classes)``."""
@@ -62,76 +65,184 @@ class FrozenModel:
         result[:, list(self.labels)] = self.head.predict_proba(self.embed(cases))
         return result
 
+    def explain(self, cases: Sequence[Case], target: int) -> list[Explanation]:
+        """Return where each case speaks for class `target`.
+
+        By the gradient through the head where it has one at the case, as linear heads do everywhere; else by occlusion.
+
+        Raises
+        ------
+        ExplanationError
+            If no training case was of the class: the head doesn't know it.
+        """
+        if target not in self.labels:
+            raise ExplanationError("No training case was of this class, so nothing can speak for it.")
+        column = self.labels.index(target)
+
+        if self._is_linear:
+            return explain_cases(
+                cases,
+                target,
+                self.network,
+                lambda _: (self._by_linear(column), True),
+                self.spec,
+                self.runtime,
+            )
+
+        def score(case: Case) -> tuple[Score, bool]:
+            slope = slopes(self.head.predict_proba, self.embed([case])[0], column)
+            return (self._by_slope(slope), True) if slope.any() else (self._by_head(column), False)
+
+        return explain_cases(cases, target, self.network, score, self.spec, self.runtime)
+
+    def _by_linear(self, column: int) -> Score:
+        """Return the log odds that the linear head gives."""
+        from autoonco.nets.explanations import log_odds
+
+        def score(network: nn.Module, given: Tensor) -> Tensor:
+            features = embed_crops(network, given, self.spec, self.features)
+            head = cast("LinearHead", self.head).to(features.device)
+            return log_odds(head(features.double()), column).to(features.dtype)
+
+        return score
+
+    def _by_slope(self, slope: NDArray[np.float64]) -> Score:
+        """Return the log odds up to a constant, near a case at which they have this slope."""
+
+        def score(network: nn.Module, given: Tensor) -> Tensor:
+            features = embed_crops(network, given, self.spec, self.features)
+            return features @ features.new_tensor(slope)
+
+        return score
+
+    def _by_head(self, column: int) -> Score:
+        """Return the log odds as the head gives them."""
+
+        def score(network: nn.Module, given: Tensor) -> Tensor:
+            features = embed_crops(network, given, self.spec, self.features)
+            proba = self.head.predict_proba(features.double().cpu().numpy())
+            return given.new_tensor(odds_of(proba, column))
+
+        return score
+
+    @property
+    def _is_linear(self) -> bool:
+        return self.features.keeps_pictures
+
     def state(self) -> ModelState:
         """Return the network's weights, the head and what they belong to."""
-        from autoonco.tabular.serialise import to_parts  # imports torch, by way of skops
-
         meta = {
             "build": dict(self.build),
             "spec": self.spec.to_json(),
+            "features": asdict(self.features),
             "labels": list(self.labels),
             "n_classes": self.n_classes,
         }
-        return ModelState(meta=meta, tensors=to_arrays(self.network), parts={"head": to_parts(self.head)})
+        tensors = to_arrays(self.network)
+        if self._is_linear:
+            head = cast("LinearHead", self.head)
+            own = {f"{_LINEAR}{name}": value for name, value in to_arrays(head).items()}
+            return ModelState(meta=meta | {"linear": head.build}, tensors=tensors | own)
+        from autoonco.tabular.serialise import to_parts  # imports torch, by way of skops
+
+        return ModelState(meta=meta, tensors=tensors, parts={"head": to_parts(self.head)})
 
 
 def fit_frozen(
     name: str,
-    head_config: Config,
+    config: Config,
     spec: InputSpec,
+    features: Features,
     cases: Sequence[Case],
     y: NDArray[Any],
     context: FitContext,
 ) -> FrozenModel:
-    """Return the pretrained network `name` with a head of `head_config` fitted on its embeddings of `cases`."""
-    from autoonco.tabular.pipeline import build_pipeline
+    """Return the pretrained network `name` with a head fitted on its embeddings of `cases`.
 
-    network, network_id = _frozen_network(name)
+    The head is that of the config's ``head:`` pipeline, or the one of ``linear:`` where `classifier` says so.
+    """
+    network, network_id = _frozen_network(name, spec.in_channels)
     labels, codes = np.unique(y, return_inverse=True)
-    head = build_pipeline(
-        head_config,
-        n_features=network.backbone.num_features,
-        n_classes=len(labels),
-        n_train=len(y),
-        seed=context.seed,
-        n_threads=context.runtime.n_threads,
-    )
-    model = FrozenModel(
+    X = embeddings(cases, network, spec, features, context.runtime, network_id=network_id)
+    if config.get("classifier") == "linear":
+        head: Any = _linear(part(config, "linear"), X, codes, features, seed=context.seed)
+    else:
+        head = _pipeline(part(config, "head"), X, codes, context)
+    return FrozenModel(
         network=network,
         network_id=network_id,
         head=head,
-        build={"name": name, "n_classes": 0},
+        build={"name": name, "n_classes": 0, "in_channels": spec.in_channels},
         spec=spec,
+        features=features,
         labels=tuple(int(label) for label in labels),
         n_classes=context.fingerprint.n_classes,
         runtime=context.runtime,
     )
-    head.fit(model.embed(cases), codes)
-    return model
+
+
+def _pipeline(config: Config, X: NDArray[Any], codes: NDArray[Any], context: FitContext) -> Pipeline:
+    from autoonco.tabular.pipeline import build_pipeline
+
+    head = build_pipeline(
+        config,
+        n_features=X.shape[1],
+        n_classes=int(codes.max()) + 1,
+        n_train=len(codes),
+        seed=context.seed,
+        n_threads=context.runtime.n_threads,
+    )
+    return head.fit(X, codes)
+
+
+def _linear(
+    config: Config, X: NDArray[Any], codes: NDArray[Any], features: Features, *, seed: int
+) -> LinearHead:
+    from autoonco.nets.linear_head import LinearRecipe, fit_linear
+
+    recipe = LinearRecipe(**cast("Any", config))
+    # of planes side by side each is a group of one picture
+    pooling = "mean" if features.pictures == "concatenate" else features.pictures
+    return fit_linear(X, codes, recipe, pooling=pooling, seed=seed)
 
 
 def restore_frozen(network: Network, spec: InputSpec, state: ModelState, runtime: Runtime) -> FrozenModel:
     """Return the model that `FrozenModel.state` described, around the `network` with its tensors."""
-    from autoonco.tabular.serialise import from_parts
+    if "linear" in state.meta:
+        from autoonco.nets.linear_head import restore_linear
 
+        own = {name: value for name, value in state.tensors.items() if name.startswith(_LINEAR)}
+        head: Any = restore_linear(
+            state.meta["linear"], {name.removeprefix(_LINEAR): value for name, value in own.items()}
+        )
+    else:
+        from autoonco.tabular.serialise import from_parts
+
+        head = from_parts(state.parts["head"])
     return FrozenModel(
         network=network,
         network_id=_identity(str(state.meta["build"]["name"]), network),
-        head=from_parts(state.parts["head"]),
+        head=head,
         build=state.meta["build"],
         spec=spec,
+        features=Features(**state.meta.get("features", {})),
         labels=tuple(state.meta["labels"]),
         n_classes=state.meta["n_classes"],
         runtime=runtime,
     )
 
 
+def tensors_of_network(state: ModelState) -> dict[str, NDArray[Any]]:
+    """Return the tensors of a state without those of a linear head."""
+    return {name: value for name, value in state.tensors.items() if not name.startswith(_LINEAR)}
+
+
 @lru_cache(maxsize=4)
-def _frozen_network(name: str) -> tuple[Network, str]:
+def _frozen_network(name: str, in_channels: int) -> tuple[Network, str]:
     """Return the pretrained network without its classifier, loaded once a process, and what names its weights."""
     from autoonco.nets.builders import build_2d
 
-    network = build_2d(name, n_classes=0, pretrained=True)
+    network = build_2d(name, n_classes=0, in_channels=in_channels, pretrained=True)
     return network, _identity(name, network)
 
 

@@ -12,29 +12,21 @@ from numpy.typing import NDArray
 from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint
 from autoonco.data.preprocessing import SliceView
-from autoonco.errors import TrainingDivergedError
-from autoonco.families.contract import Config, Fidelity, FitContext, ModelState, Runtime
+from autoonco.families.contract import Config, Explanation, Fidelity, FitContext, ModelState, Runtime
+from autoonco.families.maps import explain_cases
+from autoonco.families.training_space import make_ready, recipe_of
 from autoonco.nets.inputs import InputSpec, crops
+from autoonco.nets.views import slices_of
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
-    from torch import nn
+    from torch import Tensor, nn
 
-    from autoonco.nets.recipe import Recipe
+    from autoonco.nets.pace import Pace
+    from autoonco.nets.test_time import Views
 
 READ_SECONDS = 0.01
 """A rough guess of reading, cropping and resampling one case."""
-
-
-def part(config: Config, name: str) -> dict[str, Any]:
-    """Return the hyperparameters of one component, without its prefix.
-
-    Examples
-    --------
-    >>> part({"size": 224, "head:learner": "svm"}, "head")
-    {'learner': 'svm'}
-    """
-    return {key.partition(":")[2]: value for key, value in config.items() if key.startswith(f"{name}:")}
 
 
 def add_component(space: ConfigurationSpace, component: str) -> None:
@@ -46,14 +38,6 @@ def add_component(space: ConfigurationSpace, component: str) -> None:
     space.add(added.conditions)
 
 
-def add_training(space: ConfigurationSpace, **parent: Any) -> None:
-    """Add the spaces of training and augmentation, below `parent_hyperparameter` where one is given."""
-    from autoonco.resources import load_space
-
-    for name in ("training", "augmentation"):
-        space.add_configuration_space(name, load_space(name), **parent)
-
-
 def picture_spec(config: Config, fingerprint: Fingerprint) -> InputSpec:
     """Return which picture of a case the config asks for."""
     view = SliceView(
@@ -61,6 +45,13 @@ def picture_spec(config: Config, fingerprint: Fingerprint) -> InputSpec:
         focus=cast("Any", config.get("view", "whole")),
         margin=float(config.get("margin", 0.0)),
         use_mask=fingerprint.has_mask,
+        shape=cast("Any", config.get("crop_shape", "square")),
+        background=cast("Any", config.get("background", "keep")),
+        mask_channel=config.get("mask") == "channel",
+        slices=cast("Any", config.get("slices", "largest")),
+        n_slices=slices_of(fingerprint) if config.get("slices") == "all" else int(config.get("n_slices", 1)),
+        gap=float(config.get("gap", 0.0)),
+        sequences=cast("Any", config.get("sequences", "channels")),
     )
     return InputSpec.of(fingerprint, view)
 
@@ -82,22 +73,6 @@ def plan_epochs(epochs: int, budget: float, inner_folds: int) -> Fidelity:
     return Fidelity(folds=min(inner_folds, round(folds)), epochs=epochs)
 
 
-def recipe_of(config: Config) -> Recipe:
-    """Return the training recipe that a config describes."""
-    from autoonco.nets.augmentation import Augmentation
-    from autoonco.nets.recipe import Recipe
-
-    values = part(config, "training")
-    balanced = values.pop("class_weight") == "balanced"
-    return Recipe(
-        epochs=int(config["epochs"]),
-        class_weights=balanced,
-        layer_decay=float(config.get("layer_decay", 1.0)),
-        augmentation=Augmentation(**part(config, "augmentation")),
-        **values,
-    )
-
-
 def fit_network(
     network: nn.Module,
     build: Mapping[str, Any],
@@ -110,13 +85,18 @@ def fit_network(
     context: FitContext,
 ) -> TrainedNetwork:
     """Train `network`, which `build` describes, on the crops of `cases`, up to the epochs of `fidelity`."""
+    from autoonco.nets.appearance import looks_of
+    from autoonco.nets.lora import merge_low_rank
+    from autoonco.nets.test_time import Views
     from autoonco.nets.training import train
 
+    recipe = recipe_of(config, looks=looks_of(context.fingerprint))
+    make_ready(network, config, seed=context.seed)
     trained = train(
         network,
         crops(cases, spec, context.runtime.artefacts, n_threads=context.runtime.n_threads),
         y,
-        recipe_of(config),
+        recipe,
         n_classes=context.fingerprint.n_classes,
         n_image_channels=spec.n_image_channels,
         until_epoch=fidelity.epochs or int(config["epochs"]),
@@ -124,8 +104,41 @@ def fit_network(
         device=context.runtime.device,
         n_threads=context.runtime.n_threads,
         checkpoint=context.checkpoint,
+        patients=[case.patient for case in cases],
+        pace=_pace(network, spec, recipe.batch_size, context),
     )
-    return TrainedNetwork(network=trained, build=build, spec=spec, runtime=context.runtime)
+    how = recipe.augmentation
+    return TrainedNetwork(
+        network=merge_low_rank(trained),
+        build=build,
+        spec=spec,
+        runtime=context.runtime,
+        views=Views(n=int(config.get("prediction:views", 1)), strength=how.strength, flips=how.flips),
+    )
+
+
+def _pace(network: nn.Module, spec: InputSpec, batch_size: int, context: FitContext) -> Pace | None:
+    """Return how to compute: as noted, as measured where that may be, or None for the prior's choice."""
+    from autoonco.nets.embeddings import pick_device
+    from autoonco.nets.pace import Pace
+
+    if "pace" in context.notes:
+        return Pace.from_json(context.notes["pace"])
+    runtime = context.runtime
+    if not runtime.probe or pick_device(runtime.device) != "cpu":
+        return None
+    from autoonco.nets.probe import pace_for
+
+    found = pace_for(
+        network,
+        spec.shape,
+        n_classes=context.fingerprint.n_classes,
+        batch_size=batch_size,
+        n_threads=runtime.n_threads,
+        artefacts=runtime.artefacts,
+    )
+    context.notes["pace"] = found.to_json()
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,24 +149,45 @@ class TrainedNetwork:
     build: Mapping[str, Any]
     spec: InputSpec
     runtime: Runtime
+    views: Views | None = None
+
+    @classmethod
+    def restored(cls, network: nn.Module, state: ModelState, runtime: Runtime) -> TrainedNetwork:
+        """Return the model that `state` described, around an untrained `network` of its kind."""
+        from autoonco.nets.test_time import Views
+
+        fill(network, state.tensors)
+        return cls(
+            network=network,
+            build=state.meta["build"],
+            spec=InputSpec.from_json(state.meta["spec"]),
+            runtime=runtime,
+            views=Views.from_json(state.meta.get("views")),
+        )
 
     def predict_proba(self, cases: Sequence[Case]) -> NDArray[np.float64]:
         """Return probabilities ``(n_cases, n_classes)``."""
-        from autoonco.nets.embeddings import forward
+        from autoonco.nets.test_time import Views, predict
 
         n_threads = self.runtime.n_threads
         inputs = crops(cases, self.spec, self.runtime.artefacts, n_threads=n_threads)
-        logits = forward(self.network, inputs, device=self.runtime.device, n_threads=n_threads)
-        if not np.isfinite(logits).all():
-            raise TrainingDivergedError(
-                "The trained network gives no finite number; its learning rate was too high."
-            )
-        odds = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-        return np.asarray(odds / odds.sum(axis=1, keepdims=True))
+        views = self.views or Views()
+        return predict(self.network, inputs, views, device=self.runtime.device, n_threads=n_threads)
+
+    def explain(self, cases: Sequence[Case], target: int) -> list[Explanation]:
+        """Return where each case speaks for class `target`."""
+        from autoonco.nets.explanations import log_odds
+
+        def score(network: nn.Module, given: Tensor) -> Tensor:
+            return log_odds(network(given), target)
+
+        return explain_cases(cases, target, self.network, lambda _: (score, True), self.spec, self.runtime)
 
     def state(self) -> ModelState:
         """Return the weights and what they belong to."""
         meta = {"build": dict(self.build), "spec": self.spec.to_json()}
+        if self.views and self.views.n > 1:
+            meta["views"] = self.views.to_json()
         return ModelState(meta=meta, tensors=to_arrays(self.network))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from numpy.typing import NDArray
@@ -11,30 +11,33 @@ from numpy.typing import NDArray
 from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint
 from autoonco.families.contract import Config, Fidelity, FitContext, FittedModel, ModelState, Runtime
-from autoonco.families.frozen import fit_frozen, restore_frozen
+from autoonco.families.embedded import Features, layout_of, picture_pooling
+from autoonco.families.frozen import fit_frozen, restore_frozen, tensors_of_network
 from autoonco.families.networks import (
     READ_SECONDS,
     TrainedNetwork,
     add_component,
-    add_training,
     fill,
     fit_network,
-    part,
     picture_spec,
     plan_epochs,
 )
+from autoonco.families.pictures import BAGS, add_pictures
+from autoonco.families.training_space import add_finetuning, add_training, part_that_learns
 from autoonco.nets.inputs import InputSpec
+from autoonco.nets.views import TRAINED_PICTURES
 from autoonco.nets.zoo import entry_of, networks, seconds_per_crop, with_weights
 from autoonco.resources import load_space
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
 
-HEAD_LEARNERS = ("logistic_regression", "svm", "xgboost")
+    from autoonco.nets.network import Network
+
+HEAD_LEARNERS = ("logistic_regression", "svm", "xgboost", "knn")
 HEAD_STEPS = ("scale", "selection", "class_weight")
-HEAD_SECONDS = 0.5
-STAGE_SAVING = {0: 1.0, 3: 0.65, 5: 0.4}
-"""Share of a training step's time that is left when so many leading stages are frozen (EfficientNet-Lite0)."""
+LINEAR_SECONDS = 4e-5
+"""Of a linear head, a picture and an epoch."""
 
 
 class Pretrained2D:
@@ -60,12 +63,19 @@ class Pretrained2D:
         space = load_space("pretrained2d")
         names = with_weights(2)
         space.add(CategoricalHyperparameter("network", names, default_value=names[0]))
-        if fingerprint.has_mask:
-            add_component(space, "lesion_slice")
-        mode = space["mode"]
+        add_pictures(space, fingerprint)
+        _add_pooling(space, names)
+        mode, classifier = space["mode"], space["classifier"]
         head = tabular_space(learners=HEAD_LEARNERS, steps=HEAD_STEPS)
-        space.add_configuration_space("head", head, parent_hyperparameter={"parent": mode, "value": "frozen"})
-        add_training(space, parent_hyperparameter={"parent": mode, "value": "finetune"})
+        for name, component, value in (
+            ("head", head, "pipeline"),
+            ("linear", load_space("linear_head"), "linear"),
+        ):
+            space.add_configuration_space(
+                name, component, parent_hyperparameter={"parent": classifier, "value": value}
+            )
+        add_finetuning(space)
+        add_training(space, fingerprint, parent_hyperparameter={"parent": mode, "value": "finetune"})
         return space
 
     def defaults(self, fingerprint: Fingerprint) -> Sequence[Config]:
@@ -100,16 +110,18 @@ class Pretrained2D:
         return config["mode"] == "finetune"
 
     def prior_seconds(self, config: Config, fidelity: Fidelity, fingerprint: Fingerprint) -> float:
-        """Return reading and one forward pass of every case, then heads, or training."""
+        """Return reading and one forward pass of every picture of every case, then heads, or training."""
+        spec = picture_spec(config, fingerprint)
         entry, size, n = entry_of(str(config["network"])), int(config["size"]), fingerprint.n_cases
-        once = n * (READ_SECONDS + seconds_per_crop(entry, size=size, train=False))
+        once = n * (READ_SECONDS + spec.n_pictures * seconds_per_crop(entry, size=size, train=False))
         if fidelity.epochs is None:
-            return once + fidelity.folds * HEAD_SECONDS
+            return once + fidelity.folds * _head_seconds(config, n, spec)
         a_pass = (
             n
             * 0.8
+            * _trained_pictures(config, spec)
             * seconds_per_crop(entry, size=size, train=True)
-            * STAGE_SAVING[int(config["frozen_stages"])]
+            * part_that_learns(config)
         )
         return once + fidelity.folds * fidelity.epochs * a_pass
 
@@ -125,27 +137,76 @@ class Pretrained2D:
         """Fit a head on frozen embeddings, or fine-tune."""
         spec = picture_spec(config, context.fingerprint)
         if config["mode"] == "frozen":
-            return fit_frozen(str(config["network"]), part(config, "head"), spec, cases, y, context)
-        from autoonco.nets.builders import build_2d
-
-        name, n_classes = str(config["network"]), context.fingerprint.n_classes
-        drop_rate = float(config["dropout"])
-        network = build_2d(name, n_classes=n_classes, drop_rate=drop_rate, pretrained=True, seed=context.seed)
-        network.freeze_stages(int(config["frozen_stages"]))
-        build = {"name": name, "n_classes": n_classes}
+            return fit_frozen(str(config["network"]), config, spec, Features.of(config), cases, y, context)
+        build = {"name": str(config["network"]), "n_classes": context.fingerprint.n_classes}
+        if spec.n_pictures == 1:
+            build |= {"in_channels": spec.grey_channels, "mask_channels": spec.n_masks}
+        else:
+            build |= {"layout": layout_of(spec, picture_pooling(config))}
+        network = _build(
+            build,
+            drop_rate=float(config["dropout"]),
+            drop_path_rate=float(config.get("drop_path", 0.0)),
+            pretrained=True,
+            seed=context.seed,
+        )
         return fit_network(network, build, spec, config, cases, y, fidelity=fidelity, context=context)
 
     def restore(self, state: ModelState, runtime: Runtime) -> FittedModel:
         """Return the model that `state` described; no weights need be on this machine."""
-        from autoonco.nets.builders import build_2d
-
         spec = InputSpec.from_json(state.meta["spec"])
-        build = state.meta["build"]
-        network = build_2d(str(build["name"]), n_classes=int(build["n_classes"]))
-        fill(network, state.tensors)
-        if "head" in state.parts:
+        network = _build(state.meta["build"])
+        fill(network, tensors_of_network(state))
+        if "labels" in state.meta:
             return restore_frozen(network, spec, state, runtime)
-        return TrainedNetwork(network=network, build=build, spec=spec, runtime=runtime)
+        return TrainedNetwork.restored(network, state, runtime)
+
+
+def _build(build: Mapping[str, Any], **options: Any) -> Network:
+    """Return the network of one picture, or of several, that `build` describes."""
+    if "layout" in build:
+        from autoonco.nets.pooling import build_bag
+
+        return build_bag(**build, **options)
+    from autoonco.nets.builders import build_2d
+
+    return build_2d(**build, **options)
+
+
+def _add_pooling(space: ConfigurationSpace, names: Sequence[str]) -> None:
+    """Have networks with a class token choose among its poolings, and the others among theirs."""
+    from ConfigSpace import AndConjunction, EqualsCondition, InCondition
+
+    tokens = [name for name in names if entry_of(name).get("class_token", False)]
+    for component, child_name, takers in (
+        ("map_pooling", "pooling", [name for name in names if name not in tokens]),
+        ("class_token", "token_pooling", tokens),
+    ):
+        if not takers:
+            continue
+        add_component(space, component)
+        child = space[child_name]
+        frozen = EqualsCondition(child, space["mode"], "frozen")
+        if takers == list(names):
+            space.add(frozen)
+        else:
+            space.add(AndConjunction(frozen, InCondition(child, space["network"], takers)))
+
+
+def _head_seconds(config: Config, n_cases: int, spec: InputSpec) -> float:
+    from autoonco.tabular.learners import seconds_to_fit
+
+    if config["classifier"] == "linear":
+        return LINEAR_SECONDS * n_cases * spec.n_pictures * int(config["linear:epochs"])
+    return seconds_to_fit(str(config["head:learner"]), n_cases)
+
+
+def _trained_pictures(config: Config, spec: InputSpec) -> int:
+    """Return how many pictures of a case a training step sees."""
+    a_sequence = spec.n_pictures // spec.n_sequences
+    return spec.n_sequences * (
+        min(a_sequence, TRAINED_PICTURES) if config.get("slices") in BAGS else a_sequence
+    )
 
 
 family = Pretrained2D()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -14,11 +15,18 @@ from torch import nn
 
 from autoonco.data.cache import ArtefactCache, content_hash, digest
 from autoonco.data.case import Case
-from autoonco.nets.inputs import VERSION, InputSpec, crops
+from autoonco.nets.inputs import VERSION, InputSpec, crops, split_pictures
 
+if TYPE_CHECKING:
+    from autoonco.nets.network import Network
+
+EMBEDDING_VERSION = 2
+"""Raised whenever a network would give other features for the same crop."""
+LAYERS = (-1, -2, -3, -4)
+"""The layers whose poolings are kept: a CNN's stages, a transformer's blocks."""
 CUDA_BATCH = 32
 _CHUNK = 64
-"""Cases whose crops are held at a time; what a kill can lose."""
+"""Pictures whose crops are held at a time; what a kill can lose."""
 _KIND = "embeddings"
 
 
@@ -50,22 +58,34 @@ def forward(
     to the last bit; and it stays fast on a busy machine, where threads that share one operation wait for each
     other (ten times slower with both cores of two taken).
     """
-    device = pick_device(device)
-    network = network.eval().to(device)
+    found = _in_parts(network, lambda crop: {"x": network(crop)}, inputs, device=device, n_threads=n_threads)
+    return found["x"]
 
-    def run(part: NDArray[np.uint8]) -> NDArray[np.float32]:
+
+def _in_parts(
+    network: nn.Module,
+    call: Callable[[torch.Tensor], Mapping[str, torch.Tensor]],
+    inputs: NDArray[np.uint8],
+    *,
+    device: str,
+    n_threads: int,
+) -> dict[str, NDArray[np.float32]]:
+    """Return what `call` makes of all crops with the network in evaluation mode, in the way that `forward` tells."""
+    device = pick_device(device)
+    network.eval().to(device)
+
+    def run(part: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
         with torch.inference_mode():  # holds for one thread only
             crop = torch.from_numpy(part).to(device)
-            found: NDArray[np.float32] = (
-                network(crop.contiguous(memory_format=memory_order(crop))).float().cpu().numpy()
-            )
-            return found
+            out = call(crop.contiguous(memory_format=memory_order(crop)))
+            return {name: value.float().cpu().numpy() for name, value in out.items()}
 
     on_gpu = device.startswith("cuda")
     batch = CUDA_BATCH if on_gpu else 1
     parts = [inputs[start : start + batch] for start in range(0, len(inputs), batch)]
     with torch_threads(1), ThreadPoolExecutor(1 if on_gpu else n_threads) as pool:
-        return np.concatenate(list(pool.map(run, parts)))
+        done = list(pool.map(run, parts))
+    return {name: np.concatenate([part[name] for part in done]) for name in done[0]}
 
 
 def memory_order(crops: torch.Tensor) -> torch.memory_format:
@@ -84,27 +104,83 @@ def weights_id(network: nn.Module) -> str:
 
 def embed(
     cases: Sequence[Case],
-    network: nn.Module,
+    network: Network,
     spec: InputSpec,
     artefacts: ArtefactCache,
     *,
     network_id: str,
     device: str,
     n_threads: int,
+    names: Sequence[str] = ("native",),
 ) -> NDArray[np.float32]:
-    """Return the network's features ``(n_cases, n_features)``; only cases never seen before are computed.
+    """Return features of each picture ``(n_cases, n_pictures, n_features)``; only cases never seen are computed.
 
-    Of these only the features are stored: a crop takes thirty times the room and is not needed again.
-    `network_id` is `weights_id` of the network with the architecture's name, computed once by the caller.
+    One forward pass stores every pooling of the last layers (`LAYERS`), so that another of `names` costs nothing.
+    Crops are not stored: they take ten times the room and are not needed again.
+
+    Parameters
+    ----------
+    network_id
+        `weights_id` of the network with the architecture's name, computed once by the caller.
+    names
+        Keys of `Network.embed_all`, which stand side by side: ``native``, ``gem@-2``; see `feature_names`.
     """
-    keys = [digest("embedding", VERSION, content_hash(case), spec.to_json(), network_id) for case in cases]
-    found = {key: artefacts.get(_KIND, key) for key in keys}
-    missing = [row for row, key in enumerate(keys) if found[key] is None]
-    for start in range(0, len(missing), _CHUNK):
-        rows = missing[start : start + _CHUNK]
-        inputs = crops([cases[row] for row in rows], spec, None, n_threads=n_threads)
-        outputs = forward(network, inputs, device=device, n_threads=n_threads)
-        for row, output in zip(rows, outputs, strict=True):
-            found[keys[row]] = {"x": output}
-            artefacts.put(_KIND, keys[row], {"x": output})
-    return np.stack([arrays["x"] for key in keys if (arrays := found[key]) is not None])
+    version = (VERSION, EMBEDDING_VERSION)
+    keys = [digest("embedding", version, content_hash(case), spec.to_json(), network_id) for case in cases]
+
+    def look_up(key: str) -> NDArray[np.float32] | None:
+        arrays = artefacts.get(_KIND, key)
+        return None if arrays is None else _side_by_side(arrays, names)
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        rows = list(pool.map(look_up, keys))
+    missing = [row for row, found in enumerate(rows) if found is None]
+    chunk = max(1, _CHUNK // spec.n_pictures)
+    for start in range(0, len(missing), chunk):
+        part = missing[start : start + chunk]
+        inputs = crops([cases[row] for row in part], spec, None, n_threads=n_threads)
+        made = _embeddings(network, inputs, spec, device=device, n_threads=n_threads)
+        for position, row in enumerate(part):
+            arrays = {name: values[position] for name, values in made.items()}
+            artefacts.put(_KIND, keys[row], arrays)
+            rows[row] = _side_by_side(arrays, names)
+    return np.stack([row for row in rows if row is not None])
+
+
+def _side_by_side(arrays: Mapping[str, NDArray[Any]], names: Sequence[str]) -> NDArray[np.float32]:
+    return np.concatenate([arrays[name] for name in names], axis=1)
+
+
+def _embeddings(
+    network: Network, inputs: NDArray[np.uint8], spec: InputSpec, *, device: str, n_threads: int
+) -> dict[str, NDArray[np.float32]]:
+    """Return every pooling of the last layers by name, each ``(n_cases, n_pictures, n)``."""
+    layers = LAYERS[: network.n_layers]
+    flat = split_pictures(inputs, spec).reshape(-1, spec.in_channels, *inputs.shape[2:])
+    made = _in_parts(
+        network,
+        lambda crop: network.embed_all(crop, layers=layers),
+        flat,
+        device=device,
+        n_threads=n_threads,
+    )
+    return {name: values.reshape(len(inputs), spec.n_pictures, -1) for name, values in made.items()}
+
+
+def feature_names(pooling: str, *, n_layers: int) -> tuple[str, ...]:
+    """Return the names of `embed` for a pooling of the last `n_layers`.
+
+    ``native`` is the network's own, which only the last layer has: the others add their mean. ``cls_mean`` is the class
+    token and the mean of the patches, as in DINO's linear probes (Oquab et al., "DINOv2", 2023, section 7.1).
+
+    Examples
+    --------
+    >>> feature_names("native", n_layers=2)
+    ('native', 'mean@-2')
+    >>> feature_names("cls_mean", n_layers=1)
+    ('cls@-1', 'mean@-1')
+    """
+    layers = LAYERS[:n_layers]
+    if pooling == "native":
+        return ("native", *(f"mean@{layer}" for layer in layers[1:]))
+    return tuple(f"{kind}@{layer}" for layer in layers for kind in pooling.split("_"))

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from autoonco.data.cache import ArtefactCache, content_hash, digest
 from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint, Intensity
-from autoonco.data.preprocessing import SliceView, VolumeView, slice_2d, volume_3d
+from autoonco.data.preprocessing import SliceView, VolumeView, volume_3d
 from autoonco.data.readers import read_scan
 from autoonco.errors import DataError
+from autoonco.nets.views import pictures
 
-VERSION = 2
+VERSION = 3
 """Raised whenever `data` would give other pixels for the same file: old crops are then not read."""
 
 
@@ -40,17 +41,50 @@ class InputSpec:
         return cls(intensity=units, view=view, ndim=fingerprint.ndim)
 
     @property
+    def n_sequences(self) -> int:
+        """Sequences that are seen one by one; 1 where they are channels of the same picture."""
+        late = isinstance(self.view, SliceView) and self.view.sequences == "late"
+        return len(self.intensity) if late else 1
+
+    @property
+    def n_pictures(self) -> int:
+        """Pictures of a case; a cube counts as one."""
+        if isinstance(self.view, VolumeView):
+            return 1
+        return self.n_sequences * (self.view.n_positions if self.ndim == 3 else 1)
+
+    @property
+    def grey_channels(self) -> int:
+        """Channels of grey values (or colours) of one picture or cube."""
+        n = len(self.intensity)
+        if isinstance(self.view, VolumeView):
+            return n
+        layers = 3 if self.ndim == 3 and self.view.slices == "adjacent" else 1
+        return max(3, layers * n // self.n_sequences)
+
+    @property
+    def n_masks(self) -> int:
+        """Channels of one picture or cube that hold its mask, 0 or 1."""
+        return int(self.view.mask_channel if isinstance(self.view, SliceView) else self.view.with_mask)
+
+    @property
+    def in_channels(self) -> int:
+        """Channels of one picture or cube, with its mask's."""
+        return self.grey_channels + self.n_masks
+
+    @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one crop: ``(3, size, size)`` or ``(n_channels, size, size, size)``."""
-        size = self.view.size
-        if isinstance(self.view, SliceView):
-            return (3, size, size)
-        return (len(self.intensity) + self.view.with_mask, size, size, size)
+        """Shape of what is kept of a case: ``(n_pictures * in_channels, size, size)`` or ``(in_channels, size, ...)``.
+
+        The grey channels of all pictures come first, then their masks: `split_pictures` undoes it.
+        """
+        sides = 2 if isinstance(self.view, SliceView) else 3
+        return (self.n_pictures * self.in_channels, *(self.view.size,) * sides)
 
     @property
     def n_image_channels(self) -> int:
-        """Channels that hold grey values; a mask channel comes after them."""
-        return 3 if isinstance(self.view, SliceView) else len(self.intensity)
+        """Channels that hold grey values; mask channels come after them."""
+        return self.n_pictures * self.grey_channels
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON."""
@@ -86,7 +120,7 @@ def crop(case: Case, spec: InputSpec) -> NDArray[np.uint8]:
     units = list(spec.intensity.values())
     try:
         if isinstance(spec.view, SliceView):
-            values = slice_2d(scans, units, spec.view)
+            values = _in_a_row(pictures(scans, units, spec.view), spec)
         else:
             values = volume_3d(scans, units, spec.view)
     except DataError as error:
@@ -94,6 +128,36 @@ def crop(case: Case, spec: InputSpec) -> NDArray[np.uint8]:
     if values.shape != spec.shape:  # would be broadcast into place
         raise DataError(f"row {case.row}: the crop has shape {values.shape}, expected {spec.shape}.")
     return np.rint(values * 255).astype(np.uint8)
+
+
+def _in_a_row(seen: NDArray[np.float32], spec: InputSpec) -> NDArray[np.float32]:
+    """Return pictures ``(n, channels, size, size)`` as channels of one: the grey ones first, then the masks.
+
+    So that what is done to a case while training (turns, flips, grey values) is done to all its pictures alike.
+    """
+    parts = (seen[:, : spec.grey_channels], seen[:, spec.grey_channels :])
+    return np.concatenate([part.reshape(-1, *seen.shape[2:]) for part in parts])
+
+
+def split_pictures(kept: Any, spec: InputSpec) -> Any:
+    """Return crops ``(n_cases, n_pictures * in_channels, ...)`` as ``(n_cases, n_pictures, in_channels, ...)``.
+
+    Takes and gives arrays or tensors.
+
+    Examples
+    --------
+    >>> view = SliceView(size=8, slices="several", n_slices=2, mask_channel=True)
+    >>> spec = InputSpec(intensity={"ct": Intensity.HOUNSFIELD}, view=view, ndim=3)
+    >>> kept = np.zeros((1, *spec.shape))
+    >>> kept[:, 6:] = 1  # both masks
+    >>> split_pictures(kept, spec).mean(axis=(3, 4)).tolist()
+    [[[0.0, 0.0, 0.0, 1.0], [0.0, 0.0, 0.0, 1.0]]]
+    """
+    order: list[int] = []
+    for picture in range(spec.n_pictures):
+        order += range(picture * spec.grey_channels, (picture + 1) * spec.grey_channels)
+        order += range(spec.n_image_channels + picture, spec.n_image_channels + picture + spec.n_masks)
+    return kept[:, order].reshape(-1, spec.n_pictures, spec.in_channels, *kept.shape[2:])
 
 
 def crops(

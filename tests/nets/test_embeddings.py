@@ -141,7 +141,7 @@ def test_images_of_other_dimensions_are_refused(cases: list[Case], volume: Case,
 def test_crop_of_another_shape_is_not_spread_over_its_place(
     cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inputs, "slice_2d", lambda *_: np.zeros((1, 64, 64), np.float32))
+    monkeypatch.setattr(inputs, "pictures", lambda *_: np.zeros((1, 1, 64, 64), np.float32))
     with pytest.raises(DataError, match=r"row 1: the crop has shape \(1, 64, 64\), expected \(3, 64, 64\)"):
         crops(cases, SPEC, ArtefactCache(tmp_path / "cache"))
 
