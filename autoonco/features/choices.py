@@ -39,6 +39,9 @@ FILTER_CHOICES = {
 """The switches of the space and the filters that each puts on."""
 WIDTHS = {Intensity.HOUNSFIELD: "bin_width", Intensity.SUV: "suv_width"}
 """The units that mean the same in every scan, and the setting of a bin's width in each."""
+FILTERED_LEVELS = 32.0
+"""Of filtered images where the original is binned by width: a response has another unit and scale, for which IBSI-2
+advises a fixed number of levels (Whybra et al., Radiology 2024;310:e231319)."""
 GABOR_SIGMA = 2.0
 """σ of the Gabor filter in units of `scale_unit_mm`."""
 
@@ -73,7 +76,8 @@ def _channel(name: str, config: Mapping[str, Any], fingerprint: Fingerprint) -> 
     )
     if unit in WIDTHS:
         binning = Binning(kind="width", value=float(config[WIDTHS[unit]]))
-        return ChannelSpec(name=name, binning=binning, preparation=preparation)
+        filtered = Binning(kind="count", value=FILTERED_LEVELS)
+        return ChannelSpec(name=name, binning=binning, filtered_binning=filtered, preparation=preparation)
     return ChannelSpec(
         name=name,
         binning=Binning(kind="count", value=float(config["bin_count"])),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from autoonco.features.lesions import LesionMode
-from autoonco.features.spec import ChannelSpec, ExtractionSpec, Filter, Margin, Preparation
+from autoonco.features.spec import Binning, ChannelSpec, ExtractionSpec, Filter, Margin, Preparation
 
 _AGGREGATIONS = {
     "2d": "features of each slice and direction averaged",
@@ -59,13 +59,14 @@ def settings_sentence(spec: ExtractionSpec, *, software: str) -> str:
 
 
 def _channel_rows(channel: ChannelSpec) -> list[tuple[str, str]]:
-    how = channel.preparation
+    how, filtered = channel.preparation, channel.filtered_binning
     return [
         ("Grid", _grid(how)),
         ("Mask", _mask(how)),
         ("Grey values that count", _resegmentation(how)),
         ("Normalisation of first-order features", _normalisation(channel.normalise)),
-        ("Discretisation", _binning(channel)),
+        ("Discretisation", _binning(channel.binning)),
+        *([] if filtered is None else [("Discretisation of filtered images", _binning(filtered))]),
     ]
 
 
@@ -95,11 +96,10 @@ def _resegmentation(how: Preparation) -> str:
     return " and ".join(parts) or "all"
 
 
-def _binning(channel: ChannelSpec) -> str:
-    value = channel.binning.value
-    if channel.binning.kind == "width":
-        return f"bins of width {value:g}"
-    return f"{value:g} bins between minimum and maximum"
+def _binning(binning: Binning) -> str:
+    if binning.kind == "width":
+        return f"bins of width {binning.value:g}"
+    return f"{binning.value:g} bins between minimum and maximum"
 
 
 def _filter(item: Filter) -> str:

@@ -172,6 +172,8 @@ class ChannelSpec:
         What happens before.
     by_colour
         Whether red, green and blue have features of their own beside those of the brightness.
+    filtered_binning
+        How the grey values of filtered images become levels; None for as those of the original image.
     """
 
     name: str
@@ -179,6 +181,11 @@ class ChannelSpec:
     normalise: Normalise = Normalise.NONE
     preparation: Preparation = AS_IT_IS
     by_colour: bool = False
+    filtered_binning: Binning | None = None
+
+    def binning_of(self, item: Filter) -> Binning:
+        """Return how an image becomes levels: a response's unit need not be the image's."""
+        return self.binning if item == ORIGINAL or self.filtered_binning is None else self.filtered_binning
 
     @property
     def components(self) -> tuple[Component, ...]:
@@ -193,6 +200,8 @@ class ChannelSpec:
             "normalise": Normalise(plain["normalise"]),
             "preparation": Preparation.from_json(plain["preparation"]),
         }
+        if (filtered := plain.get("filtered_binning")) is not None:
+            parts["filtered_binning"] = Binning(**filtered)
         return cls(**{**plain, **parts})
 
 
@@ -261,7 +270,7 @@ class ExtractionSpec:
                 kind=Kind.FIRSTORDER, ndim=self.ndim, filter=item, preparation=how, component=component
             )
             found.append(replace(block, normalise=channel.normalise))
-            texture = replace(block, kind=Kind.TEXTURE, binning=channel.binning)
+            texture = replace(block, kind=Kind.TEXTURE, binning=channel.binning_of(item))
             found.append(replace(texture, aggregation=self.aggregation))
         return tuple(found)
 

@@ -13,6 +13,9 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 GROUPS = ("shape", "contour", "firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm")
+"""The groups that a config can leave out."""
+EVERY_GROUP = (*GROUPS, "location")
+"""Those and the place of the lesion, which extraction has a switch for."""
 
 
 def group_of(name: str) -> str | None:
@@ -22,14 +25,14 @@ def group_of(name: str) -> str | None:
     --------
     >>> group_of("ct:wavelet-LLH_glcm_Contrast"), group_of("original_shape2D_Sphericity")
     ('glcm', 'shape')
-    >>> group_of("contour_Solidity"), group_of("age")
-    ('contour', None)
+    >>> group_of("contour_Solidity"), group_of("pet:location_OffCentre"), group_of("age")
+    ('contour', 'location', None)
     """
     parts = name.rpartition(":")[2].split("_")
-    if parts[0] == "contour":
-        return "contour"
-    found = parts[1].removesuffix("2D") if len(parts) > 2 else ""
-    return found if found in GROUPS else None
+    if len(parts) == 2:  # an outline or a place is of no image
+        return parts[0] if parts[0] in ("contour", "location") else None
+    found = parts[1].removesuffix("2D") if len(parts) == 3 else ""
+    return found if found in EVERY_GROUP else None
 
 
 def columns_left_out(config: Mapping[str, Any], names: Sequence[str]) -> list[int]:

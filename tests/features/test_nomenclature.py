@@ -9,9 +9,12 @@ import pytest
 
 from autoonco.features.blocks import column_names
 from autoonco.features.delta import Delta
+from autoonco.features.filters import FILTERS
+from autoonco.features.images import response_names
 from autoonco.features.nomenclature import describe, is_known, nomenclature_table
-from autoonco.features.spec import Binning, ChannelSpec, ExtractionSpec
+from autoonco.features.spec import Binning, ChannelSpec, ExtractionSpec, Filter
 from autoonco.resources import load_nomenclature
+from autoonco.tabular.groups import EVERY_GROUP, group_of
 
 # From the manual (arXiv:1612.07003), one feature of each of its families.
 MANUAL = {
@@ -28,13 +31,15 @@ MANUAL = {
 
 
 def full_spec(ndim: int, channels: tuple[str, ...]) -> ExtractionSpec:
+    """Everything that a spec can ask for, every filter in every colour among it."""
     binning = Binning(kind="count", value=32)
-    named = tuple(ChannelSpec(name=name, binning=binning) for name in channels)
+    named = tuple(ChannelSpec(name=name, binning=binning, by_colour=True) for name in channels)
     return ExtractionSpec(
         ndim=ndim,
         channels=named,
         log_sigmas_mm=(1.0, 2.0),
         wavelet="coif1",
+        other_filters=tuple(Filter(name=name, sigma_mm=2.0 if name == "gabor" else None) for name in FILTERS),
         location=True,
         delta=Delta.DIFFERENCE if len(channels) > 1 else None,
     )
@@ -47,6 +52,13 @@ def test_every_column_of_an_extraction_is_described(ndim, channels):
     assert [column for column in columns if not is_known(column)] == []
     table = nomenclature_table(columns)
     assert len(table.drop_duplicates(["channel", "filter", "feature_class", "name"])) == len(columns)
+    assert {group_of(column) for column in columns} == set(EVERY_GROUP)
+    assert (table["name"].str.len() > 0).all()
+    assert not table["name"].isin(columns).any()  # a name of its own, where the manual has no code
+    images = {
+        response for item in full_spec(ndim, channels).filters for response in response_names(item, ndim)
+    }
+    assert {name.partition("-")[2] for name in set(table["filter"]) if name.startswith("red-")} == images
     assert set(table["channel"]) == ({""} if len(channels) == 1 else {"ct", "pet", "pet-ct"})
 
 

@@ -142,3 +142,21 @@ def test_colours_come_after_the_brightness_and_share_its_outline():
 def test_binning_out_of_range_is_refused(kind, value):
     with pytest.raises(AutoOncoError, match="bin"):
         Binning(kind=kind, value=value)
+
+
+def test_filtered_images_have_a_fixed_number_of_levels_whatever_the_unit():
+    """A bin width means something in the image's own unit alone."""
+    config = CONFIG | dict.fromkeys(("intensity_filters", "gradient_filter", "pattern_filter"), "on")
+    for unit, original in (
+        (Intensity.HOUNSFIELD, "width"),
+        (Intensity.SUV, "width"),
+        (Intensity.BYTE, "count"),
+    ):
+        spec = spec_of(config, fingerprint(image=unit))
+        textures = [block for block in spec.blocks(spec.channels[0]) if block.kind is Kind.TEXTURE]
+        assert [b.binning.kind for b in textures] == [original] + ["count"] * (len(textures) - 1)
+        assert len({b.binning for b in textures[1:]}) == 1
+    plain = spec_of(config, fingerprint(image=Intensity.HOUNSFIELD)).to_json()
+    del plain["channels"][0]["filtered_binning"]  # as models of older versions were stored
+    older = ExtractionSpec.from_json(plain)
+    assert {b.binning.kind for b in older.blocks(older.channels[0]) if b.binning} == {"width"}
