@@ -122,6 +122,11 @@ class Settings(BaseModel):
                 f"Setting {'.'.join(map(str, first['loc']))!r}: {first['msg']}, got {first['input']!r}."
             ) from None
 
+    def is_reproducible(self, *, n_workers: int) -> bool:
+        """Return whether nothing may depend on measured seconds: as asked for, or of itself where that is possible."""
+        alone = self.max_trials is not None and n_workers == 1
+        return self.seconds == "prior" or (self.seconds == "auto" and alone)
+
 
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {"inner_folds": 3, "ensemble_rounds": 10},

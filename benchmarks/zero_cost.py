@@ -29,7 +29,7 @@ from autoonco.data.fingerprint import fingerprint
 from autoonco.data.folds import stratified_group_folds
 from autoonco.data.manifest import Dataset
 from autoonco.families.contract import Config, Fidelity, FitContext, Runtime
-from autoonco.families.networks import part
+from autoonco.families.training_space import part
 from autoonco.families.volumetric3d import SEARCHED, family, input_spec
 from autoonco.families.zero_cost import zero_cost_scores
 from autoonco.metrics.scores import get_metric

@@ -118,7 +118,7 @@ def run_experiment(
         cache_dir=default_cache_dir(),
         device=request.device,
         n_threads=request.n_threads,
-        probe=not is_reproducible(request.settings, n_workers=_n_workers(request)),
+        probe=not request.settings.is_reproducible(n_workers=_n_workers(request)),
         environment=Access.current().environment(),
     )
     with _pool(setup, request) as pool:

@@ -60,7 +60,7 @@ def replay(
             fingerprint=problem.fingerprint.to_json(),
             seed=trial.seed,
         )
-        scores.append(problem.fold_score(fold, run_fold(task, dataset, runtime)))
+        scores.append(problem.fold_score(fold, run_fold(task, dataset, runtime, dict(trial.notes))))
     return trial, float(np.mean(scores))
 
 

@@ -43,11 +43,15 @@ class Fidelity:
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """Where a model works: the artefact cache, the device and the threads it may use."""
+    """Where a model works: the artefact cache, the device and the threads it may use.
+
+    With `probe`, a family may measure which way of computing is fastest; not where a run has to be reproducible.
+    """
 
     artefacts: ArtefactCache
     device: str = "cpu"
     n_threads: int = 1
+    probe: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +59,15 @@ class FitContext:
     """What a fit may use besides cases and labels.
 
     `checkpoint` is a folder of this (config, fold, seed): a family that trains by epochs continues from what
-    it finds there and leaves its latest state; None where nothing is kept.
+    it finds there and leaves its latest state; None where nothing is kept. `notes` is plain JSON about the fit that
+    becomes part of the trial's record; what an earlier fit noted may be in it, and is then to be kept to.
     """
 
     runtime: Runtime
     fingerprint: Fingerprint
     seed: int
     checkpoint: Path | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

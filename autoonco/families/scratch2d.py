@@ -15,12 +15,11 @@ from autoonco.families.networks import (
     READ_SECONDS,
     TrainedNetwork,
     add_component,
-    add_training,
-    fill,
     fit_network,
     picture_spec,
     plan_epochs,
 )
+from autoonco.families.training_space import add_training
 from autoonco.nets.inputs import InputSpec
 from autoonco.resources import load_space
 
@@ -48,7 +47,7 @@ class Scratch2D:
         space.add_configuration_space("architecture", load_space(NETWORK))
         if fingerprint.has_mask:
             add_component(space, "lesion_slice")
-        add_training(space)
+        add_training(space, fingerprint)
         return space
 
     def defaults(self, fingerprint: Fingerprint) -> Sequence[Config]:
@@ -96,10 +95,7 @@ class Scratch2D:
     def restore(self, state: ModelState, runtime: Runtime) -> FittedModel:
         """Return the model that `state` described."""
         description = state.meta["build"]
-        network = searched.build(description, seed=0)
-        fill(network, state.tensors)
-        spec = InputSpec.from_json(state.meta["spec"])
-        return TrainedNetwork(network=network, build=description, spec=spec, runtime=runtime)
+        return TrainedNetwork.restored(searched.build(description, seed=0), state, runtime)
 
 
 family = Scratch2D()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from autoonco.families.contract import Config
-from autoonco.families.networks import part
+from autoonco.families.training_space import part
 from autoonco.nets.architecture import Architecture, seconds_per_crop
 from autoonco.nets.inputs import InputSpec
 from autoonco.nets.zoo import entry_of

@@ -16,11 +16,10 @@ from autoonco.families.networks import (
     READ_SECONDS,
     TrainedNetwork,
     add_component,
-    add_training,
-    fill,
     fit_network,
     plan_epochs,
 )
+from autoonco.families.training_space import add_training
 from autoonco.nets.inputs import InputSpec
 from autoonco.nets.zoo import entry_of, networks, seconds_per_crop
 from autoonco.resources import load_space
@@ -59,7 +58,7 @@ class Volumetric3D:
         space.add_configuration_space("architecture", load_space(SEARCHED), parent_hyperparameter=below)
         if fingerprint.has_mask:
             add_component(space, "lesion_volume")
-        add_training(space)
+        add_training(space, fingerprint)
         return space
 
     def defaults(self, fingerprint: Fingerprint) -> Sequence[Config]:
@@ -113,11 +112,7 @@ class Volumetric3D:
 
     def restore(self, state: ModelState, runtime: Runtime) -> FittedModel:
         """Return the model that `state` described."""
-        build = state.meta["build"]
-        network = _build(build, seed=0)
-        fill(network, state.tensors)
-        spec = InputSpec.from_json(state.meta["spec"])
-        return TrainedNetwork(network=network, build=build, spec=spec, runtime=runtime)
+        return TrainedNetwork.restored(_build(state.meta["build"], seed=0), state, runtime)
 
 
 def _description(config: Config, spec: InputSpec, fingerprint: Fingerprint) -> dict[str, Any]:

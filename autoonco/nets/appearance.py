@@ -73,13 +73,14 @@ def change_looks(
 ) -> torch.Tensor:
     """Return crops ``(n, channels, *space)`` of 0..1 with changed grey values, colours and noise; masks stay.
 
-    Channels of several looks change each by itself; all others together, for they are one picture.
+    Channels of several looks change each by itself, as far as they are as many parts; all others together, for they
+    are one picture.
     """
     if not (how.intensity or how.noise) or not n_image_channels:
         return crops
     looks = how.looks or (Look.COLOUR if how.colour != "none" else Look.GREY,)
-    one_each = len(set(looks)) > 1 and len(looks) == n_image_channels
-    parts = list(crops[:, :n_image_channels].split(1 if one_each else n_image_channels, dim=1))
+    n_parts = len(looks) if len(set(looks)) > 1 and n_image_channels % len(looks) == 0 else 1
+    parts = crops[:, :n_image_channels].chunk(n_parts, dim=1)
     with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's own generator
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
         changed = [_change(part, look, how) for part, look in zip(parts, looks, strict=False)]
@@ -179,7 +180,7 @@ def _blurred(one: torch.Tensor, look: Look, strength: float) -> torch.Tensor:
     if look == Look.CT and float(torch.rand(1)) < 0.5:  # a sharper reconstruction kernel
         sharper: torch.Tensor = functional.adjust_sharpness(one, 1 + sigma) if one.shape[0] in (1, 3) else one
         return sharper
-    blurred: torch.Tensor = functional.gaussian_blur(one, [2 * round(2 * sigma) + 1], [sigma])
+    blurred: torch.Tensor = functional.gaussian_blur(one, [2 * round(2 * sigma) + 1] * 2, [sigma] * 2)
     return blurred
 
 

@@ -10,7 +10,7 @@ Mixing = Literal["none", "mixup", "cutmix"]
 
 
 def mix(
-    batch: torch.Tensor, y: torch.Tensor, *, how: Mixing, alpha: float, n_classes: int, bags: bool = False
+    batch: torch.Tensor, y: torch.Tensor, *, how: Mixing, alpha: float, n_classes: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return cases mixed with others of the batch, and shares of classes ``(n, n_classes)`` in place of labels.
 
@@ -22,8 +22,7 @@ def mix(
     ----------
     batch
         Pictures ``(n, channels, height, width)`` or volumes ``(n, channels, depth, height, width)``. The box of a
-        volume goes through it whole along an axis drawn at random. With `bags`, several pictures of a case
-        ``(n, n_pictures, channels, height, width)``: a bag is mixed with one other, picture by picture.
+        volume goes through it whole along an axis drawn at random.
     y
         Labels ``(n,)``.
     """
@@ -37,6 +36,6 @@ def mix(
         mixed, shares = mixer(batch, y)
         return mixed, shares
     # What torchvision takes for a film is (n, time, channels, height, width): any axis may be its time.
-    axis = 1 if bags else 2 + int(torch.randint(3, (1,)))
+    axis = 2 + int(torch.randint(3, (1,)))
     film, shares = mixer(tv_tensors.Video(batch.movedim(axis, 1)), y)
     return film.as_subclass(torch.Tensor).movedim(1, axis), shares

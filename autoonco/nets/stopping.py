@@ -19,6 +19,7 @@ from autoonco.nets.embeddings import memory_order
 
 PATIENCE = 0.25
 """Share of a training's epochs without a better one after which it ends; two at least."""
+MAX_HELD_OUT = 0.5
 
 
 @dataclass(kw_only=True)
@@ -58,14 +59,18 @@ def split_off(
 ) -> tuple[Rows, Rows] | None:
     """Return (rows to train on, rows to stop by) with no patient in both, or None where the cases don't allow it.
 
-    Each class has to be in both parts, and two cases in the first; without `patients` each case is one.
+    Each class has to be in both parts, for which few cases are held out in a larger share, up to a half; without
+    `patients` each case is one.
     """
     groups = np.arange(len(y)).astype(str) if patients is None else np.asarray(patients)
-    try:
-        kept, held = holdout(y, groups, share, seed=seed)
-    except (DataError, ValueError):  # too few patients of a class, or none at all in such a share
-        return None
-    return (kept, held) if len(kept) > 1 else None
+    while share <= MAX_HELD_OUT:
+        try:
+            kept, held = holdout(y, groups, share, seed=seed)
+        except (DataError, ValueError):  # too few patients of a class, or none at all in such a share
+            share *= 1.5
+        else:
+            return (kept, held) if len(kept) > 1 else None
+    return None
 
 
 def held_out_loss(
@@ -76,7 +81,7 @@ def held_out_loss(
     weights: torch.Tensor | None,
     batch_size: int,
 ) -> float:
-    """Return the cross-entropy of unchanged crops ``(n, channels, ...)`` of bytes; the network is in evaluation mode."""
+    """Return the cross-entropy of unchanged crops ``(n, channels, ...)`` of bytes; network in evaluation mode."""
     device = next(network.parameters()).device
     with torch.inference_mode():
         logits = [

@@ -51,7 +51,6 @@ def train(
     n_threads: int = 1,
     checkpoint: Path | None = None,
     patients: Sequence[str] | None = None,
-    bags: bool = False,
     pace: Pace | None = None,
 ) -> nn.Module:
     """Train `network` on crops ``(n_cases, channels, ...)`` with labels ``(n_cases,)`` up to `until_epoch`.
@@ -66,9 +65,6 @@ def train(
         A folder to continue from and to leave the state in; None keeps nothing.
     patients
         Of each case: early stopping keeps them whole. Without, each case counts as one.
-    bags
-        Whether a case is several pictures: crops are then ``(n_cases, n_pictures, channels, height, width)``, and each
-        picture is changed by itself.
     pace
         How to compute; None is the prior's choice. A training that goes on keeps the pace it began with.
 
@@ -113,7 +109,7 @@ def train(
         if checkpoint and start:
             load_checkpoint(checkpoint, networks=run.networks, optimizer=run.optimizer)
         weights = None if lesson.weights is None else lesson.weights.to(device)
-        how = {"weights": weights, "n_classes": n_classes, "n_image_channels": n_image_channels, "bags": bags}
+        how = {"weights": weights, "n_classes": n_classes, "n_image_channels": n_image_channels}
         try:
             for epoch in range(start, until_epoch):
                 if lesson.is_over:

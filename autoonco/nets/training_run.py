@@ -95,14 +95,13 @@ class TrainingRun:
         weights: torch.Tensor | None,
         n_classes: int,
         n_image_channels: int,
-        bags: bool = False,
     ) -> None:
         """Go once through all cases.
 
         Parameters
         ----------
         crops, y
-            Bytes ``(n_cases, channels, ...)``, or bags of pictures, and labels ``(n_cases,)``.
+            Bytes ``(n_cases, channels, ...)`` and labels ``(n_cases,)``.
         weights
             Of each class, ``(n_classes,)``, on the network's device.
         """
@@ -116,17 +115,15 @@ class TrainingRun:
         n_parts = self.pace.n_parts
         for index, rows in enumerate(rows_of(y, recipe.batch_size, generator)):
             batch = crops[rows].to(device).float().div_(255)
-            pictures = batch.flatten(0, 1) if bags else batch
             changed = augment(
-                pictures, recipe.augmentation, n_image_channels=n_image_channels, generator=generator
+                batch, recipe.augmentation, n_image_channels=n_image_channels, generator=generator
             )
             mixed, labels = mix(
-                changed.reshape(batch.shape),
+                changed,
                 y[rows].to(device),
                 how=recipe.mixing,
                 alpha=recipe.mixing_alpha,
                 n_classes=n_classes,
-                bags=bags,
             )
             loss, n_parts = batch_gradient(
                 network,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from autoonco.families import get_family
 from autoonco.families.contract import Config, Fidelity
@@ -58,6 +59,7 @@ class Outcome:
     seconds: float = 0.0
     device: str = "cpu"
     reason: str | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     def trial(self, problem: Problem, scores: Sequence[float], *, seed: int, elapsed_s: float) -> Trial:
         """Return the record of this; `scores` are those of the folds that it finished, none where it failed."""
@@ -81,6 +83,7 @@ class Outcome:
             loss=None if score is None else problem.metric.loss(score),
             reason=self.reason,
             device=self.device,
+            notes=self.notes,
         )
 
 
@@ -173,6 +176,7 @@ class Execution:
                 seconds=run.seconds,
                 device=event.device,
                 reason=reason,
+                notes=event.notes,
             )
 
     def _submit(self, run: _Running) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -40,7 +40,7 @@ class Trial:
     `loss` is what the search minimises, `score` the same in the metric's own direction, both means over the
     scored inner folds and None unless the trial succeeded or was stopped after some of them. `seconds` is what it
     took on `device`, results taken from the store not counted; `elapsed_s` is when it ended, in seconds since its
-    scope's search began.
+    scope's search began. `notes` is what the family said of the last of its fits.
     """
 
     id: int
@@ -58,11 +58,13 @@ class Trial:
     score: float | None = None
     reason: str | None = None
     device: str = "cpu"
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON."""
         return asdict(self) | {
             "config": dict(self.config),
+            "notes": dict(self.notes),
             "status": str(self.status),
             "origin": str(self.origin),
         }
@@ -123,7 +125,7 @@ class Task:
 class Ended:
     """The end of a task, by itself, by a limit, or with its process.
 
-    `proba` ``(n_test, n_classes)`` is there if and only if the status is success.
+    `proba` ``(n_test, n_classes)`` is there if and only if the status is success; `notes` is what the family said.
     """
 
     task_id: int
@@ -132,6 +134,7 @@ class Ended:
     proba: NDArray[Any] | None = None
     reason: str | None = None
     device: str = "cpu"
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Executor(Protocol):

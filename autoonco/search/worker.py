@@ -40,6 +40,7 @@ class Setup:
     cache_dir: Path
     device: str
     n_threads: int
+    probe: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -51,12 +52,15 @@ class Answer:
     seconds: float
     proba: NDArray[Any] | None = None
     reason: str | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
 
 
-def run_fold(task: Task, dataset: Dataset, runtime: Runtime) -> NDArray[Any]:
+def run_fold(
+    task: Task, dataset: Dataset, runtime: Runtime, notes: dict[str, Any] | None = None
+) -> NDArray[Any]:
     """Fit `task`'s config on its fold's training cases and return the probabilities of its test cases.
 
-    The labels of the test cases are not even taken out of the dataset.
+    The labels of the test cases are not even taken out of the dataset. `notes` is what `FitContext` says of them.
 
     Raises
     ------
@@ -70,6 +74,7 @@ def run_fold(task: Task, dataset: Dataset, runtime: Runtime) -> NDArray[Any]:
         fingerprint=fingerprint,
         seed=task.seed,
         checkpoint=Path(task.checkpoint) if task.checkpoint else None,
+        notes={} if notes is None else notes,
     )
     assert dataset.y is not None  # the run checked the labels
     train = np.array(task.fold.train, dtype=int)
@@ -118,7 +123,10 @@ def serve(connection: Connection) -> None:
     os.environ.update(setup.environment)
     all_families()  # their imports are no trial's cost
     runtime = Runtime(
-        artefacts=ArtefactCache(setup.cache_dir), device=setup.device, n_threads=setup.n_threads
+        artefacts=ArtefactCache(setup.cache_dir),
+        device=setup.device,
+        n_threads=setup.n_threads,
+        probe=setup.probe,
     )
     while True:
         try:
@@ -130,15 +138,16 @@ def serve(connection: Connection) -> None:
 
 def _answer(task: Task, dataset: Dataset, runtime: Runtime) -> Answer:
     start = time.perf_counter()
+    notes: dict[str, Any] = {}
     try:
-        proba = run_fold(task, dataset, runtime)
+        proba = run_fold(task, dataset, runtime, notes)
     except AutoOncoError as error:
         reason = str(error)
     except Exception as error:  # any failure of a trial is a result: it is recorded and the search goes on
         place = traceback.extract_tb(error.__traceback__)[-1]
         reason = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
     else:
-        return Answer(task_id=task.id, seconds=time.perf_counter() - start, proba=proba)
+        return Answer(task_id=task.id, seconds=time.perf_counter() - start, proba=proba, notes=notes)
     seconds = time.perf_counter() - start
     return Answer(task_id=task.id, seconds=seconds, reason=dataset.redact(reason))
 

@@ -192,6 +192,7 @@ class WorkerPool(Closing):
             proba=answer.proba,
             reason=answer.reason,
             device=slot.device,
+            notes=answer.notes,
         )
 
     def _overstepped(self, slot: _Slot, worker: _Worker) -> Ended | None:
