@@ -167,7 +167,7 @@ def fit_frozen(
     if config.get("classifier") == "linear":
         head: Any = _linear(part(config, "linear"), X, codes, features, seed=context.seed)
     else:
-        head = _pipeline(part(config, "head"), X, codes, context)
+        head = _pipeline(part(config, "head"), X, codes, cases, context)
     return FrozenModel(
         network=network,
         network_id=network_id,
@@ -181,8 +181,10 @@ def fit_frozen(
     )
 
 
-def _pipeline(config: Config, X: NDArray[Any], codes: NDArray[Any], context: FitContext) -> Pipeline:
-    from autoonco.tabular.pipeline import build_pipeline
+def _pipeline(
+    config: Config, X: NDArray[Any], codes: NDArray[Any], cases: Sequence[Case], context: FitContext
+) -> Pipeline:
+    from autoonco.tabular.pipeline import build_pipeline, fit_pipeline
 
     head = build_pipeline(
         config,
@@ -192,7 +194,8 @@ def _pipeline(config: Config, X: NDArray[Any], codes: NDArray[Any], context: Fit
         seed=context.seed,
         n_threads=context.runtime.n_threads,
     )
-    return head.fit(X, codes)
+    patients = np.unique([case.patient for case in cases], return_inverse=True)[1]
+    return fit_pipeline(head, X, codes, groups=patients)
 
 
 def _linear(

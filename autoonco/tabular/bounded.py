@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -12,7 +11,6 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.gaussian_process import GaussianProcessClassifier
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel
-from sklearn.model_selection import StratifiedKFold
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.utils.validation import check_is_fitted, validate_data
 
@@ -33,29 +31,6 @@ class OrderedExtraTrees(ExtraTreesClassifier):  # type: ignore[misc]
         """Return probabilities ``(n_cases, n_classes)``, equal to the last bit on every call."""
         with parallel_config(backend="sequential"):
             return np.asarray(super().predict_proba(X))
-
-
-class SigmoidFolds:
-    """Folds that fit Platt's sigmoid: three, or two where the smallest class has two cases.
-
-    A class of one case can't be on both sides. There the sigmoid is fitted on the scores of the machine's own
-    training cases: probabilities come out too sure of themselves, but in the right order.
-    """
-
-    def split(
-        self, X: NDArray[Any], y: NDArray[Any], groups: None = None
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Yield (rows that fit the machine, rows that it scores)."""
-        n_folds = self.get_n_splits(X, y, groups)
-        if n_folds > 1:
-            yield from StratifiedKFold(n_folds).split(X, y)
-        else:
-            rows = np.arange(len(y))
-            yield rows, rows
-
-    def get_n_splits(self, X: object, y: NDArray[Any], groups: None = None) -> int:  # noqa: ARG002 - scikit-learn's
-        """Return the number of cases of the smallest class, three at most."""
-        return min(3, int(np.unique(y, return_counts=True)[1].min()))
 
 
 class _Wrapped(ClassifierMixin, BaseEstimator):  # type: ignore[misc]

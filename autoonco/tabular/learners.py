@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sklearn.base import BaseEstimator
-from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
@@ -20,9 +19,9 @@ from autoonco.tabular.bounded import (
     Neighbours,
     OrderedExtraTrees,
     OrderedForest,
-    SigmoidFolds,
 )
 from autoonco.tabular.gaussian import ShrunkGaussians
+from autoonco.tabular.platt import PlattMachine
 from autoonco.tabular.weighted import SmallNetwork, WeightedAdaBoost, WeightedNaiveBayes
 
 TRUSTED_FOUR = ("logistic_regression", "svm", "random_forest", "xgboost")
@@ -107,10 +106,7 @@ def _logistic_regression(
 
 
 def _svm(own: Mapping[str, Any], *, class_weight: str | None, seed: int, **_: Any) -> BaseEstimator:
-    """Return a support vector machine whose scores become probabilities by Platt's sigmoid.
-
-    `SigmoidFolds` fit the sigmoid; the order of the cases doesn't depend on them.
-    """
+    """Return a support vector machine whose scores become probabilities on held-out patients."""
     machine = SVC(
         kernel=own["kernel"],
         C=own["C"],
@@ -121,7 +117,7 @@ def _svm(own: Mapping[str, Any], *, class_weight: str | None, seed: int, **_: An
         max_iter=MAX_SVM_STEPS,
         random_state=seed,
     )
-    return CalibratedClassifierCV(machine, method="sigmoid", ensemble=False, cv=SigmoidFolds())
+    return PlattMachine(machine)
 
 
 def _forest(kind: type[BaseEstimator]) -> Callable[..., BaseEstimator]:

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from autoonco.errors import UnknownNameError
 from autoonco.tabular.boosting import stopping_parts
+from autoonco.tabular.platt import PlattMachine
 
 SAMPLERS = (
     "over", "under", "smote", "borderline_smote", "adasyn", "smote_enn", "smote_tomek", "near_miss", "cleaning",
@@ -26,7 +27,8 @@ class ResampledLearner(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A classifier that sees a resampled table when it is fitted, and cases as they are at prediction.
 
     Where its learner stops early, the cases that say when to stop are set aside before resampling, by patient, and
-    are never resampled: made-up neighbours of them would be on the other side. Where a sampler can't work on the
+    are never resampled: made-up neighbours of them would be on the other side. So are those whose scores fit the
+    sigmoid of a support vector machine. Where a sampler can't work on the
     training cases (a class of one case, no neighbours of another class) the learner sees them as they are, and
     ``resampled_`` is False.
 
@@ -63,9 +65,15 @@ class ResampledLearner(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         if getattr(learner, "stopping", None) == "early":
             learner.set_params(stopping="fixed", n_estimators=self._rounds(learner, X, y, groups))
         new_X, new_y, self.resampled_ = resample(self.sampler, X, y, seed=self.seed)
-        self.learner_ = learner.fit(new_X, new_y)
+        if isinstance(learner, PlattMachine):
+            self.learner_ = learner.fit(X, y, groups=groups, resampled=self._resampled)
+        else:
+            self.learner_ = learner.fit(new_X, new_y)
         self.classes_ = self.learner_.classes_
         return self
+
+    def _resampled(self, X: NDArray[Any], y: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+        return resample(self.sampler, X, y, seed=self.seed)[:2]
 
     def _rounds(
         self, learner: Any, X: NDArray[np.float64], y: NDArray[Any], groups: NDArray[Any] | None

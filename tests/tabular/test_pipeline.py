@@ -13,7 +13,7 @@ from sklearn.datasets import make_classification
 
 from autoonco.errors import UnknownNameError
 from autoonco.resources import load_space
-from autoonco.tabular.learners import LEARNERS, TAKES_NO_CLASS_WEIGHT, SigmoidFolds
+from autoonco.tabular.learners import LEARNERS, TAKES_NO_CLASS_WEIGHT
 from autoonco.tabular.pipeline import build_pipeline, complete, tabular_space
 
 
@@ -106,7 +106,7 @@ def test_balanced_weights_raise_the_rare_class(learner):
         # Platt's sigmoid undoes weights in the probabilities of a support vector machine: look at its own score.
         score = fitted[:-1].transform(X)
         if learner == "svm":
-            machine = fitted["learner"].calibrated_classifiers_[0].estimator
+            machine = fitted["learner"].machine_
             means.append((machine.decision_function(score) > 0).mean())
         else:
             means.append(fitted.predict_proba(X)[:, 1].mean())
@@ -178,16 +178,6 @@ def test_a_class_of_few_training_cases_can_be_learned(learner, n_classes, n_rare
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
     if learner == "svm":
         assert found[-1, -1] == found[:, -1].max()
-
-
-def test_sigmoid_folds_are_three_where_they_can_be():
-    rows = np.zeros((11, 1))
-    for n_rare, n_folds in ((5, 3), (3, 3), (2, 2)):
-        y = np.arange(11) < n_rare
-        found = list(SigmoidFolds().split(rows, y))
-        assert len(found) == n_folds == SigmoidFolds().get_n_splits(rows, y)
-        assert sorted(np.concatenate([test for _, test in found])) == list(range(11))
-        assert all(not set(train) & set(test) and y[train].any() for train, test in found)
 
 
 def test_threads_change_no_bit_of_a_forest():
