@@ -10,7 +10,7 @@ from autoonco.nets.builders import Network, build_2d, build_3d
 from autoonco.nets.embeddings import weights_id
 from autoonco.nets.zoo import entry_of, networks
 
-PICTURES = sorted(name for name, entry in networks(2).items() if entry["builder"] == "timm")
+PICTURES = ["tf_efficientnet_lite0", "vit_tiny"]  # all are in test_zoo
 VOLUMES = sorted(name for name, entry in networks(3).items() if entry["builder"] == "monai")
 
 
@@ -44,13 +44,10 @@ def test_normalisation_is_part_of_the_network(changed: str) -> None:
     assert weights_id(stored) == weights_id(network)
 
 
-@pytest.mark.parametrize("name", PICTURES + VOLUMES)
+@pytest.mark.parametrize("name", VOLUMES)
 def test_parameters_are_as_the_zoo_says(name: str) -> None:
     entry = entry_of(name)
-    if entry["dimensions"] == 2:
-        network = build_2d(name, n_classes=1000)
-    else:
-        network = build_3d(name, n_classes=2, in_channels=1, size=entry["input_size"])
+    network = build_3d(name, n_classes=2, in_channels=1, size=entry["input_size"])
     assert sum(parameter.numel() for parameter in network.parameters()) == entry["parameters"]
 
 
