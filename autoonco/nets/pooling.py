@@ -63,7 +63,7 @@ class GatedAttention(nn.Module):  # type: ignore[misc]
 
 
 class Pool(nn.Module):  # type: ignore[misc]
-    """Features ``(n, n_groups, n_pictures, d)``, pooled within groups that stand side by side: ``(n, n_groups * d)``."""
+    """Features ``(n, n_groups, n_pictures, d)``, pooled within groups, which are joined: ``(n, n_groups * d)``."""
 
     def __init__(self, how: Pooling, n_features: int) -> None:
         super().__init__()

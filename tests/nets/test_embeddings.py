@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
+import torch
 from PIL import Image
 
 from autoonco.data.cache import ArtefactCache
@@ -48,12 +49,55 @@ def test_cache_hit_equals_fresh_and_computes_nothing(
     cases: list[Case], network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = run(cases, network, tmp_path / "a")
-    assert first.shape == (5, 1280)
-    assert len(np.unique(first.round(3), axis=0)) == 5
+    assert first.shape == (5, 1, 1280)
+    assert len(np.unique(first[:, 0].round(3), axis=0)) == 5
     elsewhere = run(cases, network, tmp_path / "b")
     assert (elsewhere == first).all()
-    monkeypatch.setattr(module, "forward", lambda *_, **__: pytest.fail("computed again"))
+    monkeypatch.setattr(module, "_embeddings", lambda *_, **__: pytest.fail("computed again"))
     assert (run(cases, network, tmp_path / "a") == first).all()
+
+
+def named(cases: list[Case], network: Network, folder: Path, *names: str) -> np.ndarray:
+    where = ArtefactCache(folder)
+    how = {"network_id": weights_id(network), "device": "cpu", "n_threads": 1}
+    return embed(cases, network, SPEC, where, names=names, **how)
+
+
+def test_one_pass_gives_every_pooling_of_every_layer(
+    cases: list[Case], network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    native = named(cases, network, tmp_path, "native")
+    monkeypatch.setattr(module, "_embeddings", lambda *_, **__: pytest.fail("computed again"))
+    both = named(cases, network, tmp_path, "native", "gem@-2", "mean@-4")
+    assert (both[..., :1280] == native).all()
+    seen = {}
+    stages = {-2: network.backbone.blocks[5 - 1], -4: network.backbone.blocks[1]}
+    for number, stage in stages.items():
+        stage.register_forward_hook(lambda _, __, out, number=number: seen.update({number: out}))
+    with torch.inference_mode():
+        own = network(torch.from_numpy(crops(cases[:1], SPEC, None)))
+    gem = seen[-2].clamp(min=1e-6).pow(3).mean(dim=(2, 3)).pow(1 / 3)
+    np.testing.assert_allclose(both[0, 0, :1280], own[0], rtol=1e-4, atol=1e-5)
+    width = gem.shape[1]
+    np.testing.assert_allclose(both[0, 0, 1280 : 1280 + width], gem[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(both[0, 0, 1280 + width :], seen[-4].mean(dim=(2, 3))[0], rtol=1e-4, atol=1e-5)
+
+
+def test_pictures_of_a_case_are_embedded_one_by_one(
+    cases: list[Case], network: Network, tmp_path: Path
+) -> None:
+    """Two sequences, late: each gives what it gives alone."""
+    case = dataclasses.replace(
+        cases[0], images={"a": cases[0].images["image"], "b": cases[1].images["image"]}
+    )
+    spec = InputSpec(
+        intensity=dict.fromkeys(("a", "b"), Intensity.BYTE),
+        view=SliceView(size=64, sequences="late"),
+        ndim=2,
+    )
+    (both,) = run([case], network, tmp_path / "a", spec)
+    assert both.shape == (2, 1280)
+    np.testing.assert_array_equal(both[0], run(cases[:1], network, tmp_path / "b")[0, 0])
 
 
 def test_embedding_does_not_depend_on_the_company(
@@ -179,7 +223,7 @@ def test_real_weights_tell_malignant_from_benign(shared_data: Path, network: Net
     ]
 
     def auc(net: Network) -> float:
-        features = run(pictures, net, tmp_path, dataclasses.replace(SPEC, view=SliceView(size=128)))
+        features = run(pictures, net, tmp_path, dataclasses.replace(SPEC, view=SliceView(size=128)))[:, 0]
         learner = make_pipeline(StandardScaler(), LogisticRegression(C=0.02))
         return roc_auc_score(y, cross_val_predict(learner, features, y, method="predict_proba")[:, 1])
 
