@@ -63,59 +63,71 @@ def candidates(problem: Problem, store: Store, *, n_test: int = 0) -> list[Candi
     return sorted(found, key=rank)
 
 
-def furthest(problem: Problem, store: Store, family: str, *, n_test: int = 0) -> Candidate | None:
-    """Return a family's best trial of those that scored the most inner folds: what there is when time was short."""
+def furthest(problem: Problem, store: Store, family: str, *, n_test: int = 0) -> list[Candidate]:
+    """Return the trials of a family that has none at full budget, furthest first: what there is for lack of time."""
     done = [
         trial
         for trial in store.scope_trials(problem.scope)
         if trial.status is Status.SUCCESS and trial.family == family and trial.origin is not Origin.FINALIST
     ]
-    if not done:
-        return None
-    best = max(done, key=_how_far)
-    return _candidate(problem, store, config_key(best.family, best.config), best, n_test)
+    done.sort(key=lambda trial: how_far(problem, trial), reverse=True)
+    best = {config_key(trial.family, trial.config): trial for trial in reversed(done)}
+    found = [_candidate(problem, store, key, trial, n_test) for key, trial in best.items()]
+    return sorted(found, key=lambda item: how_far(problem, item.trial), reverse=True)
 
 
-def _how_far(trial: Trial) -> tuple[int, float, float]:
-    """Return folds, share of the epochs (1 where there are none) and score."""
-    epochs = trial.fidelity.epochs
+def how_far(problem: Problem, trial: Trial) -> tuple[int, float, float]:
+    """Return folds, share of the epochs and cases of a full training, and score: more of a trial that tells more."""
+    epochs, cases = trial.fidelity.epochs, trial.fidelity.cases
     share = 1.0 if epochs is None else epochs / int(trial.config["epochs"])
+    share *= 1.0 if cases is None else cases / min(len(fold.train) for fold in problem.folds)
     return trial.fidelity.folds, share, -np.inf if trial.score is None else trial.score
 
 
-def _candidate(problem: Problem, store: Store, key: str, trial: Trial, n_test: int) -> Candidate:
-    def key_of(fold: FoldTask) -> FoldKey:
-        fold_key = trial.fidelity.fold_key
-        return FoldKey(scope=problem.scope, config_key=key, fold_key=fold_key, fold=str(fold.index))
+def _keys(problem: Problem, trial: Trial, key: str, folds: Sequence[FoldTask]) -> list[FoldKey]:
+    fold_key = trial.fidelity.fold_key
+    return [
+        FoldKey(scope=problem.scope, config_key=key, fold_key=fold_key, fold=str(fold.index))
+        for fold in folds
+    ]
 
-    keys = [key_of(fold) for fold in problem.folds[: trial.fidelity.folds]]
-    fresh = [(fold, key_of(fold)) for fold in problem.fresh]
-    rescored = bool(fresh) and all(store.has_fold(fold) for _, fold in fresh)
-    again = [(fold, store.fold_proba(name)) for fold, name in fresh] if rescored else []
-    # A refit has k/(k-1) times a fold's training cases. What the slowest fold took above the usual is taken
-    # for making artefacts, which the refit finds in the cache but for those of the test cases.
+
+def refit_seconds(
+    problem: Problem, store: Store, trial: Trial, *, n_test: int, key: str | None = None
+) -> float:
+    """Return what a fit on all training cases and predicting `n_test` others is expected to take, from its folds.
+
+    A refit has k/(k-1) times a fold's training cases. What the slowest fold took above the usual is taken for making
+    artefacts, which the refit finds in the cache but for those of the test cases.
+    """
+    name = config_key(trial.family, trial.config) if key is None else key
+    keys = _keys(problem, trial, name, problem.folds[: trial.fidelity.folds])
     k, seconds = len(problem.folds), [store.fold_seconds(fold) for fold in keys]
     usual = float(np.median(seconds))
-    refit_s = usual * k / (k - 1) + (max(seconds) - usual) * n_test / problem.fingerprint.n_cases
+    return usual * k / (k - 1) + (max(seconds) - usual) * n_test / problem.fingerprint.n_cases
+
+
+def _candidate(problem: Problem, store: Store, key: str, trial: Trial, n_test: int) -> Candidate:
+    keys = _keys(problem, trial, key, problem.folds[: trial.fidelity.folds])
+    fresh = list(zip(problem.fresh, _keys(problem, trial, key, problem.fresh), strict=True))
+    rescored = bool(fresh) and all(store.has_fold(fold) for _, fold in fresh)
+    again = [(fold, store.fold_proba(name)) for fold, name in fresh] if rescored else []
+    refit_s = refit_seconds(problem, store, trial, n_test=n_test, key=key)
     assert trial.score is not None
     score = float(np.mean([problem.fold_score(*item) for item in again])) if again else trial.score
     probas = (*(store.fold_proba(fold) for fold in keys), *(proba for _, proba in again))
     return Candidate(trial=trial, probas=probas, refit_s=refit_s, score=score, rescored=rescored)
 
 
-def best_of_families(found: Sequence[Candidate], *, refit_limit_s: float) -> dict[str, Candidate]:
-    """Return the best candidate of each family that can be refitted in `refit_limit_s`, or its quickest one.
+def by_family(found: Sequence[Candidate]) -> dict[str, list[Candidate]]:
+    """Return each family's candidates that can be compared with one another, best first.
 
-    Where the best of a family's search was scored again, the choice is among those that were; else by the search's own
+    Where the best of a family's search was scored again, those are the ones that were; else all, by the search's own
     folds, for then the time was too short for the good ones, and those that were scored again are only the quick ones.
     """
-    by_family = {
-        family: _comparable([item for item in found if item.trial.family == family])
-        for family in dict.fromkeys(item.trial.family for item in found)
-    }
+    families = dict.fromkeys(item.trial.family for item in found)
     return {
-        family: next((c for c in items if c.refit_s <= refit_limit_s), min(items, key=lambda c: c.refit_s))
-        for family, items in by_family.items()
+        family: _comparable([item for item in found if item.trial.family == family]) for family in families
     }
 
 
@@ -126,7 +138,6 @@ def _search_score(item: Candidate) -> float:
 
 
 def _comparable(items: Sequence[Candidate]) -> list[Candidate]:
-    """Return a family's candidates that can be compared with one another, best first (see `best_of_families`)."""
     if max(items, key=_search_score).rescored:
         return sorted((item for item in items if item.rescored), key=lambda item: -item.score)
     return sorted(items, key=lambda item: -_search_score(item))
@@ -146,9 +157,7 @@ def select(
     the best round is kept, so it never scores below the best single candidate. Members are left out, lightest
     first, while refitting them all would take longer than `refit_limit_s`; those in `refitted` cost nothing more.
     """
-    families = dict.fromkeys(item.trial.family for item in found)
-    groups = [_comparable([item for item in found if item.trial.family == family]) for family in families]
-    pooled = [item for group in groups for item in group]
+    pooled = [item for group in by_family(found).values() for item in group]
     enough = len(pooled) >= min(len(found), _FEWEST)
     if enough and all(item.rescored for item in pooled):
         found = sorted(pooled, key=lambda item: -item.score)

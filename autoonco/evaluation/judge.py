@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autoonco.data.cache import ArtefactCache
+from autoonco.data.cache import ArtefactCache, digest
 from autoonco.data.checks import CaseFacts
 from autoonco.data.manifest import Dataset
 from autoonco.errors import NothingToFitError
 from autoonco.evaluation import baselines, ensemble
+from autoonco.evaluation.choice import choose, ladders, partial_notes
 from autoonco.evaluation.ensemble import Candidate, Member
+from autoonco.evaluation.kept import keep, kept_result
 from autoonco.evaluation.outcome import Delivered, Judged, ScopeResult
 from autoonco.evaluation.refit import Refit, Refitted, key_of
 from autoonco.evaluation.splits import FINAL, OuterSplit, inner_problem, sentences
+from autoonco.evaluation.timetable import Needed, fitting, makespan
 from autoonco.families.contract import Config
 from autoonco.metrics.scores import Metric
 from autoonco.search.clock import Clock
@@ -35,6 +38,10 @@ from autoonco.settings import Settings
 _PLAN, _STOP = 0.8, 1.05
 # Share of the time after the search in which finalists are scored again; the rest is for refits.
 _RESCORE = 0.4
+# However long refits take, so much of the search's time is searched.
+_MOST_EARLIER = 0.5
+# Parts of a scope's work that come after its search, as the journal names them.
+_AGAIN, _REFITS = "scoring again", "refits"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,9 +83,49 @@ class Judge:
         NothingToFitError
             If no trial succeeded at full budget, with the reasons.
         """
-        problem = self.problem(split)
-        search_limit_s = max(1.0, self.limit_s * (1 - self.settings.final_share) - already_s)
-        clock = Clock(search_limit_s, spent_s=self.store.elapsed_s(split.scope))
+        asked = {
+            "limit_s": self.limit_s,
+            "settings": self.settings.model_dump(exclude={"portfolio"}),
+        }
+        kept = kept_result(self.store.folder, split.scope, asked=asked)
+        if kept is None:
+            n_notes = len(self.notes)
+            result = self._run(split, already_s=already_s, asked=digest(asked))
+            keep(self.store.folder, split.scope, result, asked=asked, notes=self.notes[n_notes:])
+            return result
+        result, notes = kept
+        self.notes.extend(notes)
+        return result
+
+    def _run(self, split: OuterSplit, *, already_s: float, asked: str) -> ScopeResult:
+        problem, reserve_s = self.problem(split), self.limit_s * self.settings.final_share
+        limit_s = max(1.0, self.limit_s - reserve_s - already_s)
+        clock = Clock(limit_s, spent_s=self.store.elapsed_s(split.scope))
+        if self.store.phase_s(split.scope, _AGAIN, asked=asked) is None:
+            self._search(problem, clock, reserve_s=reserve_s, n_test=len(split.test))
+        searched_s = self._begun(problem, _AGAIN, clock, asked)
+        left_s = max(reserve_s, self.limit_s - already_s - searched_s)
+        if self.store.phase_s(split.scope, _REFITS, asked=asked) is None:
+            self._rescore(problem, split, clock, since_s=searched_s, reserve_s=reserve_s, left_s=left_s)
+        rescored_s = self._begun(problem, _REFITS, clock, asked)
+        left_s = max((1 - _RESCORE) * reserve_s, left_s - (rescored_s - searched_s))
+        return self._deliver(problem, split, clock, since_s=rescored_s, left_s=left_s)
+
+    def _begun(self, problem: Problem, phase: str, clock: Clock, asked: str) -> float:
+        """Return when a part of the work began, in an earlier session or now: what was decided then stays decided."""
+        begun_s = self.store.phase_s(problem.scope, phase, asked=asked)
+        if begun_s is None:
+            begun_s = clock.elapsed()
+            self.store.add_phase(problem.scope, phase, asked=asked, elapsed_s=begun_s)
+        return begun_s
+
+    def _search(self, problem: Problem, clock: Clock, *, reserve_s: float, n_test: int) -> None:
+        """Search, and end the earlier where the reserve is too short for a refit of every family tried."""
+        needed_s = Needed(problem, self.store, n_test=n_test, n_workers=self._side_by_side)
+
+        def earlier_s() -> float:
+            return min(max(0.0, needed_s() / _PLAN - reserve_s), _MOST_EARLIER * clock.limit_s)
+
         Search(
             problem,
             pool=self.pool,
@@ -89,10 +136,27 @@ class Judge:
             observer=self.observer,
             starts=self._starts(problem),
             reproducible=self.reproducible,
+            earlier_s=(lambda: 0.0) if self.reproducible else earlier_s,
         ).run()
-        reserve_s = self.limit_s * self.settings.final_share
-        left_s = max(reserve_s, self.limit_s - already_s - clock.elapsed())
-        again_started = clock.elapsed()
+
+    def _rescore(
+        self,
+        problem: Problem,
+        split: OuterSplit,
+        clock: Clock,
+        *,
+        since_s: float,
+        reserve_s: float,
+        left_s: float,
+    ) -> None:
+        """Score the finalists again, in the time that the refits leave; earlier sessions have had theirs of it."""
+        limit_s = _RESCORE * reserve_s
+        if not self.reproducible:
+            limit_s = _RESCORE * left_s
+            own = ladders(problem, self.store, n_test=len(split.test))
+            bests = fitting(own, limit_s=_PLAN * (left_s - limit_s), n_workers=self._side_by_side)
+            needed_s = makespan(bests.values(), self._side_by_side) / _PLAN
+            limit_s = min(limit_s, left_s - needed_s) - (clock.elapsed() - since_s)
         rescore(
             problem,
             finalists(problem, self.store, n=self.settings.finalists),
@@ -100,70 +164,62 @@ class Judge:
             store=self.store,
             seed=self.seed,
             clock=clock,
-            limit_s=_RESCORE * (reserve_s if self.reproducible else left_s),
+            limit_s=max(0.0, limit_s),
             reproducible=self.reproducible,
         )
-        left_s = max((1 - _RESCORE) * reserve_s, left_s - (clock.elapsed() - again_started))
-        found = ensemble.candidates(problem, self.store, n_test=len(split.test))
-        partial = self._partial(problem, split, found)
-        if not found and not partial:
+
+    def _deliver(
+        self, problem: Problem, split: OuterSplit, clock: Clock, *, since_s: float, left_s: float
+    ) -> ScopeResult:
+        """Choose, refit and predict; the choice is for `left_s` seconds from `since_s` on, whenever it is made."""
+        own = ladders(problem, self.store, n_test=len(split.test))
+        if not own:
             raise NothingToFitError(self._why_nothing(problem))
-        bests, members = self._choose(problem, found, partial, left_s=left_s)
-        refit = Refit(
-            problem=problem, split=split, pool=self.pool, store=self.store, seed=self.seed, notes=self.notes
+        self.notes.extend(partial_notes(problem, own))
+        choice = choose(
+            problem,
+            own,
+            ensemble.candidates(problem, self.store, n_test=len(split.test)),
+            rounds=self.settings.ensemble_rounds,
+            plan_s=np.inf if self.reproducible else _PLAN * left_s,
+            n_workers=self._side_by_side,
         )
-        # What was never fully trained comes last: the model that is delivered doesn't wait for it.
-        full, rest = _split_partial(bests.values(), partial)
-        wanted = [*full, *(member.candidate for member in members), *rest]
-        probas = refit.run(wanted, stop_s=_STOP * left_s)
-        return self._result(problem, split, bests, members, probas, refit)
+        refit = Refit(
+            problem=problem,
+            split=split,
+            pool=self.pool,
+            store=self.store,
+            seed=self.seed,
+            clock=clock,
+            notes=self.notes,
+        )
+        spares = {} if self.reproducible else {key_of(best): own[name] for name, best in choice.bests.items()}
+        stop_s = _STOP * left_s - (clock.elapsed() - since_s)
+        # Where kills have used the time up, what the model is made of still has the time that was planned for it.
+        least_s = makespan([m.candidate for m in choice.members], self._side_by_side) / _PLAN
+        probas = refit.run(choice.order, spares=spares, stop_s=max(stop_s, least_s))
+        # The best of a family that was refitted, be it for the ensemble or because the chosen one took too long.
+        judged = {
+            name: next((item for item in ladder if key_of(item) in probas), choice.bests[name])
+            for name, ladder in own.items()
+        }
+        members = choice.members
+        return self._result(problem, split, judged, members, probas, refit)
 
     @property
     def reproducible(self) -> bool:
         """Whether no decision may depend on measured seconds."""
-        wanted = self.settings.seconds
-        alone = self.settings.max_trials is not None and self.n_workers == 1
-        return wanted == "prior" or (wanted == "auto" and alone)
+        return self.settings.is_reproducible(n_workers=self.n_workers)
 
     def _starts(self, problem: Problem) -> list[tuple[str, Config]]:
         """Return the portfolio's configs for these data."""
         space = build_space(problem.families, problem.fingerprint)
         return starts(problem.fingerprint, space, load_portfolio(self.settings.portfolio))
 
-    def _partial(self, problem: Problem, split: OuterSplit, found: Sequence[Candidate]) -> list[Candidate]:
-        """Return the furthest trial of each family that never had a full training, best first, and say so."""
-        full = {candidate.trial.family for candidate in found}
-        partial = []
-        for name in problem.families:
-            item = (
-                None if name in full else ensemble.furthest(problem, self.store, name, n_test=len(split.test))
-            )
-            if item is not None:
-                fidelity, of = item.trial.fidelity, len(problem.folds)
-                epochs = "" if fidelity.epochs is None else f" and {fidelity.epochs} epochs"
-                self.notes.append(
-                    f"The time was too short for a full training of {name}: its model had {fidelity.folds} of {of} "
-                    f"inner folds{epochs}. Give the search more time before judging {name} by it."
-                )
-                partial.append(item)
-        return sorted(partial, key=lambda item: -item.score)
-
-    def _choose(
-        self, problem: Problem, found: Sequence[Candidate], partial: Sequence[Candidate], *, left_s: float
-    ) -> tuple[dict[str, Candidate], list[Member]]:
-        """Return each family's best, and the ensemble: of fully trained candidates where there are any."""
-        # Of many workers some stand idle at the end, so no more than two are counted on.
-        plan_s = np.inf if self.reproducible else _PLAN * left_s * min(self.n_workers, 2)
-        bests = ensemble.best_of_families([*found, *partial], refit_limit_s=plan_s / 2)
-        full, _ = _split_partial(bests.values(), partial)
-        members = ensemble.select(
-            problem,
-            found or partial[:1],
-            rounds=self.settings.ensemble_rounds,
-            refit_limit_s=max(0.0, plan_s - sum(best.refit_s for best in full)),
-            refitted=tuple(full),
-        )
-        return bests, members
+    @property
+    def _side_by_side(self) -> int:
+        """How many refits are counted on to run at the same time: of many workers some are of another kind, or gone."""
+        return min(self.n_workers, 2)
 
     def _result(
         self,
@@ -241,15 +297,6 @@ class Judge:
         trials = self.store.scope_trials(problem.scope)
         reasons = {name: _first_cause([t for t in trials if t.family == name]) for name in problem.families}
         return "No trial finished: give it a longer time limit, or mend this. " + sentences(reasons)
-
-
-def _split_partial(
-    bests: Iterable[Candidate], partial: Sequence[Candidate]
-) -> tuple[list[Candidate], list[Candidate]]:
-    """Return those of `bests` that were fully trained, and those that are among `partial`."""
-    all_, unfinished = list(bests), {id(item) for item in partial}
-    full = [best for best in all_ if id(best) not in unfinished]
-    return full, [best for best in all_ if id(best) in unfinished]
 
 
 def _first_cause(trials: Sequence[Trial]) -> str:

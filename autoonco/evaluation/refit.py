@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from autoonco.evaluation.ensemble import Candidate
 from autoonco.evaluation.splits import FINAL, OuterSplit
 from autoonco.families import get_family
+from autoonco.search.clock import Clock
 from autoonco.search.problem import Problem
 from autoonco.search.space import config_key
 from autoonco.search.store import FoldKey, Store
@@ -20,6 +22,7 @@ from autoonco.search.trial import Ended, Executor, FoldTask, Task, next_task_id
 from autoonco.search.workers import DIED
 
 _REFIT = "refit"
+_TELLING_S = 1.0
 
 Refitted = dict[str, tuple[NDArray[Any], float]]
 """Probabilities of the test cases and seconds, by config key."""
@@ -38,30 +41,49 @@ class Refit:
     pool: Executor
     store: Store
     seed: int
+    clock: Clock
     notes: list[str] = field(default_factory=list)
 
-    def run(self, wanted: Sequence[Candidate], *, stop_s: float) -> Refitted:
-        """Return what could be refitted within `stop_s` seconds, what an earlier session did included."""
-        end = time.monotonic() + stop_s
+    def run(
+        self,
+        wanted: Sequence[Candidate],
+        *,
+        stop_s: float,
+        spares: Mapping[str, Sequence[Candidate]] = MappingProxyType({}),
+    ) -> Refitted:
+        """Return what could be refitted within `stop_s` seconds, what an earlier session did included.
+
+        `wanted` begin in their order. `spares` are, by the key of one of them, what may take its place, best first:
+        a quicker one where it can't be expected to end in time, or didn't.
+        """
+        end = self.clock.elapsed() + stop_s
         queue = {key_of(item): item for item in wanted}
         done = {key: found for key, item in queue.items() if (found := self._stored(key, item)) is not None}
         queue = {key: item for key, item in queue.items() if key not in done}
         tasks: dict[int, tuple[str, Candidate]] = {}
         lost: set[str] = set()
+        pace = _Pace()
         while queue or tasks:
-            for key, item in list(queue.items()):
-                task = self._task(key, item)
-                if self.pool.n_idle(gpu=task.gpu):
-                    del queue[key]
+            for key in list(queue):
+                if self.pool.n_idle(gpu=_wants_gpu(queue[key])):
+                    asked = queue.pop(key)
+                    left_s = end - self.clock.elapsed()
+                    item = pace.in_time(asked, spares.get(key, ()), left_s)
+                    task = self._task(key_of(item), item)
                     tasks[task.id] = key, item
-                    self.pool.submit(task, timeout_s=max(1.0, end - time.monotonic()))
+                    self.pool.submit(task, timeout_s=max(1.0, left_s))
             for event in self.pool.poll():
                 key, item = tasks.pop(event.task_id)
                 if key not in lost and (event.reason or "").startswith(DIED):
                     lost.add(key)
                     queue[key] = item
-                else:
-                    self._end(key, item, event, done)
+                    continue
+                self._end(key_of(item), item, event, done)
+                pace.note(item, event)
+                left_s = end - self.clock.elapsed()
+                spare = None if event.proba is not None else pace.quicker(item, spares.get(key, ()), left_s)
+                if spare is not None and key_of(spare) not in done:
+                    queue[key] = spare
         return done
 
     def folder(self, key: str) -> Path:
@@ -71,7 +93,8 @@ class Refit:
     def _end(self, key: str, item: Candidate, event: Ended, done: Refitted) -> None:
         if event.proba is not None:
             done[key] = event.proba, event.seconds
-            self.store.add_fold(self._fold_key(item), event.proba, seconds=event.seconds, elapsed_s=0.0)
+            elapsed_s = self.clock.elapsed()
+            self.store.add_fold(self._fold_key(item), event.proba, seconds=event.seconds, elapsed_s=elapsed_s)
             return
         self.notes.append(f"A {item.trial.family} model could not be refitted: {event.reason}")
 
@@ -93,7 +116,7 @@ class Refit:
             fingerprint=self.problem.fingerprint.to_json(),
             seed=self.seed,
             save_to=str(self.folder(key)) if self.split.scope == FINAL else None,
-            gpu=get_family(item.trial.family).wants_gpu(item.trial.config),
+            gpu=_wants_gpu(item),
         )
 
     def _fold_key(self, item: Candidate) -> FoldKey:
@@ -103,6 +126,35 @@ class Refit:
             fold_key=item.trial.fidelity.fold_key,
             fold=_REFIT,
         )
+
+
+class _Pace:
+    """How much longer than expected the refits of this session take, and what still fits at that pace."""
+
+    def __init__(self) -> None:
+        self._ratios: list[float] = []
+
+    def note(self, item: Candidate, event: Ended) -> None:
+        """Take note of a refit that ended well; of the shortest ones the start of a worker is the most."""
+        if event.proba is not None and item.refit_s >= _TELLING_S:
+            self._ratios.append(event.seconds / item.refit_s)
+
+    def in_time(self, item: Candidate, spares: Sequence[Candidate], left_s: float) -> Candidate:
+        """Return `item` where it is expected to end in `left_s` seconds, or no quicker one is."""
+        return item if self._takes_s(item) <= left_s else self.quicker(item, spares, left_s) or item
+
+    def quicker(self, item: Candidate, spares: Sequence[Candidate], left_s: float) -> Candidate | None:
+        """Return the best of `spares` that is quicker than `item` and is expected to end in `left_s` seconds."""
+        fits = (s for s in spares if s.refit_s < item.refit_s and self._takes_s(s) <= left_s)
+        return next(fits, None)
+
+    def _takes_s(self, item: Candidate) -> float:
+        ratio = float(np.median(self._ratios)) if self._ratios else 1.0
+        return item.refit_s * max(1.0, ratio)
+
+
+def _wants_gpu(item: Candidate) -> bool:
+    return get_family(item.trial.family).wants_gpu(item.trial.config)
 
 
 def key_of(item: Candidate) -> str:

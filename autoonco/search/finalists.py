@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+import numpy as np
+
 from autoonco.search.clock import Clock
 from autoonco.search.execution import Candidate, Execution, Outcome, fold_key
 from autoonco.search.problem import Problem
@@ -70,7 +72,9 @@ def rescore(
     in the store: trials of the origin ``finalist``.
     """
     execution = Execution(problem, pool=pool, store=store, seed=seed, clock=clock)
-    end, planned_s = clock.elapsed() + limit_s, 0.0
+    end = clock.elapsed() + limit_s
+    if reproducible:
+        candidates = _planned(problem, candidates, limit_s)
     done = {
         config_key(trial.family, trial.config)
         for trial in store.scope_trials(problem.scope)
@@ -89,16 +93,18 @@ def rescore(
         while queue and execution.has_slot(queue[0]):
             candidate = queue.popleft()
             folds = missing_fresh(problem, store, candidate)
-            left_s = end - clock.elapsed()
-            if reproducible:
-                planned_s += problem.prior_seconds(candidate.family, candidate.config, candidate.fidelity)
-                fits, left_s = planned_s <= limit_s, float("inf")
-            else:
-                fits = seconds_a_fold(problem, store, candidate) * len(folds) <= left_s
-            if fits:
+            left_s = np.inf if reproducible else end - clock.elapsed()
+            if reproducible or seconds_a_fold(problem, store, candidate) * len(folds) <= left_s:
                 execution.start(candidate, folds, cap_s=left_s)
         for outcome in execution.poll():
             record(outcome)
+
+
+def _planned(problem: Problem, candidates: Sequence[Candidate], limit_s: float) -> list[Candidate]:
+    """Return those that fit by the families' guesses, those of earlier sessions counted: a kill changes nothing."""
+    guesses = [problem.prior_seconds(item.family, item.config, item.fidelity) for item in candidates]
+    spent = np.cumsum(guesses)
+    return [item for item, sum_s in zip(candidates, spent, strict=True) if sum_s <= limit_s]
 
 
 def missing_fresh(problem: Problem, store: Store, candidate: Candidate) -> list[FoldTask]:

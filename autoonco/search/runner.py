@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from autoonco.families.contract import Config
@@ -36,7 +36,8 @@ class Search:
     of the optimiser has to be kept.
 
     With `reproducible`, no decision depends on measured seconds: two runs with the same seed and `max_trials` try
-    the same trials. `starts` are configs to begin with besides the families' defaults.
+    the same trials. `starts` are configs to begin with besides the families' defaults. `earlier_s` returns how many
+    seconds before the clock's limit the search should end, for what is to be done with its trials afterwards.
     """
 
     def __init__(
@@ -51,8 +52,9 @@ class Search:
         observer: Observer | None = None,
         starts: Sequence[tuple[str, Config]] = (),
         reproducible: bool = False,
+        earlier_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        self._problem, self._store = problem, store
+        self._problem, self._store, self._earlier_s = problem, store, earlier_s
         self._settings, self._seed, self._clock, self._observer = settings, seed, clock, observer
         self._reproducible = reproducible
         self._checkpoints = CheckpointFolder(store.folder / "checkpoints")
@@ -168,9 +170,12 @@ class Search:
         done = [t for t in self._store.scope_trials(self._problem.scope) if t.origin is not Origin.FINALIST]
         return (
             (self._died_in_a_row >= _MAX_DEATHS and not any(t.loss is not None for t in done))
-            or self._clock.remaining() <= _LAST_START * self._clock.limit_s
+            or self._remaining_s() <= _LAST_START * self._clock.limit_s
             or (limit is not None and len(done) + len(self._execution.running) >= limit)
         )
+
+    def _remaining_s(self) -> float:
+        return self._clock.remaining() - self._earlier_s()
 
     def _start(self, candidate: Candidate) -> None:
         known = self._known.get((candidate.key, candidate.budget))
@@ -188,7 +193,7 @@ class Search:
         if not missing:
             self._finish_at_once(candidate, Status.SUCCESS)
             return
-        cap_s = min(self._settings.trial_share * self._clock.limit_s, self._clock.remaining())
+        cap_s = min(self._settings.trial_share * self._clock.limit_s, self._remaining_s())
         prior_s = self._prior_s(candidate) * len(missing) / len(wanted)
         predicted_s = self._seconds.predict(candidate.family, prior_s=prior_s, config=candidate.config)
         if predicted_s > cap_s and not self._reproducible and not self._is_first_of_family(candidate):

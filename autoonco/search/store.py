@@ -52,6 +52,7 @@ class Store:
         self.trials: list[Trial] = []
         self._fold_seconds: dict[str, float] = {}
         self._elapsed: dict[str, float] = {}
+        self._phases: dict[str, list[Mapping[str, Any]]] = {}
         self._taken: set[int] = set()
         self._path = folder / JOURNAL
         with stops_on_full_disk():
@@ -84,6 +85,8 @@ class Store:
                 self.trials.append(Trial.from_json(event))
             case "fold":
                 self._fold_seconds[event["name"]] = event["seconds"]
+            case "phase":
+                self._phases.setdefault(scope, []).append(event)
 
     def _append(self, event: Mapping[str, Any]) -> None:
         line = (json.dumps(event) + "\n").encode()
@@ -133,8 +136,28 @@ class Store:
             }
         )
 
+    def add_phase(self, scope: str, name: str, *, asked: str, elapsed_s: float) -> None:
+        """Record that a part of a scope's work began after `elapsed_s` seconds, for what was `asked`.
+
+        Raises
+        ------
+        DiskFullError
+            If there is no space for the line.
+        """
+        self._append({"event": "phase", "scope": scope, "name": name, "asked": asked, "elapsed_s": elapsed_s})
+
+    def phase_s(self, scope: str, name: str, *, asked: str) -> float | None:
+        """Return after how many seconds a part of a scope's work began, None where it didn't.
+
+        Only what was asked last counts: given more time a search goes on, and what followed it begins anew.
+        """
+        latest = itertools.takewhile(
+            lambda event: event["asked"] == asked, reversed(self._phases.get(scope, []))
+        )
+        return next((event["elapsed_s"] for event in latest if event["name"] == name), None)
+
     def elapsed_s(self, scope: str) -> float:
-        """Return the seconds that the search of `scope` has had, over all sessions."""
+        """Return the seconds that `scope` has had over all sessions, its refits included."""
         return self._elapsed.get(scope, 0.0)
 
     def has_fold(self, key: FoldKey) -> bool:

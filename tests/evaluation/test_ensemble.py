@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -106,20 +105,24 @@ def test_only_full_trials_are_candidates_and_the_furthest_stands_in(toy, problem
         store.add_trial(made_trial(number, config, folds=folds, score=0.9 - number / 10))
     assert ensemble.candidates(problem, store) == []
     furthest = ensemble.furthest(problem, store, "toy")
-    assert furthest.trial.id == 1  # two folds with a lower score say more than one with a higher
-    assert len(furthest.probas) == 2
-    assert ensemble.furthest(problem, store, "radiomics") is None
+    # two folds with a lower score say more than one with a higher
+    assert [(item.trial.id, len(item.probas)) for item in furthest] == [(1, 2), (0, 1)]
+    assert ensemble.furthest(problem, store, "radiomics") == []
 
 
-def test_best_of_families_prefers_what_can_be_refitted(problem):
-    rng = np.random.default_rng(2)
-    slow, quick, other = (
-        candidate(problem, rng, skill=s, refit_s=c, family=f, number=i)
-        for i, (s, c, f) in enumerate([(3, 50, "a"), (1, 5, "a"), (0.5, 60, "b")])
-    )
-    bests = ensemble.best_of_families([slow, quick, other], refit_limit_s=10)
-    assert bests == {"a": quick, "b": other}
-    assert list(itertools.islice(bests, 1)) == ["a"]
+def test_of_a_config_that_came_further_the_furthest_trial_stands_in(toy, problem, tmp_path):
+    store, config = Store(tmp_path), {"act": "work", "strength": 0.3}
+    for number, folds in enumerate([1, 2]):
+        for fold in problem.folds[:folds]:
+            key = FoldKey(
+                scope="final",
+                config_key=ensemble.config_key("toy", config),
+                fold_key="full",
+                fold=str(fold.index),
+            )
+            store.add_fold(key, np.tile([0.5, 0.5], (20, 1)), seconds=1, elapsed_s=1)
+        store.add_trial(made_trial(number, config, folds=folds, score=0.5))
+    assert [item.trial.id for item in ensemble.furthest(problem, store, "toy")] == [1]
 
 
 def test_quick_finalists_do_not_shut_out_a_better_one_that_was_too_slow_to_be_scored_again(problem):
@@ -132,10 +135,10 @@ def test_quick_finalists_do_not_shut_out_a_better_one_that_was_too_slow_to_be_sc
     assert slow.score > quick.score
     members = ensemble.select(problem, [slow, quick], rounds=1, refit_limit_s=np.inf)
     assert [m.candidate.trial.id for m in members] == [1]
-    assert ensemble.best_of_families([slow, quick], refit_limit_s=np.inf)["toy"] is slow
+    assert ensemble.by_family([slow, quick])["toy"] == [slow, quick]
     # and once the best was scored again, the fresh folds decide
     both = [replace(slow, probas=(*slow.probas, *slow.probas), rescored=True, score=0.1), quick]
-    assert ensemble.best_of_families(both, refit_limit_s=np.inf)["toy"] is both[1]
+    assert ensemble.by_family(both)["toy"] == [quick, both[0]]
 
 
 def test_an_ensemble_is_scored_on_fresh_folds_where_all_members_have_them(problem):

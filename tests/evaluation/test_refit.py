@@ -7,6 +7,7 @@ from autoonco.evaluation.ensemble import Candidate
 from autoonco.evaluation.refit import Refit
 from autoonco.evaluation.splits import OuterSplit
 from autoonco.families.contract import Fidelity
+from autoonco.search.clock import Clock
 from autoonco.search.store import Store
 from autoonco.search.trial import Ended, Origin, Status, Trial
 from autoonco.search.workers import DIED
@@ -52,7 +53,8 @@ def test_a_refit_whose_worker_died_is_begun_once_more(toy, problem, tmp_path, re
     )  # fmt: skip
     split = OuterSplit(scope="outer0", train=np.arange(40), test=np.arange(40, 60))
     pool, notes = Mortal(reasons), []
-    refit = Refit(problem=problem, split=split, pool=pool, store=Store(tmp_path), seed=0, notes=notes)
+    store, clock = Store(tmp_path), Clock(60)
+    refit = Refit(problem=problem, split=split, pool=pool, store=store, seed=0, clock=clock, notes=notes)
     done = refit.run([Candidate(trial=trial, probas=(), refit_s=1.0, score=0.9)], stop_s=60)
     assert (pool.n_tasks, len(done)) == (n_tasks, n_done)
     assert len(notes) == 1 - n_done

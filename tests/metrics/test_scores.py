@@ -95,3 +95,13 @@ def test_single_precision_rows_are_as_good(recwarn: pytest.WarningsRecorder) -> 
 def test_unknown_name_lists_the_valid_ones() -> None:
     with pytest.raises(UnknownNameError, match=r"Did you mean 'roc_auc'.*balanced_accuracy"):
         get_metric("roc_aux")
+
+
+def test_the_area_under_the_curve_is_scikit_learn_s_ties_and_all():
+    rng = np.random.default_rng(0)
+    for n in (2, 3, 10, 200):
+        y = np.concatenate([[0, 1], rng.integers(0, 2, n - 2)])
+        p = rng.integers(0, 6, n) / 10  # many ties
+        assert get_metric("roc_auc")(y, np.column_stack([1 - p, p])) == pytest.approx(
+            roc_auc_score(y, p), abs=1e-14
+        )

@@ -71,7 +71,7 @@ def test_the_choice_is_made_by_the_fresh_folds_alone(searched):
     assert {s: c.score for s, c in found.items() if not c.rescored} == {
         s: score for s, score in before.items() if not found[s].rescored
     }
-    best = ensemble.best_of_families(sorted(found.values(), key=lambda c: -c.score), refit_limit_s=60)["toy"]
+    best = ensemble.by_family(list(found.values()))["toy"][0]
     assert best.score == max(t.score for t in again)
     n_trials = len(store.trials)
     rescore(problem, chosen, pool=pool, store=store, seed=0, clock=Clock(60), limit_s=60)

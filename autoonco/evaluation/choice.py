@@ -1,0 +1,100 @@
+"""What is refitted after a search: each family's best and the ensemble, as far as the time allows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from autoonco.evaluation import ensemble
+from autoonco.evaluation.ensemble import Candidate, Member
+from autoonco.evaluation.timetable import arrange, ends, fitting
+from autoonco.search.problem import Problem
+from autoonco.search.space import config_key
+from autoonco.search.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """Each family's best, the ensemble's members, and the refits of both in the order in which they begin."""
+
+    bests: Mapping[str, Candidate]
+    members: Sequence[Member]
+    order: Sequence[Candidate]
+
+
+def ladders(problem: Problem, store: Store, *, n_test: int) -> dict[str, list[Candidate]]:
+    """Return each family's candidates, best first: its full trainings, or how far it came where it has none."""
+    full = ensemble.by_family(ensemble.candidates(problem, store, n_test=n_test))
+    partial = {
+        name: ensemble.furthest(problem, store, name, n_test=n_test)
+        for name in problem.families
+        if name not in full
+    }
+    return full | {name: items for name, items in partial.items() if items}
+
+
+def partial_notes(problem: Problem, own: Mapping[str, Sequence[Candidate]]) -> list[str]:
+    """Return a sentence for each family that never had a full training; `own` are the `ladders`."""
+    notes = []
+    for name, ladder in own.items():
+        if not _is_full(problem, ladder[0]):
+            fidelity, of = ladder[0].trial.fidelity, len(problem.folds)
+            epochs = "" if fidelity.epochs is None else f" and {fidelity.epochs} epochs"
+            notes.append(
+                f"The time was too short for a full training of {name}: its model had {fidelity.folds} of {of} "
+                f"inner folds{epochs}. Give the search more time before judging {name} by it."
+            )
+    return notes
+
+
+def choose(
+    problem: Problem,
+    own: Mapping[str, Sequence[Candidate]],
+    found: Sequence[Candidate],
+    *,
+    rounds: int,
+    plan_s: float,
+    n_workers: int,
+) -> Choice:
+    """Return what is refitted in `plan_s` seconds on `n_workers` that work side by side.
+
+    Parameters
+    ----------
+    own
+        The families' `ladders`, at least one.
+    found
+        The candidates of the ensemble, fully trained, best first; where there are none, it is a family's best.
+    """
+    bests = fitting(own, limit_s=plan_s, n_workers=n_workers)
+    full = tuple(best for best in bests.values() if _is_full(problem, best))
+    spare_s = plan_s * n_workers - sum(best.refit_s for best in bests.values())
+    while True:
+        members = ensemble.select(
+            problem,
+            found or [max(bests.values(), key=lambda item: item.score)],
+            rounds=rounds,
+            refit_limit_s=max(0.0, spare_s),
+            refitted=full,
+        )
+        order = _order(bests, members, plan_s=plan_s, n_workers=n_workers)
+        # side by side they may end later than their sum says: then the ensemble does with fewer
+        if spare_s <= 1.0 or max(ends((item.refit_s for item in order), n_workers)) <= plan_s:
+            return Choice(bests=bests, members=members, order=order)
+        spare_s /= 2
+
+
+def _order(
+    bests: Mapping[str, Candidate], members: Sequence[Member], *, plan_s: float, n_workers: int
+) -> list[Candidate]:
+    first = [member.candidate for member in members]
+    keys = {_key(item) for item in first}
+    others = [best for best in bests.values() if _key(best) not in keys]
+    return arrange(first, others, limit_s=plan_s, n_workers=n_workers)
+
+
+def _key(item: Candidate) -> str:
+    return config_key(item.trial.family, item.trial.config)
+
+
+def _is_full(problem: Problem, item: Candidate) -> bool:
+    return item.trial.fidelity == problem.plan(item.trial.family, item.trial.config, 1.0)
