@@ -70,7 +70,9 @@ def add_finetuning(space: ConfigurationSpace) -> None:
     """
     from ConfigSpace import AndConjunction, CategoricalHyperparameter, EqualsCondition, InCondition
 
-    component, names = load_space("finetune"), list(space["network"].choices)
+    component: Any = load_space("finetune")
+    choice: Any = space["network"]
+    names = list(choice.choices)
     attending = [name for name in names if is_transformer(entry_of(name))]
     dropping = [name for name in names if has_drop_path(entry_of(name))]
     choices = [

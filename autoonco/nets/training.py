@@ -109,7 +109,11 @@ def train(
         if checkpoint and start:
             load_checkpoint(checkpoint, networks=run.networks, optimizer=run.optimizer)
         weights = None if lesson.weights is None else lesson.weights.to(device)
-        how = {"weights": weights, "n_classes": n_classes, "n_image_channels": n_image_channels}
+        how: dict[str, Any] = {
+            "weights": weights,
+            "n_classes": n_classes,
+            "n_image_channels": n_image_channels,
+        }
         try:
             for epoch in range(start, until_epoch):
                 if lesson.is_over:
