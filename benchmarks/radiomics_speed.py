@@ -93,7 +93,7 @@ def compile_seconds(folder: Path) -> float:
 
 def _fresh(item: TimedCase, images: str, folder: Path, *, outline: bool = False) -> Features:
     """Extract into an empty cache within `folder`, whose deletion is not timed."""
-    blocks._stored.cache_clear()
+    blocks.forget()
     return ours(item, images, Path(tempfile.mkdtemp(dir=folder)), outline=outline)
 
 
@@ -172,12 +172,12 @@ def workers(n_cases: int, folder: Path) -> None:
     spec = ExtractionSpec(ndim=3, channels=(channel,), log_sigmas_mm=(1.0, 2.0, 3.0), wavelet="coif1")
     seconds = {}
     for n_threads in (1, 2):
-        blocks._stored.cache_clear()
+        blocks.forget()
         cache = ArtefactCache(folder / f"workers{n_threads}")
         start = time.monotonic()
         blocks.extract_table(cases, spec, artefacts=cache, n_threads=n_threads)
         seconds[n_threads] = time.monotonic() - start
-    blocks._stored.cache_clear()
+    blocks.forget()
     start = time.monotonic()
     blocks.extract_table(cases, spec, artefacts=ArtefactCache(folder / "workers1"))
     again = time.monotonic() - start

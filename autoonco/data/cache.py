@@ -94,6 +94,14 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 class ArtefactCache:
     """Arrays on disk under a key; a damaged file counts as absent.
 
+    Parameters
+    ----------
+    folder
+        Where they are; by default the user's cache folder.
+    files_rest
+        Whether the files of a case stay as they are for the life of this object, as they do within a run: then
+        none is looked at twice to name its artefacts.
+
     Examples
     --------
     >>> import tempfile
@@ -104,8 +112,25 @@ class ArtefactCache:
     array([1., 1.])
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, *, files_rest: bool = False) -> None:
         self.folder = folder or default_cache_dir()
+        self.files_rest = files_rest
+        self._hashes: dict[int, tuple[Case, str]] = {}
+
+    def hash_of(self, case: Case) -> str:
+        """Return the `content_hash` of a case: where `files_rest`, by the case as an object once it was computed.
+
+        Raises
+        ------
+        DataError
+            As `content_hash`.
+        """
+        if not self.files_rest:
+            return content_hash(case)
+        known = self._hashes.get(id(case))
+        if known is None or known[0] is not case:
+            known = self._hashes[id(case)] = (case, content_hash(case))
+        return known[1]
 
     def _path(self, kind: str, key: str) -> Path:
         return self.folder / kind / key[:2] / f"{key}.safetensors"

@@ -36,6 +36,8 @@ from autoonco.settings import Settings
 if TYPE_CHECKING:
     from autoonco.search.dask_pool import DaskPool
 
+_RECORD_SHARE = 0.1
+"""Share of the time limit for the best model's features, where they were made on other machines than this one."""
 _ICC_SHARE = 0.02
 """Share of the time limit for features of perturbed masks, which no model needs."""
 
@@ -193,8 +195,8 @@ def _write_radiomics(
     request: Request,
     judge: Judge,
 ) -> None:
-    """Write what the report says of the best radiomics model; on a cluster its features are not on this machine."""
-    if request.client is not None or dataset.y is None:
+    """Write what the report says of the best radiomics model; after a cluster, features are extracted here anew."""
+    if dataset.y is None:
         return
     try:
         record = radiomics_record(
@@ -204,6 +206,7 @@ def _write_radiomics(
             dataset.y[split.train],
             artefacts=judge.artefacts,
             n_threads=request.n_threads,
+            limit_s=np.inf if judge.reproducible else _RECORD_SHARE * request.time_limit_s,
             icc_limit_s=np.inf if judge.reproducible else min(60.0, _ICC_SHARE * request.time_limit_s),
         )
     except AutoOncoError as error:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from autoonco.data.cache import ArtefactCache
 from autoonco.data.case import Case
+from autoonco.errors import AutoOncoError
 from autoonco.evaluation.outcome import ScopeResult
-from autoonco.features.blocks import extract_table
+from autoonco.features.blocks import column_names, extract_table
 from autoonco.features.methods import settings_rows, settings_sentence
 from autoonco.features.perturbation import PERTURBATIONS
 from autoonco.features.spec import ExtractionSpec
@@ -29,6 +30,7 @@ SETTINGS_FILE, TABLE_FILE = "evaluation/radiomics.json", "evaluation/radiomics_f
 ICC_CASES = 30
 """Enough for an intraclass correlation of 0.75 to be told from 0.5 (Walter et al., Stat Med 1998;17:101)."""
 FEWEST_ICC_CASES = 10
+CASES_AT_ONCE = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,7 @@ def radiomics_record(
     artefacts: ArtefactCache,
     n_threads: int,
     icc_limit_s: float,
+    limit_s: float = np.inf,
 ) -> Record | None:
     """Return the record of the best radiomics model, or None where there is none.
 
@@ -61,11 +64,13 @@ def radiomics_record(
         Development cases and their classes: univariate tests see no test case.
     icc_limit_s
         Seconds for features of perturbed masks; with fewer than `FEWEST_ICC_CASES` done there is no ICC.
+    limit_s
+        Seconds for the features themselves, which come from the cache but where other machines made them.
 
     Raises
     ------
     AutoOncoError
-        If features can't be extracted.
+        If features can't be extracted, or not in time.
     """
     best = next((model for model in result.judged if model.name == FAMILY and model.members), None)
     if best is None:
@@ -76,7 +81,8 @@ def radiomics_record(
         return None
     meta = json.loads(state.read_text(encoding="utf-8"))["meta"]
     spec = ExtractionSpec.from_json(meta["spec"])
-    table, names = extract_table(cases, spec, artefacts=artefacts, n_threads=n_threads)
+    table = _table(cases, spec, artefacts=artefacts, n_threads=n_threads, limit_s=limit_s)
+    names = column_names(spec)
     found = univariate_tests(table, y, names)
     kept = meta.get("kept") or {}
     agreement, n_agreement = _agreement(table, cases, spec, artefacts=artefacts, limit_s=icc_limit_s)
@@ -97,6 +103,28 @@ def radiomics_record(
         icc=agreement,
     )
     return Record(settings=settings, features=features)
+
+
+def _table(
+    cases: Sequence[Case],
+    spec: ExtractionSpec,
+    *,
+    artefacts: ArtefactCache,
+    n_threads: int,
+    limit_s: float,
+) -> NDArray[np.float64]:
+    """Return the features of `cases`, a few at a time."""
+    end = time.monotonic() + limit_s
+    parts = []
+    for first in range(0, len(cases), CASES_AT_ONCE):
+        if time.monotonic() > end:
+            raise AutoOncoError(
+                f"after {limit_s:.0f} s those of {first} of {len(cases)} cases were extracted; "
+                "a longer time limit leaves more for them."
+            )
+        some = cases[first : first + CASES_AT_ONCE]
+        parts.append(extract_table(some, spec, artefacts=artefacts, n_threads=n_threads)[0])
+    return np.vstack(parts)
 
 
 def _agreement(

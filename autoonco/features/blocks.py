@@ -11,7 +11,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from autoonco.data.cache import ArtefactCache, content_hash, digest
+from autoonco.data.cache import ArtefactCache, digest
 from autoonco.data.case import Case
 from autoonco.data.grids import lesion_box
 from autoonco.data.readers import Scan, read_scan
@@ -113,20 +113,33 @@ def _fill(
     cases: Sequence[Case], columns: Sequence[_Column], artefacts: ArtefactCache, n_threads: int
 ) -> NDArray[np.float64]:
     """Return the table of `columns`, computing what isn't stored yet."""
-    hashes = [content_hash(case) for case in cases]
+    hashes = [artefacts.hash_of(case) for case in cases]
     table = np.empty((len(cases), columns[-1].stop), dtype=np.float64)
+    suffixes = tuple(column.suffix for column in columns)
     missing: dict[int, list[_Column]] = {}
     for row, case_hash in enumerate(hashes):
-        for column in columns:
-            try:
-                table[row, column.start : column.stop] = _stored(artefacts.folder, case_hash + column.suffix)
-            except KeyError:
-                missing.setdefault(row, []).append(column)
+        try:
+            table[row] = _stored_row(artefacts.folder, case_hash, suffixes)
+        except KeyError:
+            missing[row] = _fill_known(table[row], case_hash, columns, artefacts)
     jobs = [(cases[row], hashes[row], wanted, artefacts) for row, wanted in missing.items()]
     for (row, wanted), values in zip(missing.items(), _run(jobs, n_threads), strict=True):
         for column, part in zip(wanted, values, strict=True):
             table[row, column.start : column.stop] = part
     return table
+
+
+def _fill_known(
+    values: NDArray[np.float64], case_hash: str, columns: Sequence[_Column], artefacts: ArtefactCache
+) -> list[_Column]:
+    """Put the stored blocks of a case into its row, and return the columns of those that aren't stored."""
+    absent = []
+    for column in columns:
+        try:
+            values[column.start : column.stop] = _stored(artefacts.folder, case_hash + column.suffix)
+        except KeyError:
+            absent.append(column)
+    return absent
 
 
 @lru_cache(maxsize=64)
@@ -147,6 +160,18 @@ def _column(channel: str, block: Block, *, start: int, perturbation: Perturbatio
     return _Column(
         channel=channel, block=block, start=start, stop=stop, suffix=suffix, perturbation=perturbation
     )
+
+
+def forget() -> None:
+    """Let go of the blocks that are kept in memory: the next table is read from the cache's files."""
+    _stored_row.cache_clear()
+    _stored.cache_clear()
+
+
+@lru_cache(maxsize=10_000)
+def _stored_row(folder: Any, case_hash: str, suffixes: tuple[str, ...]) -> NDArray[np.float64]:
+    """Return all blocks of a case in one piece; a miss raises KeyError and is not remembered."""
+    return np.concatenate([_stored(folder, case_hash + suffix) for suffix in suffixes])
 
 
 @lru_cache(maxsize=50_000)

@@ -123,7 +123,7 @@ def serve(connection: Connection) -> None:
     os.environ.update(setup.environment)
     all_families()  # their imports are no trial's cost
     runtime = Runtime(
-        artefacts=ArtefactCache(setup.cache_dir),
+        artefacts=ArtefactCache(setup.cache_dir, files_rest=True),
         device=setup.device,
         n_threads=setup.n_threads,
         probe=setup.probe,

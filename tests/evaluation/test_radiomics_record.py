@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,12 @@ import SimpleITK as sitk
 
 from autoonco.classifier import AutoOncoClassifier
 from autoonco.data.cache import ArtefactCache
+from autoonco.data.manifest import Dataset
+from autoonco.errors import AutoOncoError
+from autoonco.evaluation import experiment
 from autoonco.evaluation.outcome import Judged, ScopeResult
 from autoonco.evaluation.radiomics_record import SETTINGS_FILE, TABLE_FILE, radiomics_record
+from autoonco.evaluation.splits import OuterSplit
 from autoonco.families.contract import Fidelity, FitContext, Runtime
 from autoonco.families.radiomics import family
 from autoonco.families.state import write_state
@@ -89,6 +94,34 @@ def test_without_a_radiomics_model_there_is_no_record(fitted, tmp_path):
     empty = ScopeResult(judged=(), delivered=(), fingerprint=result.fingerprint)
     assert radiomics_record(empty, tmp_path, cases, y, **nothing) is None
     assert radiomics_record(result, tmp_path, cases, y, **nothing) is None  # its state isn't there
+
+
+def test_features_that_other_machines_made_are_made_again_within_their_time(fitted, tmp_path):
+    """As after a run on a cluster: nothing of it is in this machine's cache."""
+    folder, result, cases, y, *_ = fitted
+    elsewhere = {"n_threads": 1, "icc_limit_s": 0.0, "artefacts": ArtefactCache(tmp_path)}
+    with pytest.raises(AutoOncoError, match=f"0 of {N} cases"):
+        radiomics_record(result, folder, cases, y, limit_s=-1.0, **elsewhere)
+    found = radiomics_record(result, folder, cases, y, limit_s=60.0, **elsewhere)
+    pd.testing.assert_frame_equal(
+        found.features.drop(columns="icc"), record_of(fitted).features.drop(columns="icc")
+    )
+
+
+@pytest.mark.parametrize("client", [None, object()], ids=["here", "on a cluster"])
+def test_it_is_written_wherever_the_run_took_place(fitted, tmp_path, client):
+    folder, result, cases, y, _, runtime = fitted
+    data = Dataset(cases=tuple(cases), classes=("a", "b"), y=y)
+    rows = np.arange(N)
+    split = OuterSplit(scope="final", train=rows, test=rows[:0])
+    request = SimpleNamespace(client=client, n_threads=1, time_limit_s=60.0)
+    judge = SimpleNamespace(artefacts=runtime.artefacts, reproducible=False, notes=[])
+    written = {}
+    run = SimpleNamespace(path=folder, write=written.__setitem__)
+    experiment._write_radiomics(run, data, split, result, request, judge)
+    assert judge.notes == []
+    assert written[SETTINGS_FILE]["n_cases"] == N
+    assert len(written[TABLE_FILE]) > 100
 
 
 @pytest.mark.slow

@@ -44,7 +44,7 @@ def cases(tmp_path) -> list[Case]:
 
 @pytest.fixture
 def cache(tmp_path) -> ArtefactCache:
-    blocks._stored.cache_clear()
+    blocks.forget()
     return ArtefactCache(tmp_path / "cache")
 
 
@@ -65,7 +65,7 @@ def computed(monkeypatch) -> list[tuple]:
 def test_no_block_is_computed_twice(cases, cache, computed):
     first, _ = extract_table(cases, spec(), artefacts=cache)
     assert len(computed) == 3 * 4
-    blocks._stored.cache_clear()  # as in another process
+    blocks.forget()  # as in another process
     again, _ = extract_table(cases[::-1], spec(), artefacts=cache)
     np.testing.assert_array_equal(again[::-1], first)
     assert len(computed) == 3 * 4
@@ -151,7 +151,7 @@ def test_a_damaged_artefact_is_made_again(cases, cache, computed):
     first, _ = extract_table(cases, spec(), artefacts=cache)
     victim = next(cache.folder.rglob("*.safetensors"))
     victim.write_bytes(victim.read_bytes()[:-5])
-    blocks._stored.cache_clear()
+    blocks.forget()
     again, _ = extract_table(cases, spec(), artefacts=cache)
     np.testing.assert_array_equal(again, first)
     assert len(computed) == 3 * 4 + 1
@@ -181,7 +181,7 @@ def test_threads_give_what_one_thread_gives(tmp_path, cache, computed):
     cases = [write_case(tmp_path, row) for row in range(1, 6)]
     parallel, _ = extract_table(cases, spec(), artefacts=cache, n_threads=2)
     assert len(computed) == 5 * 4
-    blocks._stored.cache_clear()
+    blocks.forget()
     alone, _ = extract_table(cases, spec(), artefacts=ArtefactCache(tmp_path / "other"))
     np.testing.assert_array_equal(parallel, alone)
     assert len(list(cache.folder.rglob("*.safetensors"))) == 5 * 4
