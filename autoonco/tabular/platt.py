@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
+from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
@@ -64,6 +64,7 @@ class PlattMachine(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         n_scores = 1 if len(self.classes_) == 2 else len(self.classes_)
         self.slope_, self.shift_ = np.ones(n_scores), np.zeros(n_scores)
         parts = calibration_parts(y, groups)
+        self.is_calibrated_ = bool(parts)
         if parts:
             scores = np.zeros((len(y), n_scores))
             for rows, held in parts:
@@ -79,7 +80,10 @@ class PlattMachine(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         """Return probabilities ``(n_cases, n_classes)``, columns in the order of `classes_`."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
-        found: Floats = expit(self.slope_ * _scores(self.machine_, X) + self.shift_)
+        scores = self.slope_ * _scores(self.machine_, X) + self.shift_
+        if len(self.classes_) > 2 and not self.is_calibrated_:
+            return np.asarray(softmax(scores, axis=1))  # of two classes this is the sigmoid
+        found: Floats = expit(scores)
         if len(self.classes_) == 2:
             return np.hstack([1 - found, found])
         total = found.sum(axis=1, keepdims=True)
