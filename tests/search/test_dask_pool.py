@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +21,8 @@ from autoonco.search.trial import FoldTask, Status, Task
 
 PROBE = '''
 """A family that counts its visits to a checkpoint and says in its probabilities where it is."""
-import os, time
+import os, time, uuid
+from pathlib import Path
 import numpy as np
 from autoonco.families.contract import ModelState
 
@@ -42,7 +42,12 @@ class Probe:
     name = "probe"
 
     def fit(self, config, cases, y, *, fidelity, context):
-        time.sleep(config.get("seconds", 0.0))
+        if config["place"]:  # wait until so many tasks have been here at the same time, or one of the past
+            place = Path(config["place"])
+            place.mkdir(parents=True, exist_ok=True)
+            (place / str(uuid.uuid4())).touch()
+            while len(list(place.iterdir())) < config["n"]:
+                time.sleep(0.01)
         if config.get("act") == "crash":
             os.abort()
         if config.get("act") == "hang":
@@ -95,7 +100,8 @@ def task(problem):
     fingerprint = problem.fingerprint.to_json()
 
     def make(number: int, **more) -> Task:
-        config = {"seconds": more.pop("seconds", 0.0), "act": more.pop("act", "work")}
+        place, n = more.pop("meet", ("", 0))
+        config = {"place": str(place), "n": n, "act": more.pop("act", "work")}
         given = {"fidelity": Fidelity(folds=1), "fold": fold, "fingerprint": fingerprint, "seed": 0}
         return Task(**given | {"id": number, "family": "probe", "config": config} | more)
 
@@ -128,14 +134,30 @@ def cluster(probe, tmp_path):
         item.close()
 
 
-def finish(pool, n, *, within_s=90.0):
+def finish(pool, n):
+    """Return the next `n` tasks to end; each poll waits for half a second at most, so they are given up in the end."""
     found = {}
-    deadline = time.monotonic() + within_s
-    while len(found) < n and time.monotonic() < deadline:
+    for _ in range(400):
         for ended in pool.poll():
             assert ended.task_id not in found
             found[ended.task_id] = ended
+        if len(found) == n:
+            break
     return found
+
+
+def until(pool, met):
+    """Poll until something has happened; no task may end before."""
+    for _ in range(400):
+        assert not list(pool.poll())
+        if met():
+            return
+    pytest.fail("it never happened")
+
+
+def n_at(place):
+    """Return how many tasks have come to a meeting place."""
+    return len(list(place.iterdir())) if place.exists() else 0
 
 
 def run_all(pool, tasks, *, timeout_s=60.0):
@@ -156,12 +178,13 @@ def test_tasks_checkpoints_and_models_come_back_and_a_killed_worker_costs_nothin
         assert pool.n_idle(gpu=False) == pool.n_idle(gpu=True) == 2
         checkpoints = [str(tmp_path / "kept" / str(i)) for i in range(4)]
         for visits in (1, 2):
-            tasks = [task(10 * visits + i, checkpoint=checkpoints[i], seconds=0.3) for i in range(4)]
+            meet = tmp_path / f"meet{visits}", 2  # the first two wait for each other: each worker has one
+            tasks = [task(10 * visits + i, checkpoint=checkpoints[i], meet=meet) for i in range(4)]
             found = run_all(pool, tasks)
             assert {ended.status for ended in found.values()} == {Status.SUCCESS}, found
             for ended in found.values():
                 np.testing.assert_array_equal(ended.proba[:, 0], np.full(3, visits))
-                assert 0.3 <= ended.seconds < 10
+                assert ended.seconds > 0
             assert {Path(c, "deep", "visits").read_text() for c in checkpoints} == {str(visits)}
         used = {Path(c, "where").read_text() for c in checkpoints}
         assert {"scratch0" in where for where in used} == {
@@ -174,22 +197,26 @@ def test_tasks_checkpoints_and_models_come_back_and_a_killed_worker_costs_nothin
         run_all(pool, [task(50, save_to=str(model))])
         assert {path.name for path in model.iterdir()} == {"meta.json", "tensors.safetensors", "more.skops"}
 
-        long = [task(100 + i, seconds=3.0) for i in range(2)]
+        gate = tmp_path / "gate"
+        long = [task(100 + i, meet=(gate, 4)) for i in range(2)]
         for one in long:
-            pool.submit(one, timeout_s=30)
+            pool.submit(one, timeout_s=120)
         assert pool.n_idle(gpu=False) == 0
-        time.sleep(1.0)
+        until(pool, lambda: n_at(gate) == 2)
         pids = client.run(os.getpid)
         address, pid = next(iter(pids.items()))
-        own = {child.pid for child in psutil.Process(pid).children(recursive=True)}
+        own = psutil.Process(pid).children(recursive=True)
         assert own
         os.kill(pid, signal.SIGKILL)
-        rest = [task(200 + i, seconds=0.2) for i in range(4)]
+        until(pool, lambda: n_at(gate) == 3)  # it has begun once more
+        (gate / "open").touch()
+        rest = [task(200 + i) for i in range(4)]
         found = finish(pool, 2) | run_all(pool, rest)
         assert {ended.status for ended in found.values()} == {Status.SUCCESS}, found
         assert set(found) == {100, 101, 200, 201, 202, 203}
         assert address not in pool._workers
-        assert not [p for p in own if psutil.pid_exists(p)]  # what the dead worker had started died with it
+        _, alive = psutil.wait_procs(own, timeout=60)
+        assert not alive  # what the dead worker had started died with it
     assert client.status == "running"
     client.run(lambda: None)
     children = [p for pid in client.run(os.getpid).values() for p in psutil.Process(pid).children()]
@@ -197,14 +224,15 @@ def test_tasks_checkpoints_and_models_come_back_and_a_killed_worker_costs_nothin
 
 
 @pytest.mark.slow
-def test_gpu_tasks_go_where_gpus_are_and_limits_hold_there_too(cluster, setup, task):
+def test_gpu_tasks_go_where_gpus_are_and_limits_hold_there_too(cluster, setup, task, tmp_path):
     """A worker that offers two GPUs and two more threads, beside one without."""
     client = cluster({"GPU": 2}, {}, threads=3)
     with DaskPool(client, setup, memory_limit_gb=1.0) as pool:
         assert (pool.n_idle(gpu=True), pool.n_idle(gpu=False)) == (2, 4)
-        tasks = [task(i, gpu=i < 2, seconds=2.0) for i in range(6)]
+        # none ends before all six have begun
+        tasks = [task(i, gpu=i < 2, meet=(tmp_path / "six", 6)) for i in range(6)]
         for one in tasks:
-            pool.submit(one, timeout_s=30)
+            pool.submit(one, timeout_s=120)
         assert (pool.n_idle(gpu=True), pool.n_idle(gpu=False)) == (0, 0)
         found = finish(pool, 6)
         assert sorted(found[i].device for i in range(2)) == ["cuda:0", "cuda:1"]
@@ -214,7 +242,7 @@ def test_gpu_tasks_go_where_gpus_are_and_limits_hold_there_too(cluster, setup, t
 
         bad = {10: "crash", 11: "hang", 12: "eat"}
         for number, act in bad.items():
-            pool.submit(task(number, act=act), timeout_s=5.0)
+            pool.submit(task(number, act=act), timeout_s=2.0 if act == "hang" else 120.0)
         ends = finish(pool, 3)
         statuses = {number: ended.status for number, ended in ends.items()}
         assert statuses == {10: Status.FAILED, 11: Status.TIMEOUT, 12: Status.MEMORY}
@@ -224,22 +252,16 @@ def test_gpu_tasks_go_where_gpus_are_and_limits_hold_there_too(cluster, setup, t
 
 
 @pytest.mark.slow
-def test_a_task_that_loses_two_workers_has_failed_and_new_workers_are_used(cluster, setup, task):
+def test_a_task_that_loses_two_workers_has_failed_and_new_workers_are_used(cluster, setup, task, tmp_path):
     client = cluster({})
+    place = tmp_path / "nobody else comes"
     with DaskPool(client, setup, n_workers=1) as pool:
-        pool.submit(task(0, seconds=60), timeout_s=90)
-        for _ in range(2):
-            deadline = time.monotonic() + 60
-            while not any(len(running) for running in client.processing().values()):
-                assert time.monotonic() < deadline
-                list(pool.poll())
-            ended = []
+        pool.submit(task(0, meet=(place, 99)), timeout_s=600)
+        for n_begun in (1, 2):
+            until(pool, lambda n=n_begun: n_at(place) == n)
             (pid,) = client.run(os.getpid).values()
             os.kill(pid, signal.SIGKILL)  # its nanny starts another, which joins as a new worker
-            before = set(pool._workers)
-            while not ended and set(pool._workers) in (before, set()):
-                assert time.monotonic() < deadline
-                ended += pool.poll()
-        assert [end.status for end in ended] == [Status.FAILED]
-        assert "2 Dask workers were lost" in ended[0].reason
+        ended = finish(pool, 1)[0]
+        assert ended.status is Status.FAILED
+        assert "2 Dask workers were lost" in ended.reason
         assert run_all(pool, [task(1)])[1].status is Status.SUCCESS

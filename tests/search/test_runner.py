@@ -12,10 +12,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from autoonco.families.contract import Runtime
 from autoonco.search.clock import Clock
 from autoonco.search.runner import Search
+from autoonco.search.space import config_key
 from autoonco.search.store import Store
-from autoonco.search.trial import Origin, Status
+from autoonco.search.trial import Ended, Origin, Status
+from autoonco.search.worker import run_fold
 from autoonco.search.workers import WorkerPool
 from autoonco.settings import Settings
 
@@ -106,13 +109,36 @@ def test_no_worker_outlives_the_pool(toy, problem, setup, tmp_path):
     ]
 
 
-def test_two_workers_fit_no_fold_twice(toy, problem, setup, tmp_path):
+class Two:
+    """Two workers in this process, of which the one with the first default ends its folds last."""
+
+    def __init__(self, dataset):
+        self.dataset, self.running, self.begun, self.search, self.n_met = dataset, [], [], None, 0
+
+    def n_idle(self, *, gpu):
+        return 2 - len(self.running)
+
+    def submit(self, task, *, timeout_s):
+        self.running.append(task)
+        self.begun.append((config_key(task.family, task.config), task.fidelity.fold_key, task.fold.index))
+
+    def poll(self):
+        keys = {config_key(task.family, task.config) for task in self.running}
+        self.n_met += any(item.key in keys for item in self.search._waiting)
+        # the first fold of all goes on until its config was proposed a second time
+        task = self.running.pop(0 if self.n_met else -1)
+        proba = run_fold(task, self.dataset, Runtime(artefacts=None))
+        yield Ended(task_id=task.id, status=Status.SUCCESS, seconds=0.1, proba=proba)
+
+
+def test_two_workers_fit_no_fold_twice(toy, problem, dataset, tmp_path):
     """The default in full and the first of the brackets are the same config, asked for at the same time."""
-    toy.setenv("TOY_SECONDS", "0.3")
-    store = run(problem, setup, tmp_path, max_trials=30, n_workers=2)
-    events = map(json.loads, (tmp_path / "journal.jsonl").read_text().splitlines())
-    names = [event["name"] for event in events if event["event"] == "fold"]
-    assert len(names) == len(set(names)) > 3
+    pool, store = Two(dataset), Store(tmp_path)
+    settings = Settings(max_trials=12, min_budget=1 / 9)
+    pool.search = Search(problem, pool=pool, store=store, settings=settings, seed=0, clock=Clock(600))
+    pool.search.run()
+    assert pool.n_met
+    assert len(pool.begun) == len(set(pool.begun)) > 3
     both = [trial.origin for trial in store.trials if trial.config["strength"] == 0.3]
     assert {Origin.DEFAULT, Origin.SEARCH} <= set(both)
 
