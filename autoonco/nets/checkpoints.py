@@ -75,4 +75,12 @@ def load_checkpoint(
                 states[name][rest] = stored.get_tensor(key)
     for name, network in networks.items():
         network.load_state_dict(states[name], strict=True)
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for index, state in moments.items():
+        moments[index] = {key: _laid_out_as(parameters[index], value) for key, value in state.items()}
     optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _laid_out_as(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Return a moment in its parameter's order of memory, in which a fused step goes through both; a count as it is."""
+    return torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value

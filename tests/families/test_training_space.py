@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from ConfigSpace import CategoricalHyperparameter, ConfigurationSpace
+
+from autoonco.data.fingerprint import Fingerprint, Intensity
+from autoonco.families.training_space import (
+    add_finetuning,
+    add_training,
+    has_drop_path,
+    is_transformer,
+    part_that_learns,
+    recipe_of,
+)
+from autoonco.nets.appearance import Look
+from autoonco.nets.recipe import Optimizer
+from autoonco.nets.zoo import entry_of, networks
+from autoonco.tabular.pipeline import complete
+
+PRINT = Fingerprint(
+    n_cases=60,
+    n_patients=60,
+    classes=("a", "b"),
+    class_counts=(30, 30),
+    ndim=2,
+    channels=("image",),
+    is_colour=False,
+    has_mask=False,
+    clinical=(),
+    has_site=False,
+    spacing_mm=(1.0, 1.0),
+    shape=(64, 64),
+    lesion_mm=None,
+    lesion_voxels=None,
+    intensity={"image": Intensity.BYTE},
+)
+CNN, TRANSFORMER, WITHOUT = "tf_efficientnet_lite0", "vit_tiny", "densenet121"
+
+
+def space_of(*names: str, fingerprint: Fingerprint = PRINT) -> ConfigurationSpace:
+    space = ConfigurationSpace(seed=0)
+    space.add(CategoricalHyperparameter("network", list(names)))
+    space.add(CategoricalHyperparameter("mode", ["frozen", "finetune"]))
+    add_finetuning(space)
+    add_training(space, fingerprint, parent_hyperparameter={"parent": space["mode"], "value": "finetune"})
+    return space
+
+
+def drawn(*names: str, n: int = 300) -> list[dict[str, Any]]:
+    return [dict(config) for config in space_of(*names).sample_configuration(n)]
+
+
+def config_of(names: tuple[str, ...] = (CNN, TRANSFORMER), **values: Any) -> dict[str, Any]:
+    return complete(space_of(*names), {"mode": "finetune", **values}) | {"epochs": 10}
+
+
+def test_low_rank_changes_are_for_transformers() -> None:
+    assert "lora" not in space_of(CNN, WITHOUT)["adaptation"].choices
+    assert not [name for name in space_of(CNN) if name.startswith("lora")]
+    found = {
+        (config["network"], config["adaptation"]) for config in drawn(CNN, TRANSFORMER) if len(config) > 2
+    }
+    assert found == {
+        (CNN, "full"),
+        (CNN, "head_first"),
+        *((TRANSFORMER, way) for way in ("full", "head_first", "lora")),
+    }
+
+
+def test_stochastic_depth_is_for_networks_with_branches() -> None:
+    assert "drop_path" not in space_of(WITHOUT)
+    for config in drawn(CNN, WITHOUT):
+        assert ("drop_path" in config) == (config["mode"] == "finetune" and config["network"] == CNN)
+
+
+def test_each_way_to_adapt_has_its_own_hyperparameters_and_frozen_networks_none() -> None:
+    own = {
+        "full": {"frozen_stages", "layer_decay"},
+        "head_first": {"head_epochs", "unfrozen_blocks", "layer_decay"},
+        "lora": {"lora_rank", "lora_alpha", "lora_layers"},
+    }
+    every = set().union(*own.values())
+    for config in drawn(CNN, TRANSFORMER):
+        assert every & set(config) == own.get(config.get("adaptation", ""), set())
+        if config["mode"] == "frozen":
+            assert set(config) == {"network", "mode"}
+
+
+def test_colours_are_for_colour_pictures() -> None:
+    assert "augmentation:colour" not in space_of(CNN)
+    space = space_of(CNN, fingerprint=dataclasses.replace(PRINT, is_colour=True))
+    config = complete(space, {"mode": "finetune", "augmentation:colour": "stain"}) | {"epochs": 5}
+    recipe = recipe_of(config, looks=(Look.COLOUR,))
+    assert (recipe.augmentation.colour, recipe.augmentation.looks) == ("stain", (Look.COLOUR,))
+
+
+def test_every_entry_of_the_zoo_is_told_apart_as_its_network_is() -> None:
+    """Oracle: the modules of the networks themselves."""
+    import timm
+    import torch
+
+    for name in (CNN, TRANSFORMER, WITHOUT, "resnet18", "convnext_atto", "swin_tiny"):
+        entry = entry_of(name)
+        with torch.device("meta"):
+            backbone = timm.create_model(entry["architecture"].partition(".")[0])
+        attends = any(part == "attn" for path, _ in backbone.named_modules() for part in path.split("."))
+        assert is_transformer(entry) == attends, name
+        if has_drop_path(entry):
+            with torch.device("meta"):
+                depth = timm.create_model(entry["architecture"].partition(".")[0], drop_path_rate=0.3)
+            assert any(type(module).__name__ == "DropPath" for module in depth.modules()), name
+    assert sum(is_transformer(entry) for entry in networks(2).values() if entry["weights"]) > 5
+
+
+def test_a_recipe_says_what_the_config_says() -> None:
+    config = config_of(
+        **{
+            "training:optimizer": "sgd",
+            "training:sgd_learning_rate": 0.07,
+            "training:sgd_weight_decay": 0.002,
+            "training:momentum": 0.85,
+            "training:class_weight": "sampled",
+            "training:mixing": "cutmix",
+            "training:mixing_alpha": 0.4,
+            "training:stopping": "hold_out",
+            "training:held_out": 0.2,
+            "adaptation": "head_first",
+            "head_epochs": 0.4,
+            "unfrozen_blocks": 8,
+        }
+    )
+    recipe = recipe_of(config)
+    assert recipe.optimizer is Optimizer.SGD
+    assert (recipe.learning_rate, recipe.weight_decay, recipe.momentum) == (0.07, 0.002, 0.85)
+    assert (recipe.class_weights, recipe.balanced_sampling) == (False, True)
+    assert (recipe.mixing, recipe.mixing_alpha, recipe.early_stopping) == ("cutmix", 0.4, 0.2)
+    assert (recipe.head_first, recipe.unfrozen_blocks) == (0.4, 8)
+    plain = recipe_of(config_of())
+    assert (plain.optimizer, plain.early_stopping, plain.head_first) == (Optimizer.ADAMW, 0.0, 0.0)
+    assert recipe_of(config_of(**{"training:class_weight": "balanced"})).class_weights
+
+
+@pytest.mark.parametrize(
+    ("less", "more"),
+    [
+        ({"frozen_stages": 5}, {"frozen_stages": 0}),
+        (
+            {"adaptation": "head_first", "unfrozen_blocks": 1},
+            {"adaptation": "head_first", "unfrozen_blocks": 8},
+        ),
+        ({"adaptation": "head_first", "head_epochs": 0.5}, {"adaptation": "head_first", "head_epochs": 0.1}),
+        ({"network": TRANSFORMER, "adaptation": "lora"}, {"network": TRANSFORMER}),
+    ],
+)
+def test_what_learns_less_is_guessed_to_cost_less(less: dict[str, Any], more: dict[str, Any]) -> None:
+    assert part_that_learns(config_of(**less)) < part_that_learns(config_of(**more)) <= 1
