@@ -182,7 +182,7 @@ def test_random_weights_give_another_map(trained: tuple[TrainedNetwork, Method],
     seen, again = (np.stack([one.map for one in model.explain(cases, 1)]) for _ in range(2))
     other = np.stack([one.map for one in replace(model, network=drawn).explain(cases, 1)])
     assert (again == seen).all()
-    assert np.corrcoef(seen.ravel(), other.ravel())[0, 1] < 0.7
+    assert np.abs(seen - other).mean() > 0.5 * seen.mean()
 
 
 HEADS = {
