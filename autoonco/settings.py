@@ -47,6 +47,8 @@ class Settings(BaseModel):
         a rerun is identical), or ``"auto"``: prior with `max_trials` and one worker, else measured.
     finalists
         The best so many configs are scored again on fresh folds before the choice; 0 switches that off.
+    repeats
+        How often the finalists are scored again, each time on other folds: all once, then each family's better half.
     portfolio
         File of configs to start from, made by ``autoonco portfolio build``; ``"none"`` for none, None for the one
         that comes with autoonco.
@@ -85,6 +87,7 @@ class Settings(BaseModel):
     family_promotion: bool = True
     seconds: Literal["auto", "measured", "prior"] = "auto"
     finalists: int = Field(5, ge=0, le=50)
+    repeats: int = Field(2, ge=1, le=10)
     portfolio: str | None = None
     final_share: float = Field(0.25, gt=0, lt=0.9)
     ensemble_rounds: int = Field(30, ge=1, le=1000)

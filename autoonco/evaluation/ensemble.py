@@ -25,14 +25,20 @@ _FEWEST = 3
 class Candidate:
     """A trial with its out-of-fold probabilities, one array for each fold that it scored: all, usually.
 
-    `score` is its inner score; of a finalist, that of the fresh folds alone, for those of the search chose it.
+    `passes` are a finalist's scores on the first fresh passes, one more each: the mean of the first, of the first two,
+    and so on. `score` is its inner score: the last of those where there is one, for the search's own folds chose it.
     """
 
     trial: Trial
     probas: tuple[NDArray[Any], ...]
     refit_s: float
     score: float
-    rescored: bool = False
+    passes: tuple[float, ...] = ()
+
+    @property
+    def rescored(self) -> bool:
+        """Whether it was scored on fresh folds."""
+        return bool(self.passes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,21 +115,34 @@ def refit_seconds(
 
 def _candidate(problem: Problem, store: Store, key: str, trial: Trial, n_test: int) -> Candidate:
     keys = _keys(problem, trial, key, problem.folds[: trial.fidelity.folds])
-    fresh = list(zip(problem.fresh, _keys(problem, trial, key, problem.fresh), strict=True))
-    rescored = bool(fresh) and all(store.has_fold(fold) for _, fold in fresh)
-    again = [(fold, store.fold_proba(name)) for fold, name in fresh] if rescored else []
     refit_s = refit_seconds(problem, store, trial, n_test=n_test, key=key)
     assert trial.score is not None
-    score = float(np.mean([problem.fold_score(*item) for item in again])) if again else trial.score
-    probas = (*(store.fold_proba(fold) for fold in keys), *(proba for _, proba in again))
-    return Candidate(trial=trial, probas=probas, refit_s=refit_s, score=score, rescored=rescored)
+    fresh: list[NDArray[Any]] = []
+    scores: list[float] = []
+    passes: list[float] = []
+    for folds in problem.fresh_passes():
+        again = _keys(problem, trial, key, folds)
+        if not all(store.has_fold(fold) for fold in again):
+            break
+        probas = [store.fold_proba(fold) for fold in again]
+        fresh += probas
+        scores += [problem.fold_score(*item) for item in zip(folds, probas, strict=True)]
+        passes.append(float(np.mean(scores)))
+    return Candidate(
+        trial=trial,
+        probas=(*(store.fold_proba(fold) for fold in keys), *fresh),
+        refit_s=refit_s,
+        score=passes[-1] if passes else trial.score,
+        passes=tuple(passes),
+    )
 
 
 def by_family(found: Sequence[Candidate]) -> dict[str, list[Candidate]]:
     """Return each family's candidates that can be compared with one another, best first.
 
-    Where the best of a family's search was scored again, those are the ones that were; else all, by the search's own
-    folds, for then the time was too short for the good ones, and those that were scored again are only the quick ones.
+    Where the best of a family's search was scored again, those are the ones that were, and where the best of those had
+    another pass, the ones that had; else all, by the search's own folds, for then the time was too short for the good
+    ones, and those that were scored again are only the quick ones.
     """
     families = dict.fromkeys(item.trial.family for item in found)
     return {
@@ -138,9 +157,13 @@ def _search_score(item: Candidate) -> float:
 
 
 def _comparable(items: Sequence[Candidate]) -> list[Candidate]:
-    if max(items, key=_search_score).rescored:
-        return sorted((item for item in items if item.rescored), key=lambda item: -item.score)
-    return sorted(items, key=lambda item: -_search_score(item))
+    """Return those that were scored on as many fresh passes as the best of those before them, best first."""
+    group, n_passes = sorted(items, key=lambda item: -_search_score(item)), 0
+    while len(group[0].passes) > n_passes:
+        group = [item for item in group if len(item.passes) > n_passes]
+        group.sort(key=lambda item: -item.passes[n_passes])
+        n_passes += 1
+    return group
 
 
 def select(

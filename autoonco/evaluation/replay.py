@@ -48,9 +48,10 @@ def replay(
         seed=run["seed"],
     )
     again = trial.origin is Origin.FINALIST
+    n_fresh = (trial.fidelity.repeats - 1) * len(problem.folds)
     runtime = Runtime(artefacts=ArtefactCache(), n_threads=n_threads)
     scores = []
-    for fold in problem.fresh if again else problem.folds[: trial.fidelity.folds]:
+    for fold in problem.fresh[:n_fresh] if again else problem.folds[: trial.fidelity.folds]:
         task = Task(
             id=trial.id,
             family=trial.family,

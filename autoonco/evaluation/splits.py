@@ -121,9 +121,11 @@ def inner_problem(
         scope=split.scope,
         y=dataset.y,
         folds=_inner_folds(dataset, split.train, k, seed=seed, first=0),
-        fresh=_inner_folds(dataset, split.train, k, seed=seed + _FRESH, first=k)
-        if settings.finalists
-        else (),
+        fresh=tuple(
+            fold
+            for number in range(1, 1 + (settings.repeats if settings.finalists else 0))
+            for fold in _inner_folds(dataset, split.train, k, seed=seed + number * _FRESH, first=number * k)
+        ),
         fingerprint=known,
         metric=metric,
         families=usable,

@@ -192,7 +192,7 @@ def leaderboard_table(trials: Iterable[Mapping[str, Any]], *, scope: str = "fina
     fresh = {
         (trial["family"], config_line(trial["config"])): trial.get("score")
         for trial in own
-        if trial.get("origin") == _FINALIST
+        if trial.get("origin") == _FINALIST and trial.get("score") is not None
     }
     rows = []
     for trial in chosen:

@@ -27,12 +27,14 @@ class Fidelity:
 
     `folds` is how many of the inner folds are scored; `epochs` how far each fold's network is trained (None
     where a family doesn't train by epochs); `cases` on how many of a fold's training cases it is fitted (None for
-    all). Equal fidelities of a config are the same trial.
+    all); `repeats` how often the cases were dealt into folds anew, which the search does for its finalists alone: a
+    family always plans one. Equal fidelities of a config are the same trial.
     """
 
     folds: int
     epochs: int | None = None
     cases: int | None = None
+    repeats: int = 1
 
     @property
     def fold_key(self) -> str:

@@ -1,13 +1,17 @@
 """The finalists are scored again on fresh folds before the choice.
 
 The best of many noisy scores is best by luck too: picking it overtunes, and its score flatters. On folds that the
-search never saw, the same configs, the defaults among them, compete anew.
+search never saw, the same configs, the defaults among them, compete anew: all on one pass over the cases, then each
+family's better half on another one, as long as there are passes and time. So repeats are the fidelity above full
+training, bought where they are cheap and choose between something. Twice the folds for every config of the search would
+be the wrong place for them: on recorded pipelines half as many configs at the same price lost more than they gained.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -66,33 +70,61 @@ def rescore(
     limit_s: float,
     reproducible: bool = False,
 ) -> None:
-    """Score `candidates` in order on the fresh folds; one that is not expected to end in `limit_s` seconds is left out.
+    """Score `candidates`, best first, on pass after pass of the fresh folds, in `limit_s` seconds.
 
-    Where the run has to be `reproducible`, the families' guesses say what fits, and not the clock. What comes of it is
-    in the store: trials of the origin ``finalist``.
+    A pass not expected to end in time is left out. Where the run has to be `reproducible`, the families' guesses
+    say what fits, not the clock. What comes of it is in the store: trials of the origin ``finalist``, whose score is
+    the mean of their fresh folds.
     """
     execution = Execution(problem, pool=pool, store=store, seed=seed, clock=clock)
-    end = clock.elapsed() + limit_s
-    if reproducible:
-        candidates = _planned(problem, candidates, limit_s)
+    end, guess_s = clock.elapsed() + limit_s, limit_s
+    for number in range(1, 1 + len(problem.fresh_passes())):
+        if number > 1:
+            candidates = _better_half(problem, store, candidates, after=number - 1)
+        candidates = [_at(item, number) for item in candidates]
+        if reproducible:
+            candidates, guess_s = _planned(problem, candidates, guess_s)
+        _one_pass(problem, candidates, number, execution=execution, store=store, clock=clock, seed=seed, end=end,
+                  reproducible=reproducible)  # fmt: skip
+
+
+def _at(candidate: Candidate, number: int) -> Candidate:
+    return replace(candidate, fidelity=replace(candidate.fidelity, repeats=1 + number))
+
+
+def _one_pass(
+    problem: Problem,
+    candidates: Sequence[Candidate],
+    number: int,
+    *,
+    execution: Execution,
+    store: Store,
+    clock: Clock,
+    seed: int,
+    end: float,
+    reproducible: bool,
+) -> None:
     done = {
         config_key(trial.family, trial.config)
         for trial in store.scope_trials(problem.scope)
-        if trial.origin is Origin.FINALIST and trial.status is Status.SUCCESS
+        if trial.origin is Origin.FINALIST
+        and trial.status is Status.SUCCESS
+        and trial.fidelity.repeats == 1 + number
     }
 
     def record(outcome: Outcome) -> None:
-        scores = _fresh_scores(problem, store, outcome.candidate) if outcome.status is Status.SUCCESS else []
+        found = outcome.status is Status.SUCCESS
+        scores = fresh_scores(problem, store, outcome.candidate, number) if found else []
         store.add_trial(outcome.trial(problem, scores, seed=seed, elapsed_s=clock.elapsed()))
 
     queue = deque(item for item in candidates if item.key not in done)
-    for candidate in [item for item in queue if not missing_fresh(problem, store, item)]:
+    for candidate in [item for item in queue if not missing_fresh(problem, store, item, number)]:
         queue.remove(candidate)  # a kill came between its last fold and its line
         record(Outcome(id=store.next_id(), candidate=candidate, status=Status.SUCCESS))
     while execution.running or (queue and (reproducible or clock.elapsed() < end)):
         while queue and execution.has_slot(queue[0]):
             candidate = queue.popleft()
-            folds = missing_fresh(problem, store, candidate)
+            folds = missing_fresh(problem, store, candidate, number)
             left_s = np.inf if reproducible else end - clock.elapsed()
             if reproducible or seconds_a_fold(problem, store, candidate) * len(folds) <= left_s:
                 execution.start(candidate, folds, cap_s=left_s)
@@ -100,16 +132,35 @@ def rescore(
             record(outcome)
 
 
-def _planned(problem: Problem, candidates: Sequence[Candidate], limit_s: float) -> list[Candidate]:
-    """Return those that fit by the families' guesses, those of earlier sessions counted: a kill changes nothing."""
+def _planned(
+    problem: Problem, candidates: Sequence[Candidate], limit_s: float
+) -> tuple[list[Candidate], float]:
+    """Return those that fit by the families' guesses, and the seconds left; what a kill left done counts too."""
     guesses = [problem.prior_seconds(item.family, item.config, item.fidelity) for item in candidates]
     spent = np.cumsum(guesses)
-    return [item for item, sum_s in zip(candidates, spent, strict=True) if sum_s <= limit_s]
+    fit = [item for item, sum_s in zip(candidates, spent, strict=True) if sum_s <= limit_s]
+    return fit, limit_s - float(spent[len(fit) - 1] if fit else 0.0)
 
 
-def missing_fresh(problem: Problem, store: Store, candidate: Candidate) -> list[FoldTask]:
-    """Return the fresh folds on which `candidate` has not been scored."""
-    return [fold for fold in problem.fresh if not store.has_fold(fold_key(problem, candidate, fold))]
+def _better_half(
+    problem: Problem, store: Store, candidates: Sequence[Candidate], *, after: int
+) -> list[Candidate]:
+    """Return the better half of each family by its fresh folds, best first, where more than one is left."""
+    scored = [item for item in candidates if not missing_fresh(problem, store, item, after)]
+    means = {item.key: float(np.mean(fresh_scores(problem, store, item, after))) for item in scored}
+    ranked = sorted(scored, key=lambda item: -means[item.key])
+    chosen: list[Candidate] = []
+    for family in dict.fromkeys(item.family for item in ranked):
+        own = [item for item in ranked if item.family == family]
+        half = own[: (len(own) + 1) // 2]
+        chosen += half if len(half) > 1 else []
+    return sorted(chosen, key=ranked.index)
+
+
+def missing_fresh(problem: Problem, store: Store, candidate: Candidate, number: int) -> list[FoldTask]:
+    """Return the folds of a fresh pass, the first one being 1, on which `candidate` has not been scored."""
+    folds = problem.fresh_passes()[number - 1]
+    return [fold for fold in folds if not store.has_fold(fold_key(problem, candidate, fold))]
 
 
 def seconds_a_fold(problem: Problem, store: Store, candidate: Candidate) -> float:
@@ -118,6 +169,7 @@ def seconds_a_fold(problem: Problem, store: Store, candidate: Candidate) -> floa
     return seconds[-2]
 
 
-def _fresh_scores(problem: Problem, store: Store, candidate: Candidate) -> list[float]:
-    probas = [store.fold_proba(fold_key(problem, candidate, fold)) for fold in problem.fresh]
-    return [problem.fold_score(fold, proba) for fold, proba in zip(problem.fresh, probas, strict=True)]
+def fresh_scores(problem: Problem, store: Store, candidate: Candidate, n_passes: int) -> list[float]:
+    """Return the scores of all folds of the first fresh passes."""
+    folds = problem.fresh[: n_passes * len(problem.folds)]
+    return [problem.fold_score(fold, store.fold_proba(fold_key(problem, candidate, fold))) for fold in folds]

@@ -21,8 +21,8 @@ class Problem:
     """What a search is about: the inner folds of the cases it may use, and how a config is judged.
 
     `y` is of the whole dataset, for the folds hold positions in it; only those in the folds are ever looked at.
-    `fresh` are other folds of the same cases: the search never sees them, the finalists are scored on them again.
-    Their indices follow those of `folds`.
+    `fresh` are other folds of the same cases, one pass over them after the other, each of as many folds as `folds`: the
+    search never sees them, the finalists are scored on them again. Their indices follow those of `folds`.
     """
 
     scope: str
@@ -42,6 +42,11 @@ class Problem:
     def prior_seconds(self, family: str, config: Config, fidelity: Fidelity) -> float:
         """Return the family's own guess of a trial's seconds."""
         return get_family(family).prior_seconds(config, fidelity, self.fingerprint)
+
+    def fresh_passes(self) -> list[tuple[FoldTask, ...]]:
+        """Return the fresh folds, pass by pass."""
+        k = len(self.folds)
+        return [self.fresh[first : first + k] for first in range(0, len(self.fresh), k)]
 
     def fold_score(self, fold: FoldTask, proba: NDArray[Any]) -> float:
         """Return the score of one fold's probabilities ``(n_test, n_classes)``."""

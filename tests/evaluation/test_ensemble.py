@@ -131,14 +131,38 @@ def test_quick_finalists_do_not_shut_out_a_better_one_that_was_too_slow_to_be_sc
     problem = replace(problem, fresh=fresh)
     slow = candidate(problem, rng, skill=3.0, number=1)
     quick = candidate(problem, rng, skill=0.2, number=2)
-    quick = replace(quick, probas=(*quick.probas, *quick.probas), rescored=True)
+    quick = replace(quick, probas=(*quick.probas, *quick.probas), passes=(quick.score,))
     assert slow.score > quick.score
     members = ensemble.select(problem, [slow, quick], rounds=1, refit_limit_s=np.inf)
     assert [m.candidate.trial.id for m in members] == [1]
     assert ensemble.by_family([slow, quick])["toy"] == [slow, quick]
     # and once the best was scored again, the fresh folds decide
-    both = [replace(slow, probas=(*slow.probas, *slow.probas), rescored=True, score=0.1), quick]
+    both = [replace(slow, probas=(*slow.probas, *slow.probas), passes=(0.1,), score=0.1), quick]
     assert ensemble.by_family(both)["toy"] == [quick, both[0]]
+
+
+def test_a_family_is_chosen_from_by_the_passes_that_its_best_have_had(problem):
+    rng = np.random.default_rng(0)
+    base = [candidate(problem, rng, skill=1.0, number=i) for i in range(5)]
+    scores = [0.9, 0.8, 0.7, 0.6, 0.95]
+
+    def by_passes(*passes):
+        items = [
+            replace(item, passes=p, trial=replace(item.trial, score=score))
+            for item, p, score in zip(base, passes, scores, strict=True)
+        ]
+        return [base.index(replace(c, passes=(), trial=base[i].trial)) for i, c in ranked(items)]
+
+    def ranked(items):
+        chosen = ensemble.by_family(items)["toy"]
+        return [(items.index(item), item) for item in chosen]
+
+    assert by_passes((), (), (), (), ()) == [4, 0, 1, 2, 3]
+    assert by_passes((0.5,), (0.6,), (), (), (0.4,)) == [1, 0, 4]
+    # those that had two are chosen from by two, and the third's luck on its only one does not count
+    assert by_passes((0.6, 0.55), (0.7, 0.5), (0.5,), (), (0.4,)) == [0, 1]
+    # time ended before the best of the first pass had its second
+    assert by_passes((0.6, 0.9), (0.7,), (0.5,), (), (0.4,)) == [1, 0, 2, 4]
 
 
 def test_an_ensemble_is_scored_on_fresh_folds_where_all_members_have_them(problem):
@@ -147,5 +171,5 @@ def test_an_ensemble_is_scored_on_fresh_folds_where_all_members_have_them(proble
     problem = replace(problem, fresh=fresh)
     one, two = (candidate(problem, rng, skill=skill, number=i) for i, skill in enumerate((0.2, 0.9)))
     probas = (*two.probas, *one.probas)  # good on the search's folds, poor on the fresh ones
-    member = ensemble.Member(candidate=replace(two, probas=probas, rescored=True), weight=1.0)
+    member = ensemble.Member(candidate=replace(two, probas=probas, passes=(one.score,)), weight=1.0)
     assert ensemble.ensemble_score(problem, [member]) == pytest.approx(one.score)
