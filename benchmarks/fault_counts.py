@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,22 @@ class Counts:
     other_predictions: int = 0
     other_failures: int = 0
     phases: Counter[str] = field(default_factory=Counter)
+
+    def kill(self, where: str, *, of_worker: bool = False) -> None:
+        """Count a kill that came during `where`, and say so."""
+        self.phases[where] += 1
+        self.run_kills += not of_worker
+        self.worker_kills += of_worker
+        print(f"kill {self.kills:3d} in run {self.runs}, during {where}", flush=True)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        return asdict(self) | {"phases": dict(self.phases)}
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Counts:
+        """Read what `to_json` wrote."""
+        return cls(**plain | {"phases": Counter(plain["phases"])})
 
     @property
     def kills(self) -> int:
@@ -57,9 +73,9 @@ def phase(run: Path) -> str:
     """Return how far a run has come."""
     if (run / "model.onco").exists():
         return "save"
-    if (run / "models").exists():
-        return "refit"
-    return "search" if journal(run) else "start"
+    events = journal(run)
+    begun = [event["name"] for event in events if event["event"] == "phase"]
+    return begun[-1] if begun else ("search" if events else "start")
 
 
 def trials_of(run: Path) -> list[tuple[Any, ...]]:

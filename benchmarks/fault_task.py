@@ -31,7 +31,7 @@ def prepare(folder: Path) -> Path:
     rng = np.random.default_rng(0)
     plugin = folder / "plugin"
     info = plugin / "counted_family-0.0.dist-info"
-    info.mkdir(parents=True)
+    info.mkdir(parents=True, exist_ok=True)
     (plugin / "counted_family.py").write_text(FAMILY)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: counted-family\nVersion: 0.0\n")
     (info / "entry_points.txt").write_text("[autoonco.families]\ncounted = counted_family:family\n")

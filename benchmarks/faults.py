@@ -6,15 +6,20 @@ until it ends, and a new run is begun until there were enough kills. Every fit t
 log of its own, so that work done twice is seen. A fit whose worker was killed is a failure of its trial, as a crash
 would be, so only runs whose workers were left alone are compared with the undisturbed one: every fourth run is not.
 
-    python -m benchmarks faults --kills 60
+With `--folder` it can be done in parts: given again, the command goes on after the last run that had ended, with its
+counts, until there were `--kills` kills in all or `--minutes` have passed.
+
+    python -m benchmarks faults --kills 60 --folder /tmp/faults --minutes 10
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -26,6 +31,7 @@ from typing import Any
 
 import psutil
 
+from autoonco.data.cache import write_atomically
 from benchmarks.fault_counts import Counts, compare, journal, judge, phase, report, trials_of
 from benchmarks.fault_task import fit, prepare
 
@@ -34,6 +40,7 @@ REACH = 1.1
 # Every so many runs, the kills hit workers in place of the run.
 WORKERS_EVERY = 4
 MOST_WORKER_KILLS = 4
+STATE = "counts.json"
 
 
 def begin(manifest: Path, run: Path, options: argparse.Namespace) -> int:
@@ -76,8 +83,7 @@ def kill_run(pid: int, delay_s: float, run: Path, counts: Counts) -> bool:
     if status is not None:
         return ended_well(status)
     workers = workers_of(pid)
-    counts.phases[phase(run)] += 1
-    counts.run_kills += 1
+    counts.kill(phase(run))
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     psutil.wait_procs(workers, timeout=10)
@@ -91,8 +97,7 @@ def kill_workers(pid: int, whole_s: float, counts: Counts, chance: random.Random
         if status is not None:
             return ended_well(status)
         for worker in workers_of(pid)[:1]:
-            counts.worker_kills += 1
-            counts.phases["worker"] += 1
+            counts.kill("a worker's work", of_worker=True)
             worker.kill()
     return ended_well(os.waitpid(pid, 0)[1])
 
@@ -137,6 +142,61 @@ def torment(manifest: Path, run: Path, reference: Path, options: Any, counts: Co
         compare(run, reference, counts)
 
 
+def reference_runs(manifest: Path, folder: Path, options: argparse.Namespace) -> float:
+    """Make two undisturbed runs and return the seconds of the second; the first one also fills the caches."""
+    for name in ("reference", "warm"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+        begun = time.monotonic()
+        ended_well(os.waitpid(begin(manifest, folder / name, options), 0)[1])
+    whole_s = time.monotonic() - begun
+    one, two = trials_of(folder / "reference"), trials_of(folder / "warm")
+    print(f"undisturbed: {whole_s:.1f} s, {len(one)} trials", flush=True)
+    if one != two and options.jobs == 1:
+        print("two undisturbed runs differ: the reproducible mode is not reproducible", flush=True)
+    return whole_s
+
+
+def resumed(path: Path, asked: dict[str, Any]) -> tuple[Counts, float, float]:
+    """Return counts, seconds of an undisturbed run and seconds so far; nothing counted where there is no such file."""
+    if not path.exists():
+        return Counts(), 0.0, 0.0
+    state = json.loads(path.read_text())
+    if state["asked"] != asked:
+        raise SystemExit(
+            f"The folder holds counts of {state['asked']}, not of {asked}: choose another folder."
+        )
+    return Counts.from_json(state["counts"]), state["whole_s"], state["seconds"]
+
+
+def kill_all(folder: Path, options: argparse.Namespace) -> None:
+    """Kill until there were enough kills or the time is over, and report."""
+    end = time.monotonic() + 60 * options.minutes
+    os.environ |= {"TOY_SECONDS": "0.03", "AUTOONCO_CACHE_DIR": str(folder / "cache")}
+    manifest = prepare(folder)
+    import autoonco.classifier  # noqa: F401 - sessions are forked from here and need not import it
+
+    asked = {name: getattr(options, name) for name in ("trials", "jobs", "seed")}
+    counts, whole_s, before_s = resumed(folder / STATE, asked)
+    started = time.monotonic() - before_s
+    whole_s = whole_s or reference_runs(manifest, folder, options)
+    while counts.kills < options.kills and time.monotonic() < end:
+        run = folder / f"run{counts.runs}"
+        shutil.rmtree(run, ignore_errors=True)  # of a part that was broken off
+        run.with_suffix(".log").unlink(missing_ok=True)
+        torment(manifest, run, folder / "reference", options, counts, whole_s)
+        seconds = time.monotonic() - started
+        state = {"asked": asked, "counts": counts.to_json(), "whole_s": whole_s, "seconds": seconds}
+        write_atomically(folder / STATE, lambda path, state=state: path.write_text(json.dumps(state)))
+        if counts.is_good:  # else it may be looked at
+            shutil.rmtree(run)
+        print(f"{counts.runs} runs, {counts.kills} kills, {seconds:.0f} s", flush=True)
+    report(counts, time.monotonic() - started)
+    if not counts.is_good:
+        sys.exit(1)
+    if counts.kills < options.kills:
+        print(f"{options.kills - counts.kills} kills to go: give the same command again.", flush=True)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run undisturbed once, then kill."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks faults", description=__doc__)
@@ -144,30 +204,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--trials", type=int, default=25)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no run after so many minutes")
+    parser.add_argument("--folder", type=Path, help="keep the runs and counts here, to go on later")
     options = parser.parse_args(argv)
-    started = time.monotonic()
+    if options.folder is not None:
+        options.folder.mkdir(parents=True, exist_ok=True)
+        kill_all(options.folder.resolve(), options)
+        return
     with tempfile.TemporaryDirectory() as place:
-        folder = Path(place)
-        os.environ |= {"TOY_SECONDS": "0.03", "AUTOONCO_CACHE_DIR": str(folder / "cache")}
-        manifest = prepare(folder)
-        import autoonco.classifier  # noqa: F401 - sessions are forked from here and need not import it
-
-        reference = folder / "reference"
-        for name in (reference, folder / "warm"):  # the first one also fills the caches
-            begun = time.monotonic()
-            ended_well(os.waitpid(begin(manifest, name, options), 0)[1])
-        whole_s = time.monotonic() - begun
-        print(f"undisturbed: {whole_s:.1f} s, {len(trials_of(reference))} trials", flush=True)
-        counts = Counts()
-        if trials_of(reference) != trials_of(folder / "warm") and options.jobs == 1:
-            print("two undisturbed runs differ: the reproducible mode is not reproducible", flush=True)
-        while counts.kills < options.kills:
-            run = folder / f"run{counts.runs}"
-            torment(manifest, run, reference, options, counts, whole_s)
-            print(f"{counts.runs} runs, {counts.kills} kills, {time.monotonic() - started:.0f} s", flush=True)
-    report(counts, time.monotonic() - started)
-    if not counts.is_good:
-        sys.exit(1)
+        kill_all(Path(place), options)
 
 
 if __name__ == "__main__":

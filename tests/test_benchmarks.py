@@ -11,6 +11,7 @@ from autoonco.search import source
 from autoonco.settings import Settings
 from benchmarks.draws import Candidate, interleave
 from benchmarks.fault_counts import Counts, compare, incumbent, judge
+from benchmarks.faults import resumed
 from benchmarks.recording import CONFIG_COLUMNS, FOLD_COLUMNS, Table
 from benchmarks.replay import OURS
 from benchmarks.replay import compare as compare_methods
@@ -89,6 +90,19 @@ def test_faults_are_counted(tmp_path):
     assert (counts.lost_fits, counts.over_allowance, counts.counted_twice) == (4, 2, 2)
     assert (counts.other_failures, counts.other_incumbents, counts.other_trials) == (1, 1, 1)
     assert not counts.is_good
+    counts.kill("search")
+    counts.kill("a worker's work", of_worker=True)
+    assert Counts.from_json(json.loads(json.dumps(counts.to_json()))) == counts
+
+
+def test_a_part_of_the_kills_goes_on_where_the_last_one_ended_and_with_what_it_was_asked(tmp_path):
+    state, asked = tmp_path / "counts.json", {"trials": 25, "jobs": 1, "seed": 0}
+    assert resumed(state, asked) == (Counts(), 0.0, 0.0)
+    counts = Counts(runs=3, run_kills=7)
+    state.write_text(json.dumps({"asked": asked, "counts": counts.to_json(), "whole_s": 12.5, "seconds": 60.0}))
+    assert resumed(state, asked) == (counts, 12.5, 60.0)
+    with pytest.raises(SystemExit, match="another folder"):
+        resumed(state, asked | {"jobs": 2})
 
 
 def test_methods_are_compared_seed_by_seed():
