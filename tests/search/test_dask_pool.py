@@ -160,7 +160,7 @@ def n_at(place):
     return len(list(place.iterdir())) if place.exists() else 0
 
 
-def run_all(pool, tasks, *, timeout_s=60.0):
+def run_all(pool, tasks, *, timeout_s=600.0):
     found, pending = {}, list(tasks)
     while len(found) < len(tasks):
         while pending and pool.n_idle(gpu=pending[0].gpu):
