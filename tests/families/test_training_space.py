@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ConfigSpace import CategoricalHyperparameter, ConfigurationSpace
 
-from autoonco.data.fingerprint import Fingerprint, Intensity
+from autoonco.data.cache import ArtefactCache
+from autoonco.data.checks import inspect
+from autoonco.data.fingerprint import Fingerprint, Intensity, fingerprint
+from autoonco.data.manifest import Dataset
+from autoonco.data.phantoms import make_phantoms
+from autoonco.families.contract import Fidelity, FitContext, Runtime
 from autoonco.families.training_space import (
     add_finetuning,
     add_training,
@@ -40,12 +46,12 @@ PRINT = Fingerprint(
 CNN, TRANSFORMER, WITHOUT = "tf_efficientnet_lite0", "vit_tiny", "densenet121"
 
 
-def space_of(*names: str, fingerprint: Fingerprint = PRINT) -> ConfigurationSpace:
+def space_of(*names: str, print_: Fingerprint = PRINT) -> ConfigurationSpace:
     space = ConfigurationSpace(seed=0)
     space.add(CategoricalHyperparameter("network", list(names)))
     space.add(CategoricalHyperparameter("mode", ["frozen", "finetune"]))
     add_finetuning(space)
-    add_training(space, fingerprint, parent_hyperparameter={"parent": space["mode"], "value": "finetune"})
+    add_training(space, print_, parent_hyperparameter={"parent": space["mode"], "value": "finetune"})
     return space
 
 
@@ -91,7 +97,7 @@ def test_each_way_to_adapt_has_its_own_hyperparameters_and_frozen_networks_none(
 
 def test_colours_are_for_colour_pictures() -> None:
     assert "augmentation:colour" not in space_of(CNN)
-    space = space_of(CNN, fingerprint=dataclasses.replace(PRINT, is_colour=True))
+    space = space_of(CNN, print_=dataclasses.replace(PRINT, is_colour=True))
     config = complete(space, {"mode": "finetune", "augmentation:colour": "stain"}) | {"epochs": 5}
     recipe = recipe_of(config, looks=(Look.COLOUR,))
     assert (recipe.augmentation.colour, recipe.augmentation.looks) == ("stain", (Look.COLOUR,))
@@ -157,3 +163,36 @@ def test_a_recipe_says_what_the_config_says() -> None:
 )
 def test_what_learns_less_is_guessed_to_cost_less(less: dict[str, Any], more: dict[str, Any]) -> None:
     assert part_that_learns(config_of(**less)) < part_that_learns(config_of(**more)) <= 1
+
+
+@pytest.mark.parametrize("noted", [False, True])
+@pytest.mark.parametrize("probing", [False, True])
+def test_the_pace_is_measured_where_that_may_be_noted_and_kept_to(
+    noted: bool, probing: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half precision, said by the probe or by the notes, leaves other weights than the prior's single precision."""
+    from autoonco.families import scratch2d
+    from autoonco.nets import probe
+    from autoonco.nets.pace import Pace, Precision
+
+    half = Pace(precision=Precision.HALF, channels_last=True)
+    asked: list[tuple[int, ...]] = []
+    monkeypatch.setattr(probe, "pace_for", lambda network, shape, **how: asked.append(shape) or half)
+    data = Dataset.from_csv(make_phantoms(tmp_path, n=8, ndim=2))
+    print_ = fingerprint(data, inspect(data))
+    small = {"architecture:width": 16, "architecture:stages": 2, "training:batch_size": 8}
+    config = complete(scratch2d.family.space(print_), small) | {"size": 24}
+
+    def fit(runtime: Runtime, notes: dict[str, Any]) -> Any:
+        context = FitContext(runtime=runtime, fingerprint=print_, seed=0, notes=notes)
+        return scratch2d.family.fit(
+            config, data.cases, data.y, fidelity=Fidelity(folds=1, epochs=1), context=context
+        ).state()
+
+    plain = fit(Runtime(artefacts=ArtefactCache(tmp_path / "cache")), {})
+    notes = {"pace": half.to_json()} if noted else {}
+    other = fit(Runtime(artefacts=ArtefactCache(tmp_path / "cache"), probe=probing), notes)
+    differs = any((plain.tensors[name] != other.tensors[name]).any() for name in plain.tensors)
+    assert differs == (noted or probing)
+    assert notes == ({"pace": half.to_json()} if noted or probing else {})
+    assert len(asked) == (probing and not noted)

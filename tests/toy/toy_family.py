@@ -58,6 +58,7 @@ class ToyFamily:
 
     def fit(self, config, cases, y, *, fidelity, context):
         time.sleep(float(os.environ.get("TOY_SECONDS", "0.0")))
+        context.notes["act"] = config["act"]
         match config["act"]:
             case "raise":
                 raise ValueError(f"cannot fit {cases[0].case} of {cases[0].patient}")
