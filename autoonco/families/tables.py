@@ -15,7 +15,10 @@ FEWEST_CASES = 1000
 
 
 def plan_folds(budget: float, *, inner_folds: int, n_train: int) -> Fidelity:
-    """Return folds; below one fold, part of its training cases where there are thousands."""
+    """Return folds; below one fold, part of its training cases where there are thousands.
+
+    Repeats are no part of a budget here: the search buys them for its finalists (see `autoonco.search.finalists`).
+    """
     folds = budget * inner_folds
     if folds < 1 and (cases := max(FEWEST_CASES, math.ceil(folds * n_train))) < n_train:
         return Fidelity(folds=1, cases=cases)

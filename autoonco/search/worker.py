@@ -79,7 +79,8 @@ def run_fold(
     assert dataset.y is not None  # the run checked the labels
     train = np.array(task.fold.train, dtype=int)
     if task.fidelity.cases is not None:
-        train = train[stratified(dataset.y[train], task.fidelity.cases, seed=task.seed)]
+        rows = stratified(dataset.y[train], dataset.groups[train], task.fidelity.cases, seed=task.seed)
+        train = train[rows]
     cases = [dataset.cases[row] for row in train]
     model = family.fit(task.config, cases, dataset.y[train], fidelity=task.fidelity, context=context)
     if task.save_to:
@@ -96,25 +97,38 @@ def run_fold(
     return proba
 
 
-def stratified(y: NDArray[Any], n: int, *, seed: int) -> NDArray[np.intp]:
-    """Return the positions, ascending, of `n` of the cases with labels `y` ``(n_cases,)``, each class in proportion.
+def stratified(y: NDArray[Any], groups: NDArray[Any], n: int, *, seed: int) -> NDArray[np.intp]:
+    """Return the positions, ascending, of about `n` cases of whole patients, each class in proportion.
 
-    A class that is there stays there as long as `n` allows, and a larger `n` adds cases to those of a smaller
-    one. `n` at or above ``n_cases`` returns all.
+    A patient belongs to the class of most of its cases. As many patients are taken as have `n` cases at most, but one
+    of each class that is there; a larger `n` adds patients to those of a smaller one.
+
+    Parameters
+    ----------
+    y, groups
+        Labels and patients ``(n_cases,)``.
 
     Examples
     --------
     >>> y = np.array([0] * 8 + [1] * 2)
-    >>> np.bincount(y[stratified(y, 5, seed=0)]).tolist()
+    >>> np.bincount(y[stratified(y, np.arange(10), 5, seed=0)]).tolist()
     [4, 1]
     """
     rng = np.random.default_rng(seed)
-    turn = np.empty(len(y))
-    for label in np.unique(y):
-        members = np.flatnonzero(y == label)
-        # the class's k-th of m is taken when k/m of everything is: the first of every class comes before any second
-        turn[rng.permutation(members)] = np.arange(len(members)) / len(members)
-    return np.sort(np.argsort(turn, kind="stable")[:n])
+    _, first, patient, sizes = np.unique(groups, return_index=True, return_inverse=True, return_counts=True)
+    counts = np.zeros((len(sizes), int(y.max()) + 1), dtype=int)
+    np.add.at(counts, (patient, y), 1)
+    label = counts.argmax(axis=1)
+    turn = np.empty(len(sizes))
+    for own in np.unique(label):
+        members = np.flatnonzero(label == own)
+        mixed = rng.permutation(members[np.argsort(first[members])])
+        # whoever has k/m of a class's cases before him comes when k/m of everything is taken: so one of each class is
+        # there before a second of any
+        turn[mixed] = (np.cumsum(sizes[mixed]) - sizes[mixed]) / sizes[mixed].sum()
+    order = np.lexsort((first, turn))
+    n_patients = max(int((np.cumsum(sizes[order]) <= n).sum()), min(n, len(np.unique(label))))
+    return np.flatnonzero(np.isin(patient, order[:n_patients]))
 
 
 def serve(connection: Connection) -> None:

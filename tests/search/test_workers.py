@@ -167,16 +167,32 @@ def test_what_a_worker_answers_names_a_case_by_its_row(toy, setup, task, problem
 
 @pytest.mark.parametrize("n", [3, 10, 30, 59, 60, 100])
 def test_a_part_of_the_training_cases_has_the_classes_in_proportion(n):
-    y = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [40, 16, 4]))
-    rows = stratified(y, n, seed=5)
+    y, ids = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [40, 16, 4])), np.arange(60)
+    rows = stratified(y, ids, n, seed=5)
     assert len(set(rows.tolist())) == len(rows) == min(n, 60)
     counts = np.bincount(y[rows], minlength=3)
     exact = min(n, 60) * np.array([40, 16, 4]) / 60
     assert (counts >= 1).all()
     assert (np.abs(counts - exact) <= 1).all()
-    assert set(rows) >= set(stratified(y, max(1, n // 2), seed=5))
-    np.testing.assert_array_equal(rows, stratified(y, n, seed=5))
-    assert n >= 60 or set(rows) != set(stratified(y, n, seed=6))
+    assert set(rows) >= set(stratified(y, ids, max(1, n // 2), seed=5))
+    np.testing.assert_array_equal(rows, stratified(y, ids, n, seed=5))
+    assert n >= 60 or set(rows) != set(stratified(y, ids, n, seed=6))
+
+
+@pytest.mark.parametrize("n", [4, 20, 60, 150])
+def test_a_part_of_the_training_cases_is_of_whole_patients(n):
+    rng = np.random.default_rng(1)
+    patients = np.sort(rng.integers(0, 40, 120))
+    y = (patients % 4 == 0).astype(int)  # a quarter of them
+    order = rng.permutation(120)
+    patients, y = patients[order], y[order]
+    rows = stratified(y, patients, n, seed=0)
+    assert not set(patients[rows]) & set(np.delete(patients, rows))
+    assert set(y[rows]) == {0, 1}
+    largest = np.bincount(patients).max()
+    assert min(n, 120) - largest < len(rows) <= max(n, 2 * largest)
+    assert abs(y[rows].sum() - len(rows) * y.mean()) <= largest
+    assert set(rows) >= set(stratified(y, patients, n // 2, seed=0))
 
 
 @pytest.mark.parametrize("cases", [None, 10, 40, 100])
