@@ -83,6 +83,7 @@ def test_fit_judges_on_the_test_cases_saves_and_loads(manifest, tmp_path):
         loaded.leaderboard()
 
 
+@pytest.mark.slow
 def test_labels_of_test_cases_change_no_probability(manifest, tmp_path):
     table = with_test_split(manifest)
     first = fit(manifest, tmp_path / "one").predict_proba(manifest)
@@ -92,6 +93,7 @@ def test_labels_of_test_cases_change_no_probability(manifest, tmp_path):
     np.testing.assert_array_equal(fit(manifest, tmp_path / "two").predict_proba(manifest), first)
 
 
+@pytest.mark.slow
 def test_nested_judges_every_case_once_by_a_search_that_never_saw_its_patient(manifest, tmp_path):
     fit(manifest, tmp_path / "run", evaluation="nested", time_limit=90)
     predictions = pd.read_csv(tmp_path / "run/evaluation/predictions.csv").query("model == 'ensemble'")
@@ -205,7 +207,7 @@ def test_kill_9_in_mid_search_and_the_same_command_again(manifest, tmp_path, toy
     assert after[: len(before)] == before
     trials = [json.loads(line) for line in after]
     done = [
-        (json.dumps(trial["config"], sort_keys=True), trial["budget"], trial["origin"] == "finalist")
+        (json.dumps(trial["config"], sort_keys=True), trial["budget"], trial["fidelity"]["repeats"])
         for trial in trials
         if trial["status"] == "success"
     ]

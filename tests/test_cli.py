@@ -1,10 +1,14 @@
 from __future__ import annotations
 
+import contextlib
+import io
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +17,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from autoonco.cli import app
+from autoonco.cli import app, main
 
 COMMANDS = ["fit", "predict", "report", "check", "leaderboard", "status", "demo", "features"]
 
@@ -29,6 +33,26 @@ def autoonco(*words: object, cwd: Path, timeout: float = 120) -> subprocess.Comp
         timeout=timeout,
         env=os.environ | {"COLUMNS": "400"},
     )
+
+
+def inside(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Do what `autoonco` does within this process: each start costs the seconds of all that is imported."""
+    out, told, status = io.StringIO(), io.StringIO(), 0
+    with (
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(told),
+        warnings.catch_warnings(),
+        pytest.MonkeyPatch.context() as patched,
+    ):
+        patched.setattr(sys, "argv", ["autoonco", *map(str, words)])
+        try:
+            main()
+        except SystemExit as end:
+            status = int(end.code or 0)
+        finally:
+            logging.disable(logging.NOTSET)
+    return subprocess.CompletedProcess(words, status, out.getvalue(), told.getvalue())
 
 
 @pytest.fixture
@@ -99,7 +123,7 @@ def large_mask(manifest: Path) -> None:
 )
 def test_a_user_s_mistake_is_a_sentence_and_exit_code_2(manifest, spoiled, words):
     spoiled(manifest)
-    found = autoonco("fit", manifest, "--time-limit", "30s", cwd=manifest.parent)
+    found = inside("fit", manifest, "--time-limit", "30s", cwd=manifest.parent)
     assert found.returncode == 2
     assert found.stderr.count("\n") == 1
     assert "Traceback" not in found.stderr
@@ -119,7 +143,7 @@ def test_a_user_s_mistake_is_a_sentence_and_exit_code_2(manifest, spoiled, words
     ],
 )
 def test_an_unknown_name_is_answered_with_the_nearest(manifest, option, value, words):
-    found = autoonco("fit", manifest, option, value, cwd=manifest.parent)
+    found = inside("fit", manifest, option, value, cwd=manifest.parent)
     assert found.returncode == 2
     assert words in found.stderr
     assert found.stderr.count("\n") <= 2
@@ -136,9 +160,9 @@ def test_check_names_the_row_whose_mask_has_another_size(manifest):
 
 def test_predict_and_report_say_what_is_no_model_and_no_run(manifest):
     cwd = manifest.parent
-    found = autoonco("predict", manifest, manifest, cwd=cwd)
+    found = inside("predict", manifest, manifest, cwd=cwd)
     assert (found.returncode, "not a whole model file" in found.stderr) == (2, True)
-    found = autoonco("report", cwd, cwd=cwd)
+    found = inside("report", cwd, cwd=cwd)
     assert (found.returncode, "no run folder" in found.stderr) == (2, True)
 
 
@@ -203,7 +227,7 @@ def test_fit_report_predict_from_the_command_line(manifest):
     ],
 )
 def test_a_wrong_argument_is_a_sentence(manifest, words, sentence):
-    found = autoonco(*words, cwd=manifest.parent)
+    found = inside(*words, cwd=manifest.parent)
     assert found.returncode == 2
     assert sentence in found.stderr
     assert "Traceback" not in found.stderr
@@ -211,7 +235,7 @@ def test_a_wrong_argument_is_a_sentence(manifest, words, sentence):
 
 def test_fit_stops_at_a_mask_of_another_size(manifest):
     large_mask(manifest)
-    found = autoonco("fit", manifest, "--time-limit", "30s", cwd=manifest.parent)
+    found = inside("fit", manifest, "--time-limit", "30s", cwd=manifest.parent)
     assert found.returncode == 2
     assert "row 3" in found.stderr
     assert found.stderr.count("autoonco:") == 1
@@ -254,6 +278,7 @@ def test_ctrl_c_says_that_nothing_is_lost(manifest):
     assert "Traceback" not in told
 
 
+@pytest.mark.slow
 def test_features_writes_a_table_keyed_by_case(manifest, tmp_path):
     (tmp_path / "scan3.png").write_bytes(b"no picture")
     found = CliRunner().invoke(app, ["features", str(manifest), "-o", str(tmp_path / "f.parquet")])
