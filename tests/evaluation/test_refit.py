@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from autoonco.evaluation.ensemble import Candidate
-from autoonco.evaluation.refit import Refit
+from autoonco.evaluation.refit import Refit, key_of
 from autoonco.evaluation.splits import OuterSplit
 from autoonco.families.contract import Fidelity
 from autoonco.search.clock import Clock
@@ -58,3 +60,90 @@ def test_a_refit_whose_worker_died_is_begun_once_more(toy, problem, tmp_path, re
     done = refit.run([Candidate(trial=trial, probas=(), refit_s=1.0, score=0.9)], stop_s=60)
     assert (pool.n_tasks, len(done)) == (n_tasks, n_done)
     assert len(notes) == 1 - n_done
+
+
+class Timed:
+    """An executor of one slot that takes `slow` times what it is said to, on a clock of its own."""
+
+    def __init__(self, clock, expected, *, slow):
+        self.clock, self.expected, self.slow, self.task, self.begun = clock, expected, slow, None, []
+
+    def n_idle(self, *, gpu):
+        return int(self.task is None)
+
+    def submit(self, task, *, timeout_s):
+        self.task, self.timeout_s = task, timeout_s
+        self.begun.append(task.config["strength"])
+
+    def poll(self):
+        task, self.task = self.task, None
+        took = self.slow * self.expected[task.config["strength"]]
+        self.clock.now += min(took, self.timeout_s)
+        if took > self.timeout_s:
+            yield Ended(task_id=task.id, status=Status.TIMEOUT, seconds=self.timeout_s, reason="too long")
+        else:
+            proba = np.full((len(task.fold.test), 2), 0.5)
+            yield Ended(task_id=task.id, status=Status.SUCCESS, seconds=took, proba=proba)
+
+
+class Now:
+    now = 0.0
+
+    def elapsed(self):
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("slow", "begun", "done"),
+    [
+        (1.0, [0.1, 0.2], {0.1, 0.2}),  # as planned
+        (2.0, [0.1, 0.4], {0.1, 0.4}),  # twice as slow: of the second family a quicker one is taken
+        (6.0, [0.1, 0.2], {0.1}),  # and where none would end in time, it is tried all the same
+    ],
+)
+def test_a_family_s_quicker_config_stands_in_where_the_machine_is_slower_than_it_was(
+    toy, problem, tmp_path, slow, begun, done
+):
+    def item(strength, refit_s):
+        trial = Trial(
+            id=0, scope="final", family="toy", config={"act": "work", "strength": strength}, budget=1.0,
+            fidelity=Fidelity(folds=3), status=Status.SUCCESS, seconds=1.0, elapsed_s=1.0, origin=Origin.DEFAULT,
+            seed=0, loss=0.1, score=0.9,
+        )  # fmt: skip
+        return Candidate(trial=trial, probas=(), refit_s=refit_s, score=0.9)
+
+    first, ladder = item(0.1, 5.0), [item(0.2, 20.0), item(0.3, 19.0), item(0.4, 6.0), item(0.5, 5.0)]
+    clock, notes = Now(), []
+    pool = Timed(clock, {0.1: 5.0} | {c.trial.config["strength"]: c.refit_s for c in ladder}, slow=slow)
+    split = OuterSplit(scope="outer0", train=np.arange(40), test=np.arange(40, 60))
+    refit = Refit(
+        problem=problem, split=split, pool=pool, store=Store(tmp_path), seed=0, clock=clock, notes=notes
+    )
+    found = refit.run([first, ladder[0]], stop_s=32.0, spares={key_of(ladder[0]): ladder})
+    assert pool.begun == begun
+    assert set(found) == {key_of(c) for c in (first, *ladder) if c.trial.config["strength"] in done}
+    assert clock.now <= 33.0
+    assert len(notes) == 2 - len(done)
+
+
+def test_what_ran_out_of_time_gives_way_to_a_quicker_one_while_there_is_some(toy, problem, tmp_path):
+    """A failure leaves the time for the next best."""
+    trial = Trial(
+        id=0, scope="final", family="toy", config={"act": "work", "strength": 0.3}, budget=1.0,
+        fidelity=Fidelity(folds=3), status=Status.SUCCESS, seconds=1.0, elapsed_s=1.0, origin=Origin.DEFAULT, seed=0,
+        loss=0.1, score=0.9,
+    )  # fmt: skip
+    best = Candidate(trial=trial, probas=(), refit_s=5.0, score=0.9)
+    other = replace(
+        best, refit_s=2.0, trial=replace(trial, config={"act": "work", "strength": 0.4}), score=0.8
+    )
+    split = OuterSplit(scope="outer0", train=np.arange(40), test=np.arange(40, 60))
+    refit = Refit(
+        problem=problem,
+        split=split,
+        pool=Mortal(["ValueError: cannot fit"]),
+        store=Store(tmp_path),
+        seed=0,
+        clock=Clock(60),
+    )
+    assert set(refit.run([best], stop_s=60, spares={key_of(best): [best, other]})) == {key_of(other)}
