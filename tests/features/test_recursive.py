@@ -66,3 +66,18 @@ def test_a_parabola_has_the_curvature_of_all_axes_in_millimetres():
     image = z[:, None, None] ** 2 / 2 + y[:, None] ** 2 + 1.5 * x**2
     inner = (slice(30, 31), slice(40, 41), slice(60, 61))
     assert laplacian(image, inner, spacing, 2.0).item() == pytest.approx(6 * 4, rel=2e-4)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (1.5, 0.75, 0.75)])
+def test_a_ball_has_the_laplacian_of_its_surface(spacing):
+    """At its centre: the Gaussian's slope over the surface, 4πR² · -R/σ² · (2πσ²)^(-3/2) exp(-R²/(2σ²)), times σ²."""
+    radius, sigma = 9.0, 5.0
+    shape = [2 * round(45 / side) + 1 for side in spacing]
+    grid = np.meshgrid(
+        *((np.arange(n) - n // 2) * side for n, side in zip(shape, spacing, strict=True)), indexing="ij"
+    )
+    distance = np.sqrt(sum(axis**2 for axis in grid))
+    ball = np.clip(0.5 + (radius - distance) / np.cbrt(np.prod(spacing)), 0, 1)  # part of a voxel at the rim
+    centre = tuple(slice(n // 2, n // 2 + 1) for n in shape)
+    expected = -4 * np.pi * radius**3 * np.exp(-(radius**2) / (2 * sigma**2)) / (2 * np.pi * sigma**2) ** 1.5
+    assert laplacian(ball, centre, spacing, sigma).item() == pytest.approx(expected, rel=0.02)
