@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 
 def load_space(component: str) -> ConfigurationSpace:
     """Return the space in ``spaces/<component>.yaml``; a fresh object on each call, for spaces are mutable."""
+    return deepcopy(_read_space(component))
+
+
+@cache
+def _read_space(component: str) -> ConfigurationSpace:
     from ConfigSpace import ConfigurationSpace
 
     with (files("autoonco.spaces") / f"{component}.yaml").open(encoding="utf-8") as stream:

@@ -138,7 +138,7 @@ class Clinical:
         """Return what may be made of the columns, and the space of pipelines."""
         from autoonco.tabular.pipeline import tabular_space
 
-        absent = set() if _has_radiomics(fingerprint) else {"features"}
+        absent = set() if fingerprint.has_mask else {"features"}
         space = tabular_space()
         space.add([item for name, item in load_space("clinical").items() if name not in absent])
         if fingerprint.has_mask:
@@ -251,10 +251,6 @@ class Clinical:
             n_classes=state.meta["n_classes"],
             runtime=runtime,
         )
-
-
-def _has_radiomics(fingerprint: Fingerprint) -> bool:
-    return fingerprint.has_mask
 
 
 def _extraction_space(fingerprint: Fingerprint) -> ConfigurationSpace:

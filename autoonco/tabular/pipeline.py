@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -82,6 +84,12 @@ def tabular_space(
         for name in names:
             if name not in valid:
                 raise UnknownNameError(kind, name, valid)
+    return deepcopy(_built_space(tuple(learners), tuple(steps)))
+
+
+@lru_cache(maxsize=32)
+def _built_space(learners: tuple[str, ...], steps: tuple[str, ...]) -> ConfigurationSpace:
+    """Return the space, once for equal arguments: a copy takes a twentieth of the time."""
     space = ConfigurationSpace()
     learner = CategoricalHyperparameter(
         "learner", list(learners), default_value=learners[0], weights=learner_weights(learners)

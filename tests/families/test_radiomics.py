@@ -185,6 +185,7 @@ def test_units_prune_the_space():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["log_filter", "wavelet", "gabor_filter", "bin_width", "bin_count", "normalise", "location"]
 )
@@ -234,12 +235,16 @@ def canonical(folder: Path) -> str:
 @pytest.mark.parametrize(
     "values",
     [
-        {"learner": "logistic_regression", "correlation": 0.7},
-        {"learner": "svm", "selection": "l1", "scale": "power"},
-        {"learner": "random_forest", "selection": "pca", "normalise": "zscore"},
-        {"learner": "xgboost", "selection": "mutual_info", "impute": "mean", "log_filter": "fine"},
+        pytest.param({"learner": "logistic_regression", "correlation": 0.7}, id="logistic_regression"),
+        *(
+            pytest.param(values, id=values["learner"], marks=pytest.mark.slow)
+            for values in (
+                {"learner": "svm", "selection": "l1", "scale": "power"},
+                {"learner": "random_forest", "selection": "pca", "normalise": "zscore"},
+                {"learner": "xgboost", "selection": "mutual_info", "impute": "mean", "log_filter": "fine"},
+            )
+        ),
     ],
-    ids=lambda values: values["learner"],
 )
 @pytest.mark.parametrize("side", ["test", "train"])
 def test_nothing_of_the_test_cases_is_learned(tmp_path, values, side):
@@ -302,6 +307,7 @@ def test_why_not():
     assert "mask" in (family.why_not(fingerprint(has_mask=False)) or "")
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_real_lesions_are_told_apart_on_held_out_training_patients(shared_data, tmp_path):
     import pandas as pd

@@ -202,8 +202,9 @@ def test_space_of_some_learners_and_steps():
 
 
 def test_defaults_in_the_yaml_and_code_agree_on_the_learners():
+    space = tabular_space()
     for name in LEARNERS:
-        assert {key for key in tabular_space() if key.startswith(f"{name}:")} == {
+        assert {key for key in space if key.startswith(f"{name}:")} == {
             f"{name}:{key}" for key in load_space(f"learner_{name}")
         }
 

@@ -19,16 +19,20 @@ from autoonco.tabular.learners import LEARNERS
 from autoonco.tabular.pipeline import build_pipeline, complete, tabular_space
 from autoonco.tabular.serialise import from_parts, to_parts
 
-SELECTIONS = ("none", "anova", "pca", "l1", "forest")
+SELECTIONS = (
+    "none",
+    "pca",
+    *(pytest.param(name, marks=pytest.mark.slow) for name in ("anova", "l1", "forest")),
+)
 """Those after which learners differ; test_leakage.py stores every other step."""
 SCALES = tabular_space()["scale"].choices
 
 
 def fitted(values: dict, n_classes: int = 2) -> tuple[Pipeline, np.ndarray]:
     X, y = make_classification(60, 15, n_informative=5, n_classes=n_classes, random_state=0)
-    small = {"random_forest": {"random_forest:n_estimators": 10}, "xgboost": {"xgboost:n_estimators": 10}}
-    values = values | small.get(values["learner"], {})
     config = complete(tabular_space(), values)
+    sizes = {"n_estimators": 10, "max_iter": 10}
+    config |= {name: sizes[end] for name in config if (end := name.rpartition(":")[2]) in sizes}
     build = build_pipeline(config, n_features=15, n_classes=n_classes, n_train=60, seed=0)
     return build.fit(X, y), X
 

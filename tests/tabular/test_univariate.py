@@ -85,6 +85,7 @@ def test_order_of_cases_and_scale_change_nothing(table):
     np.testing.assert_allclose(first[["auc", "p", "q"]], second[["auc", "p", "q"]], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_permuted_labels_give_discoveries_at_the_rate():
     """With no signal anywhere, some q is below 0.05 in 5 % of the tables, as the rate promises."""
     rng = np.random.default_rng(3)
