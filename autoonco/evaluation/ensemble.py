@@ -217,6 +217,6 @@ def ensemble_score(problem: Problem, members: Sequence[Member]) -> float:
     pooled = [sum(m.weight * m.candidate.probas[k] for m in members) for k in range(n_folds)]
     n_search = len(problem.folds)
     if n_folds > n_search:  # the search's folds chose the members: what is new to them says more
-        fresh = zip(problem.fresh, pooled[n_search:], strict=True)
+        fresh = zip(problem.fresh[: n_folds - n_search], pooled[n_search:], strict=True)
         return float(np.mean([problem.fold_score(fold, np.asarray(proba)) for fold, proba in fresh]))
     return problem.score(pooled)  # type: ignore[arg-type]

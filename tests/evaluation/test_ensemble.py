@@ -173,3 +173,6 @@ def test_an_ensemble_is_scored_on_fresh_folds_where_all_members_have_them(proble
     probas = (*two.probas, *one.probas)  # good on the search's folds, poor on the fresh ones
     member = ensemble.Member(candidate=replace(two, probas=probas, passes=(one.score,)), weight=1.0)
     assert ensemble.ensemble_score(problem, [member]) == pytest.approx(one.score)
+    # also where there would have been another pass
+    more = replace(problem, fresh=(*fresh, *(replace(fold, index=6 + k) for k, fold in enumerate(fresh))))
+    assert ensemble.ensemble_score(more, [member]) == pytest.approx(one.score)
