@@ -79,3 +79,7 @@ class BundleVersionError(AutoOncoError):
 
 class MissingDependencyError(AutoOncoError):
     """An optional package is needed; the message names the extra that installs it."""
+
+
+class ExportError(AutoOncoError):
+    """A network can't be written in the form asked for, or what was written gives other numbers."""

@@ -91,7 +91,7 @@ class Network(nn.Module):  # type: ignore[misc]
         values = self.scale(crops)
         if crops.ndim != 4:
             return values
-        sides = tuple(side_for(self.entry, side) for side in crops.shape[2:])
+        sides = tuple(side_for(self.entry, int(side)) for side in crops.shape[2:])
         if sides == tuple(crops.shape[2:]):
             return values
         return F.interpolate(values, size=sides, mode="bilinear", antialias=True)

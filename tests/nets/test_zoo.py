@@ -18,7 +18,7 @@ from autoonco.nets.access import Access, using
 from autoonco.nets.builders import build_2d
 from autoonco.nets.zoo import check_asked, entry_of, left_out, networks, side_for, with_weights
 
-LARGE = 25e6
+LARGE = 15e6
 """Parameters from which a network's tests are slow ones."""
 ALL = {name: entry for name, entry in networks(2).items() if entry["builder"] == "timm"}
 LICENCES = {"Apache-2.0", "BSD-3-Clause", "CC-BY-NC-4.0", "CC-BY-NC-ND-4.0", "DINOv3", "MIT", "unknown"}
@@ -104,8 +104,10 @@ def test_network_trains_a_step_and_comes_back_from_a_model_file(name: str, tmp_p
     torch.nn.functional.cross_entropy(network(pictures), torch.tensor([0, 2])).backward()
     torch.optim.SGD(network.parameters(), lr=0.1).step()
     moved = [key for key, value in network.named_parameters() if not torch.equal(value, before[key])]
-    assert len(moved) > 0.7 * len(before)  # but what stochastic depth left out, and biases behind a norm
-    assert next(iter(network.blocks()[-1])) in moved
+    # not all at once: where a norm starts at a weight of zero, what is before it gets no gradient yet
+    assert len(moved) > 0.2 * len(before)
+    classifier, stem = (network.backbone.pretrained_cfg[key] for key in ("classifier", "first_conv"))
+    assert {f"backbone.{classifier}.weight", f"backbone.{stem}.weight"} <= set(moved)
     network.eval()
 
     write_state(tmp_path, ModelState(meta={"build": network.build}, tensors=to_arrays(network)))
@@ -118,9 +120,10 @@ def test_network_trains_a_step_and_comes_back_from_a_model_file(name: str, tmp_p
         assert torch.equal(again(pictures), expected)
 
 
-@pytest.mark.parametrize("name", marked(twins()))
+@pytest.mark.parametrize("name", twins())
 def test_blocks_hold_every_parameter_once_from_stem_to_classifier(name: str) -> None:
-    network = build_2d(name, n_classes=3)
+    with torch.device("meta"):  # names and shapes alone count
+        network = build_2d(name, n_classes=3)
     for coarse in (False, True):
         blocks = network.blocks(coarse=coarse)
         held = [key for block in blocks for key in block]
