@@ -17,6 +17,8 @@ from autoonco.search.trial import FoldTask, Origin, Status, Trial
 
 # The greedy choice looks at so many of the best: more only gives chance more to choose from.
 _POOL = 25
+# So many seconds at most of a first fold are for what is loaded and compiled, networks' libraries and extraction.
+_LOADING_S = 20.0
 # With fewer that were scored again there is little to combine: then all compete on the folds of the search.
 _FEWEST = 3
 
@@ -104,13 +106,16 @@ def refit_seconds(
     """Return what a fit on all training cases and predicting `n_test` others is expected to take, from its folds.
 
     A refit has k/(k-1) times a fold's training cases. What the slowest fold took above the usual is taken for making
-    artefacts, which the refit finds in the cache but for those of the test cases.
+    artefacts, which the refit finds in the cache but for those of the test cases, after what a new process loads and
+    compiles first.
     """
     name = config_key(trial.family, trial.config) if key is None else key
     keys = _keys(problem, trial, name, problem.folds[: trial.fidelity.folds])
     k, seconds = len(problem.folds), [store.fold_seconds(fold) for fold in keys]
     usual = float(np.median(seconds))
-    return usual * k / (k - 1) + (max(seconds) - usual) * n_test / problem.fingerprint.n_cases
+    once = max(seconds) - usual
+    loading = min(once, _LOADING_S)
+    return usual * k / (k - 1) + loading + (once - loading) * n_test / problem.fingerprint.n_cases
 
 
 def _candidate(problem: Problem, store: Store, key: str, trial: Trial, n_test: int) -> Candidate:

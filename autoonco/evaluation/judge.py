@@ -38,6 +38,8 @@ from autoonco.settings import Settings
 _PLAN, _STOP = 0.8, 1.05
 # Share of the time after the search in which finalists are scored again; the rest is for refits.
 _RESCORE = 0.4
+# Where nothing could be refitted in time, the quickest model has this share of the whole time more.
+_LATE = 0.25
 # However long refits take, so much of the search's time is searched.
 _MOST_EARLIER = 0.5
 # Parts of a scope's work that come after its search, as the journal names them.
@@ -198,6 +200,10 @@ class Judge:
         # Where kills have used the time up, what the model is made of still has the time that was planned for it.
         least_s = makespan([m.candidate for m in choice.members], self._side_by_side) / _PLAN
         probas = refit.run(choice.order, spares=spares, stop_s=max(stop_s, least_s))
+        if not probas:  # better late than no model at all
+            late = min((item for ladder in own.values() for item in ladder), key=lambda item: item.refit_s)
+            self.notes.append("No model could be refitted in the time limit, which was overstepped for one.")
+            probas = refit.run([late], stop_s=_LATE * self.limit_s)
         # The best of a family that was refitted, be it for the ensemble or because the chosen one took too long.
         judged = {
             name: next((item for item in ladder if key_of(item) in probas), choice.bests[name])

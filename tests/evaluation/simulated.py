@@ -86,6 +86,7 @@ class Pool(Closing):
 
     def __init__(self, time, families, y, *, n_workers=2, slow=1.0, dies_at=None):
         self.time, self.families, self.y, self.n, self.slow = time, families, y, n_workers, slow
+        self.refits_slow = 1.0
         self.running, self.warm, self.begun, self.dies_at = {}, set(), [], dies_at
 
     def n_idle(self, *, gpu):
@@ -101,9 +102,13 @@ class Pool(Closing):
         if task.family not in self.warm:
             self.warm.add(task.family)
             took += self.slow * family.first_s
+        took *= self.refits_slow if task.save_to is not None else 1.0
         self.running[task.id] = task, self.time.now, took, timeout_s
 
     def poll(self):
+        if not self.running:
+            self.time.now += 0.5
+            return
         number = min(self.running, key=lambda i: self.running[i][1] + min(self.running[i][2:]))
         task, start, took, timeout_s = self.running.pop(number)
         self.time.now = start + min(took, timeout_s)

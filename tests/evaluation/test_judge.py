@@ -14,11 +14,11 @@ from autoonco.search.trial import Origin, Status
 from autoonco.settings import Settings
 from tests.evaluation.simulated import Made, Pool, Stopped, made_dataset, made_judge, simulate
 
-# As on some nodules in 3D: one fold of the largest network is a sixth of the whole time.
+# As on some nodules in 3D: one fold of the largest network is a sixth of the whole time on a machine half as fast.
 FAMILIES = (
-    Made("tables", fold_s=0.5, first_s=8.0),
-    Made("frozen", fold_s=0.8, first_s=12.0),
-    Made("small", fold_s=6.0, epochs=12),
+    Made("tables", fold_s=2.0, first_s=8.0),
+    Made("frozen", fold_s=3.0, first_s=12.0),
+    Made("small", fold_s=8.0, epochs=12),
     Made("large", fold_s=20.0, epochs=20, varied=False),
 )
 SPLIT = OuterSplit(scope=FINAL, train=np.arange(100), test=np.arange(100, 134))
@@ -38,8 +38,8 @@ def test_every_family_tried_is_judged_in_time_however_slow_the_machine(
     time, store = simulate(monkeypatch, FAMILIES), Store(tmp_path)
     pool = Pool(time, {f.name: f for f in FAMILIES}, made_dataset().y, n_workers=n_workers, slow=slow)
     begun = time.now
-    judge = made_judge(FAMILIES, pool, store, SETTINGS, limit_s=240)
-    result = judge.run(SPLIT)
+    settings = SETTINGS.model_copy(update={"max_trials": None})
+    result = made_judge(FAMILIES, pool, store, settings, limit_s=240).run(SPLIT)
     judged = {item.name for item in result.judged if item.kind == "family"}
     assert tried_of(store) == judged
     assert judged == {f.name for f in FAMILIES}
@@ -47,10 +47,25 @@ def test_every_family_tried_is_judged_in_time_however_slow_the_machine(
     assert result.judged[0].name == "ensemble"
 
 
+def test_a_model_is_delivered_late_rather_than_not_at_all(monkeypatch, tmp_path):
+    """Refits take more than four times what the folds let expect."""
+    only = (Made("tables", fold_s=4.0, first_s=8.0, varied=False),)
+    settings = SETTINGS.model_copy(update={"max_trials": None, "final_share": 0.1})
+    how = {"settings": settings, "limit_s": 100.0, "refits_slow": 4.5}
+    run = Sessions(monkeypatch, tmp_path, families=only, **how)
+    (result,) = run.session([SPLIT])
+    assert [item.name for item in result.judged][:2] == ["ensemble", "tables"]
+    assert any("overstepped" in note for note in run.notes)
+    assert run.time.now - run.begun_s <= 1.05 * 100 + 25
+
+
 class Sessions:
     """A run over some scopes that is killed when so many tasks of a session have begun, and begun again."""
 
-    def __init__(self, monkeypatch, folder, *, settings=SETTINGS, limit_s=240.0, families=FAMILIES):
+    def __init__(
+        self, monkeypatch, folder, *, settings=SETTINGS, limit_s=240.0, families=FAMILIES, refits_slow=1.0
+    ):
+        self.refits_slow = refits_slow
         self.time, self.folder, self.families = simulate(monkeypatch, families), folder, families
         self.settings, self.limit_s = settings, limit_s
         self.begun_s = self.time.now
@@ -58,6 +73,7 @@ class Sessions:
     def session(self, splits, *, dies_at=None):
         """Return the scopes' results, None where the session was killed."""
         pool = Pool(self.time, {f.name: f for f in self.families}, made_dataset().y, dies_at=dies_at)
+        pool.refits_slow = self.refits_slow
         self.pool, self.store = pool, Store(self.folder)
         judge = made_judge(self.families, pool, self.store, self.settings, limit_s=self.limit_s)
         try:
