@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -165,22 +165,25 @@ def _attention(network: nn.Module, score: Score, crop: torch.Tensor, n_pictures:
 def _maps_of(network: nn.Module, score: Score, crop: torch.Tensor, n_pictures: int) -> _Maps | None:
     """Return the deepest module whose maps have `MIN_SIDE` positions a side, or else the most there are; or None."""
     names = {module: name for name, module in network.named_modules()}
-    found: dict[
-        nn.Module, tuple[int, int]
-    ] = {}  # side and channel axis, in the order in which modules finish
-    n_axes = crop.ndim
+    # side and channel axis, in the order in which modules finish
+    found: dict[nn.Module, tuple[int, int]] = {}
+    n_axes, ends_in_tokens = crop.ndim, False
 
     def seen(module: nn.Module, out: Any) -> None:
+        nonlocal ends_in_tokens
         found.pop(module, None)
-        if isinstance(out, torch.Tensor) and out.ndim == n_axes and out.shape[0] == n_pictures:
-            for axis in (1, n_axes - 1):
-                sides = {length for index, length in enumerate(out.shape) if index not in (0, axis)}
-                if len(sides) == 1:
-                    found[module] = sides.pop(), axis
-                    return
+        if not isinstance(out, torch.Tensor) or out.shape[0] != n_pictures:
+            return
+        if out.ndim == 3 and out.shape[1] > 1:
+            ends_in_tokens = True
+        if out.ndim == n_axes and (map_ := _side_and_axis(out.shape)):
+            found[module] = map_
+            ends_in_tokens &= map_[0] == 1
 
     with torch.no_grad(), _watched([module for module in names if names[module]], seen):
         score(network, crop)
+    if ends_in_tokens:
+        return None  # maps there are, but of patches that haven't seen one another
     inner = {name for module, name in names.items() if not isinstance(module, nn.Sequential)}
     sides = {names[module]: side for module, (side, _) in found.items()}
 
@@ -197,6 +200,15 @@ def _maps_of(network: nn.Module, score: Score, crop: torch.Tensor, n_pictures: i
     ]
     enough = min(MIN_SIDE, max((row.side for row in rows), default=0))
     return next((row for row in reversed(rows) if row.side >= enough), None)
+
+
+def _side_and_axis(shape: Sequence[int]) -> tuple[int, int] | None:
+    """Return the side of maps and the axis of their channels, the second or the last; None of other outputs."""
+    for axis in (1, len(shape) - 1):
+        sides = {length for index, length in enumerate(shape) if index not in (0, axis)}
+        if len(sides) == 1:
+            return sides.pop(), axis
+    return None
 
 
 def _grad_cam(network: nn.Module, score: Score, crop: torch.Tensor, maps: _Maps) -> torch.Tensor:

@@ -27,7 +27,7 @@ from autoonco.families.contract import FitContext, Runtime
 from autoonco.families.maps import odds_of, on_scan, slopes
 from autoonco.families.networks import TrainedNetwork
 from autoonco.families.pretrained2d import family
-from autoonco.nets.builders import Network, build_2d
+from autoonco.nets.builders import Network, build_2d, build_3d
 from autoonco.nets.explanations import Method, explain_crop, log_odds
 from autoonco.nets.inputs import InputSpec, crop, crops
 from autoonco.tabular.pipeline import complete
@@ -198,7 +198,7 @@ HEADS = {
 def test_maps_of_a_frozen_network_fall_on_the_lesion(
     head: dict[str, object], method: Method, known: Planted, fresh: Planted, runtime: Runtime
 ) -> None:
-    config = {"mode": "frozen", "network": "tf_efficientnet_lite0", "size": 112, **head}
+    config = {"mode": "frozen", "network": "tf_efficientnet_lite0", "size": 128, **head}
     config = complete(family.space(FINGERPRINT), config)
     fidelity = family.plan(config, 1.0, inner_folds=2, n_train=32)
     context = FitContext(runtime=runtime, fingerprint=FINGERPRINT, seed=0)
@@ -386,3 +386,22 @@ def test_coarse_values_are_interpolated_between_the_centres_of_their_cells() -> 
     np.testing.assert_allclose(put_back(values, grid, image), expected, atol=1e-6)
     image.SetOrigin((100.0, 0.0))
     assert not put_back(values, grid, image).any()
+
+
+NETWORKS_3D = {"monai_resnet10": Method.GRAD_CAM, "monai_vit_tiny": Method.OCCLUSION}
+
+
+@pytest.mark.parametrize(("name", "method"), NETWORKS_3D.items())
+def test_networks_of_volumes_explain_on_the_scans_grid(
+    name: str, method: Method, runtime: Runtime, tmp_path: Path
+) -> None:
+    case, view = volume(tmp_path), VolumeView(size=16, focus="lesion", margin=0.1)
+    spec = InputSpec(intensity={"image": Intensity.BYTE}, view=view, ndim=3)
+    network = build_3d(name, n_classes=3, in_channels=1, size=16).eval()
+    model = TrainedNetwork(network=network, build={}, spec=spec, runtime=runtime)
+    found = [model.explain([case], target)[0] for target in range(3)]
+    assert {one.method for one in found} == {method}
+    assert {one.map.shape for one in found} == {(10, 24, 20)}
+    best = max(found, key=lambda one: float(one.map.sum()))
+    assert best.map.max() == 1
+    assert not best.map[:, :, 0].any()  # beyond the cube around the lesion
