@@ -221,6 +221,8 @@ def bags(config: Config, tiny: Tiny) -> Arrays:
     found = {}
     for mode, name in (("frozen", "slice_pooling"), ("finetune", "bag_pooling")):
         base = {"mode": mode, "slices": "several", "n_slices": 3, name: config[name]}
+        if mode == "finetune":
+            base |= {"frozen_stages": 5, "training:batch_size": 8}
         result = fitted({}, tiny, family=pretrained2d.family, n=4, base=base, size=32)
         found |= {f"{mode} {key}": value for key, value in result.items()}
     return found
@@ -333,7 +335,7 @@ PROBES: Mapping[str, Probe] = {
         base={"classifier": "linear"} | under("linear", config),
         size=32,
     ),
-    "map_pooling": partial(fitted, family=pretrained2d.family, n=8, base={}, size=32),
+    "map_pooling": partial(fitted, family=pretrained2d.family, n=8, base={}, size=64),
     "lesion_volume": partial(view, spec_of=volumetric3d.input_spec),
     "parametric2d": partial(untrained, family=scratch2d.family, base={}),
     "parametric3d": partial(
