@@ -15,7 +15,7 @@ from sklearn.metrics import accuracy_score
 from autoonco.arguments import Unlabelled, as_cases, as_labelled
 from autoonco.bundle import Bundle, prediction_table
 from autoonco.data.case import Case
-from autoonco.errors import DataError, UnknownNameError
+from autoonco.errors import DataError, ExportError, UnknownNameError
 from autoonco.families.contract import Explanation
 
 
@@ -119,3 +119,39 @@ class Predictor:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(self._path.read_bytes())
         return target
+
+    def to_onnx(self, folder: str | Path) -> tuple[Path, ...]:
+        """Write the network of each member of the ensemble that has one to an ONNX file in `folder`.
+
+        A file takes what the network sees of a case, bytes 0..255, and gives logits, or, where the network is frozen
+        and a learner decides, its own embedding. Its metadata say which, with the weight of the member and how the
+        crop is made. Each was compared with its network, see `nets.onnx_export`.
+
+        Raises
+        ------
+        ExportError
+            If no member has a network, or one can't be written in ONNX.
+        MissingDependencyError
+            If the packages for it are not installed.
+        """
+        bundle, written = self._fitted(), []
+        for number, (weight, model) in enumerate(bundle.members):
+            network, spec = getattr(model, "network", None), getattr(model, "spec", None)
+            if network is None or spec is None:
+                continue
+            from autoonco.nets.onnx_export import to_onnx  # torch, where a member has loaded it anyway
+
+            frozen = hasattr(model, "head")
+            facts = {
+                "classes": list(bundle.classes),
+                "member_weight": weight,
+                "outputs": "embedding" if frozen else "logits",
+                "input": spec.to_json(),
+            }
+            # a frozen network sees the pictures of a case one by one, a trained one all of them
+            shape = (spec.in_channels, *spec.shape[1:]) if frozen else spec.shape
+            Path(folder).mkdir(parents=True, exist_ok=True)
+            written.append(to_onnx(network, Path(folder) / f"member-{number}.onnx", shape, facts=facts))
+        if not written:
+            raise ExportError("No member of this model has a network that could be written as ONNX.")
+        return tuple(written)

@@ -101,3 +101,32 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(builtins, "__import__", without)
     with pytest.raises(MissingDependencyError, match=r"onnxruntime.*autoonco\[onnx\]"):
         to_onnx(tiny(torch.nn.Flatten()), tmp_path / "net.onnx", (1, 8, 8))
+
+
+def test_a_classifier_writes_the_network_of_each_member(tmp_path: Path) -> None:
+    from types import SimpleNamespace
+
+    from autoonco.predictor import Predictor
+
+    def spec(n_pictures: int) -> SimpleNamespace:
+        return SimpleNamespace(in_channels=3, shape=(3 * n_pictures, 8, 8), to_json=lambda: {"size": 8})
+
+    network = tiny(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(2)))
+    network(torch.zeros(1, 3, 8, 8))
+    frozen = SimpleNamespace(network=network, spec=spec(4), head="a learner")
+    trained = SimpleNamespace(network=network, spec=spec(1))
+    table = SimpleNamespace(state=None)
+    classifier = Predictor()
+    members = ((0.5, table), (0.3, frozen), (0.2, trained))
+    classifier._bundle = SimpleNamespace(classes=("no", "yes"), members=members)
+    paths = classifier.to_onnx(tmp_path / "onnx")
+    assert [path.name for path in paths] == ["member-1.onnx", "member-2.onnx"]
+    facts = [json.loads(onnx.load(path).metadata_props[0].value) for path in paths]
+    assert [fact["outputs"] for fact in facts] == ["embedding", "logits"]
+    assert [fact["member_weight"] for fact in facts] == [0.3, 0.2]
+    crops = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8), np.uint8)
+    expected = network(torch.from_numpy(crops)).detach().numpy()
+    np.testing.assert_allclose(answer(paths[1], crops), expected, atol=1e-4)
+    classifier._bundle = SimpleNamespace(classes=("no", "yes"), members=((1.0, table),))
+    with pytest.raises(ExportError, match="No member"):
+        classifier.to_onnx(tmp_path / "none")
