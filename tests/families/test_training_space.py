@@ -196,3 +196,38 @@ def test_the_pace_is_measured_where_that_may_be_noted_and_kept_to(
     assert differs == (noted or probing)
     assert notes == ({"pace": half.to_json()} if noted or probing else {})
     assert len(asked) == (probing and not noted)
+
+
+@pytest.mark.parametrize("adaptation", ["lora", "head_first"])
+def test_what_is_stored_of_an_adapted_transformer_is_a_plain_one(adaptation: str, tmp_path: Path) -> None:
+    """It fits a network that was built without any adaptation, and predicts the same numbers, all views averaged."""
+    from autoonco.families.networks import TrainedNetwork, fit_network, picture_spec
+    from autoonco.nets.builders import build_2d
+
+    data = Dataset.from_csv(make_phantoms(tmp_path, n=6, ndim=2))
+    print_ = fingerprint(data, inspect(data))
+    config = config_of((TRANSFORMER,), adaptation=adaptation, **{"prediction:views": 4})
+    build: dict[str, Any] = {"name": TRANSFORMER, "n_classes": 2}
+    runtime = Runtime(artefacts=ArtefactCache(tmp_path / "cache"))
+    model = fit_network(
+        build_2d(**build),
+        build,
+        picture_spec({"size": 32}, print_),
+        config,
+        data.cases,
+        data.y,
+        fidelity=Fidelity(folds=1, epochs=1),
+        context=FitContext(runtime=runtime, fingerprint=print_, seed=0),
+    )
+    state = model.state()
+    plain = build_2d(**build)
+    assert state.tensors.keys() == plain.state_dict().keys()
+    learned = {
+        name for name, value in plain.state_dict().items() if (state.tensors[name] != value.numpy()).any()
+    }
+    assert any("attn.qkv.weight" in name for name in learned) == (adaptation == "lora")
+    assert any("head" in name for name in learned)
+    restored = TrainedNetwork.restored(plain, state, runtime)
+    assert restored.views is not None
+    assert restored.views.n == 4
+    assert (restored.predict_proba(data.cases) == model.predict_proba(data.cases)).all()

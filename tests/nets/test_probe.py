@@ -38,8 +38,14 @@ class Clock:
         seconds = self.a_case_s * len(batch)
         for name, applies in factors.items():
             seconds *= self.speeds.get(name, 1.0) if applies else 1.0
-        self.now += 3 * seconds
+        self.now += (3 if seconds < 0.2 else 2) * seconds
         return seconds
+
+
+@pytest.fixture(autouse=True)
+def with_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the CPU compute in half precision by itself, whatever it is."""
+    monkeypatch.setattr(module, "half_is_native", lambda: True)
 
 
 def small(*, norm: bool = False) -> nn.Module:
@@ -83,6 +89,13 @@ def test_the_fastest_is_taken(speeds: dict[str, float], expected: Pace) -> None:
     assert ask(Clock(**speeds)) == expected
 
 
+def test_half_precision_is_not_asked_of_a_machine_without_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "half_is_native", lambda: False)
+    clock = Clock(half=0.5)
+    assert ask(clock) == PRIOR
+    assert not any(pace.is_half for pace in clock.asked)
+
+
 def test_a_batch_is_not_cut_where_norms_would_notice() -> None:
     assert ask(Clock(parts=0.1), small(norm=True)).n_parts == 1
 
@@ -95,7 +108,7 @@ def test_one_thread_is_not_asked_about_threads() -> None:
 
 @pytest.mark.parametrize("a_case_s", [0.0005, 0.01, 0.1, 0.5, 3.0])
 def test_two_seconds_are_hardly_exceeded(a_case_s: float) -> None:
-    """What is over is the last step asked for, or the very first where one of two cases takes longer."""
+    """What is over is the precision's step, or the very first where one of two cases takes longer."""
     clock = Clock(a_case_s=a_case_s)
     found = ask(clock)
     assert clock.now <= max(2 * BUDGET_S, 3 * 2 * a_case_s)
