@@ -18,6 +18,8 @@ from sklearn.exceptions import NotFittedError
 import autoonco
 from autoonco.errors import AutoOncoError, DataError, NothingToFitError, RunMismatchError
 
+pytestmark = pytest.mark.alone
+
 SETTINGS = autoonco.Settings(inner_folds=3, outer_folds=3, max_trials=8, ensemble_rounds=5)
 
 

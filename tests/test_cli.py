@@ -19,6 +19,8 @@ from typer.testing import CliRunner
 
 from autoonco.cli import app, main
 
+pytestmark = pytest.mark.alone
+
 COMMANDS = ["fit", "predict", "report", "check", "leaderboard", "status", "demo", "features"]
 
 

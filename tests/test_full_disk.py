@@ -11,6 +11,8 @@ import pytest
 from autoonco.errors import DiskFullError
 from tests.test_classifier import SETTINGS, fit, manifest, with_test_split  # noqa: F401
 
+pytestmark = pytest.mark.alone
+
 SIZE_KB = 4096
 
 

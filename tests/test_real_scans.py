@@ -14,7 +14,7 @@ import pytest
 import autoonco
 from autoonco.data.manifest import Dataset
 
-pytestmark = [pytest.mark.slow, pytest.mark.shared]
+pytestmark = [pytest.mark.alone, pytest.mark.slow, pytest.mark.shared]
 
 PREDICT = """
 import sys, numpy as np, autoonco

@@ -19,6 +19,8 @@ from autoonco.errors import RunMismatchError, UnknownNameError
 from autoonco.evaluation.replay import replay
 from tests.test_classifier import SETTINGS, fit, manifest, with_test_split  # noqa: F401
 
+pytestmark = pytest.mark.alone
+
 SCRIPT = """
 import sys
 sys.path[:0] = {paths!r}

@@ -124,6 +124,7 @@ def test_it_is_written_wherever_the_run_took_place(fitted, tmp_path, client):
     assert len(written[TABLE_FILE]) > 100
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_run_records_its_training_cases_alone(tmp_path):
     """Test cases of another contrast change no figure of the record."""

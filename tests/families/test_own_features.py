@@ -87,6 +87,7 @@ def test_a_table_without_variation_teaches_nothing(cases_and_labels, tmp_path):
         family.fit(family.defaults(fingerprint())[0], flat, y, fidelity=Fidelity(folds=1), context=context)
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_whole_run_on_a_table_and_its_prediction(tmp_path):
     manifest = make_phantoms(tmp_path / "data", n=36, ndim=2)

@@ -13,6 +13,8 @@ from autoonco.search.store import read_trials
 from autoonco.search.trial import Status
 from autoonco.settings import Settings
 
+pytestmark = pytest.mark.alone
+
 N = 36
 
 

@@ -26,6 +26,8 @@ from pathlib import Path
 import numpy as np
 from autoonco.families.contract import ModelState
 
+pytestmark = pytest.mark.alone
+
 
 class Model:
     def __init__(self, number, n_gpus):

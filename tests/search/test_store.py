@@ -195,6 +195,7 @@ def test_a_file_that_may_not_grow_counts_as_a_full_disk(tmp_path):
     assert not [path for path in (tmp_path / "trials").iterdir() if path.is_file()]
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been():
     command = [sys.executable, "-m", "benchmarks.faults", "--kills", "6", "--trials", "12"]

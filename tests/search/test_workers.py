@@ -16,6 +16,8 @@ from autoonco.search.trial import FoldTask, Status, Task
 from autoonco.search.worker import run_fold, stratified
 from autoonco.search.workers import WorkerPool
 
+pytestmark = pytest.mark.alone
+
 HEAD = "import os, signal, sys\nfrom multiprocessing.connection import Connection\nc = Connection(int(sys.argv[1]))\n"
 
 
