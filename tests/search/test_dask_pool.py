@@ -19,14 +19,14 @@ from autoonco.families.contract import Fidelity
 from autoonco.search.dask_pool import DaskPool
 from autoonco.search.trial import FoldTask, Status, Task
 
+pytestmark = pytest.mark.alone
+
 PROBE = '''
 """A family that counts its visits to a checkpoint and says in its probabilities where it is."""
 import os, time, uuid
 from pathlib import Path
 import numpy as np
 from autoonco.families.contract import ModelState
-
-pytestmark = pytest.mark.alone
 
 
 class Model:
