@@ -85,8 +85,9 @@ class Pretrained2D:
         return space
 
     def defaults(self, fingerprint: Fingerprint) -> Sequence[Config]:
-        """Return probes of two frozen networks by logistic regression, cheapest first, and a modest fine-tuning.
+        """Return probes of two frozen networks, cheapest first, and a modest fine-tuning.
 
+        The first network's are a logistic regression and a linear head, which share their embeddings.
         Of volumes also a probe of three orthogonal planes, of several sequences one of each by itself.
         """
         from autoonco.tabular.pipeline import complete
@@ -99,7 +100,8 @@ class Pretrained2D:
             "head:learner": "logistic_regression",
             "head:logistic_regression:C": 0.02,
         }
-        chosen: list[Config] = [{"network": first, **probe}, {"network": second, **probe}]
+        linear: Config = {"network": first, "mode": "frozen", "size": 224, "classifier": "linear"}
+        chosen: list[Config] = [{"network": first, **probe}, linear, {"network": second, **probe}]
         wider = {"slices": "planes"} if fingerprint.ndim == 3 else {}
         wider |= {"sequences": "late"} if len(fingerprint.channels) > 1 else {}
         if wider:

@@ -59,7 +59,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
         if label == 2:
             picture = rng.integers(0, 255, (72, 72))
         mask = np.zeros((72, 72), np.uint8)
-        mask[20:50, 16 + row : 46 + row] = 255
+        mask[20:44, 16 + row : 46 + row] = 255
         Image.fromarray(picture.astype(np.uint8)).save(folder / f"i{row}.png")
         Image.fromarray(mask).save(folder / f"m{row}.png")
         paths = {"images": {"image": folder / f"i{row}.png"}, "masks": {"mask": folder / f"m{row}.png"}}
