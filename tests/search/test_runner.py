@@ -89,9 +89,30 @@ def test_a_failing_trial_is_recorded_and_the_search_goes_on(
     assert good.status is Status.SUCCESS
 
 
-def test_the_folds_that_a_stopped_trial_finished_count(toy, problem, setup, tmp_path):
-    toy.setenv("TOY_DEFAULTS", "linger")
-    store = run(problem, setup, tmp_path, limit_s=20, trial_share=0.2, max_trials=2)
+class Lingering:
+    """A worker in this process that never ends any fold but the first."""
+
+    def __init__(self, dataset):
+        self.dataset, self.given = dataset, None
+
+    def n_idle(self, *, gpu):
+        return int(self.given is None)
+
+    def submit(self, task, *, timeout_s):
+        self.given = task, timeout_s
+
+    def poll(self):
+        (task, timeout_s), self.given = self.given, None
+        if task.fold.index:
+            yield Ended(task_id=task.id, status=Status.TIMEOUT, seconds=timeout_s, reason="too long")
+        else:
+            proba = run_fold(task, self.dataset, Runtime(artefacts=None))
+            yield Ended(task_id=task.id, status=Status.SUCCESS, seconds=0.1, proba=proba)
+
+
+def test_the_folds_that_a_stopped_trial_finished_count(toy, problem, dataset, tmp_path):
+    store, settings = Store(tmp_path), Settings(max_trials=2)
+    Search(problem, pool=Lingering(dataset), store=store, settings=settings, seed=0, clock=Clock(600)).run()
     stopped, salvaged = store.trials
     assert (stopped.status, stopped.fidelity.folds, stopped.score) == (Status.TIMEOUT, 3, None)
     assert (salvaged.status, salvaged.fidelity.folds) == (Status.SUCCESS, 1)
@@ -160,8 +181,12 @@ import conftest
 dataset = conftest.dataset.__wrapped__()
 problem = conftest.problem.__wrapped__(dataset)
 setup = conftest.setup.__wrapped__(dataset, Path({folder!r}))
-run(problem, setup, Path({folder!r}) / "run", max_trials=25)
+run(problem, setup, Path({folder!r}) / "run", max_trials=25, limit_s=3600)
 """
+
+
+def seen_lines(journal):
+    return journal.read_bytes().splitlines() if journal.exists() else []
 
 
 @pytest.mark.slow
@@ -171,22 +196,26 @@ def test_kill_9_loses_no_finished_trial(toy, problem, setup, tmp_path):
         tests=[str(Path(__file__).parent), str(Path(__file__).parents[1])], folder=str(tmp_path)
     )
     seen: list[str] = []
-    for wait_s in (6, 9, 7):
+    journal = tmp_path / "run" / "journal.jsonl"
+    for n_more in (4, 7, 5):
+        n_lines = len(seen_lines(journal)) + n_more
         process = subprocess.Popen(
             [sys.executable, "-c", script], env=os.environ | {"PYTHONPATH": os.environ["PYTHONPATH"]}
         )
-        time.sleep(wait_s)
+        while len(seen_lines(journal)) < n_lines:
+            assert process.poll() is None
+            time.sleep(0.01)
         workers = psutil.Process(process.pid).children(recursive=True)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        _, alive = psutil.wait_procs(workers, timeout=5)
+        _, alive = psutil.wait_procs(workers, timeout=60)
         assert not alive, "a worker outlived its killed parent"
         lines = [json.dumps(t.to_json(), sort_keys=True) for t in Store(tmp_path / "run").trials]
         assert lines[: len(seen)] == seen
         seen = lines
     assert len(seen) > 3
     toy.setenv("TOY_SECONDS", "0")
-    store = run(problem, setup, tmp_path / "run", max_trials=25)
+    store = run(problem, setup, tmp_path / "run", max_trials=25, limit_s=3600)
     lines = [json.dumps(t.to_json(), sort_keys=True) for t in store.trials]
     assert lines[: len(seen)] == seen
     assert len({(json.dumps(t.config, sort_keys=True), t.budget) for t in store.trials}) == len(lines) == 25
