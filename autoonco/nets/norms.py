@@ -37,7 +37,7 @@ def settle_norms(network: nn.Module, crops: torch.Tensor, *, batch_size: int) ->
     device = next(network.parameters()).device
     moments = [torch.zeros(2, norm.num_features, dtype=torch.float64, device=device) for norm in norms]
     with torch.no_grad():
-        for batch in _batches(crops, batch_size):
+        for batch in _batches(crops, batch_size, n_pictures=getattr(network, "n_pictures", 1)):
             network(batch.to(device).contiguous(memory_format=memory_order(batch)))
             for norm, total in zip(norms, moments, strict=True):
                 mean, var = norm.running_mean.double(), norm.running_var.double()
@@ -61,8 +61,8 @@ def _unfrozen_norms(network: nn.Module) -> list[nn.modules.batchnorm._BatchNorm]
     return norms
 
 
-def _batches(crops: torch.Tensor, batch_size: int) -> list[torch.Tensor]:
-    """Return all crops, shuffled, in batches of nearly equal size."""
-    size = max(batch_size, POSITIONS // math.prod(crops.shape[2:]))
+def _batches(crops: torch.Tensor, batch_size: int, *, n_pictures: int) -> list[torch.Tensor]:
+    """Return all crops, shuffled, in batches of nearly equal size; a bag of pictures takes the room of them all."""
+    size = max(2, batch_size // n_pictures, POSITIONS // (n_pictures * math.prod(crops.shape[2:])))
     order = torch.randperm(len(crops), generator=torch.Generator().manual_seed(0))
     return [crops[rows] for rows in order.tensor_split(-(-len(crops) // size))]
