@@ -99,7 +99,9 @@ def test_a_part_of_the_kills_goes_on_where_the_last_one_ended_and_with_what_it_w
     state, asked = tmp_path / "counts.json", {"trials": 25, "jobs": 1, "seed": 0}
     assert resumed(state, asked) == (Counts(), 0.0, 0.0)
     counts = Counts(runs=3, run_kills=7)
-    state.write_text(json.dumps({"asked": asked, "counts": counts.to_json(), "whole_s": 12.5, "seconds": 60.0}))
+    state.write_text(
+        json.dumps({"asked": asked, "counts": counts.to_json(), "whole_s": 12.5, "seconds": 60.0})
+    )
     assert resumed(state, asked) == (counts, 12.5, 60.0)
     with pytest.raises(SystemExit, match="another folder"):
         resumed(state, asked | {"jobs": 2})
