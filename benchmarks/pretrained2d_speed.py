@@ -77,8 +77,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--alone", choices=("ours", "bare"), help="embed once, print the peak memory in kB")
     options = parser.parse_args(arguments)
-    data = Dataset.from_csv(SHARED / "busi" / "labels.csv")
-    data = data.subset(np.arange(len(data)) < options.cases).unlabelled()
+    data = busi(options.cases).unlabelled()
     with tempfile.TemporaryDirectory() as folder:
         if options.alone:
             _alone(options.alone, data, Path(folder), n_threads=options.threads)
@@ -92,6 +91,12 @@ def main(arguments: Sequence[str]) -> None:
         table.to_csv(options.out / "speed.csv", index=False)
     if not options.no_memory:
         memory(options.cases, options.threads)
+
+
+def busi(n: int) -> Dataset:
+    """Return `n` breast lesions spread over the manifest, which is sorted by class."""
+    data = Dataset.from_csv(SHARED / "busi" / "labels.csv")
+    return data.subset(np.unique(np.linspace(0, len(data) - 1, n).round().astype(int)))
 
 
 def as_table(figures: Sequence[Figure]) -> pd.DataFrame:
@@ -243,8 +248,7 @@ def _plain_loop(pictures: torch.Tensor, y: torch.Tensor, epochs: int) -> None:
 
 def second_head(n_cases: int, *, n_threads: int) -> tuple[float, float]:
     """Print and return the seconds of a first config, and of a second one on the same embeddings."""
-    data = Dataset.from_csv(SHARED / "busi" / "labels.csv")
-    data = data.subset(np.arange(len(data)) < n_cases)
+    data = busi(n_cases)
     assert data.y is not None
     known = _fingerprint(data)
     first = dict(family.defaults(known)[0])

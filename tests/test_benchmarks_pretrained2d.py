@@ -117,6 +117,7 @@ def test_the_fastest_turn_of_each_counts(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_fixed_methods_are_valid_configs_of_the_family(shared_data: Path) -> None:
     data = development(Dataset.from_csv(shared_data / "busi" / "labels.csv"), 8)
     assert np.bincount(data.y).tolist() == [4, 4]
+    assert len(set(speed.busi(12).y.tolist())) == 2
     space = family.space(_known(data))
     for config in FIXED.values():
         found = complete(space, config)
