@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 from scipy.special import expit, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.linear_model import LogisticRegression
@@ -26,7 +27,8 @@ class PlattMachine(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     """A machine fitted on all cases, and sigmoids of its scores fitted on scores of held-out patients.
 
     A sigmoid never falls: where the held-out scores lean the wrong way, as they can by chance on a handful of
-    cases, or where there are too few patients to hold out, it is that of the scores as they are.
+    cases, it is that of the scores as they are, moved until the class has its share of the cases; and of the scores as
+    they are where there are too few patients to hold out.
 
     Parameters
     ----------
@@ -117,13 +119,16 @@ def calibration_parts(y: NDArray[Any], groups: NDArray[Any] | None) -> Parts:
 
 
 def sigmoid(scores: Floats, is_class: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return slope and shift of Platt's sigmoid of `scores` ``(n_cases,)``; (1, 0) where the slope would be negative.
+    """Return slope and shift of Platt's sigmoid of `scores` ``(n_cases,)``.
 
-    Targets are Platt's, a little inside 0 and 1: without them scores without an error would be certain.
+    Targets are Platt's, a little inside 0 and 1: without them scores without an error would be certain. Where the slope
+    would be negative it is 1, and the shift the one that gives the class its share: of several classes the scores of
+    each are on a scale of their own, on which 0 says nothing.
 
     Examples
     --------
-    >>> sigmoid(np.array([-2.0, -1.0, 1.0, 2.0]), np.array([True, True, False, False]))
+    >>> slope, shift = sigmoid(np.array([-2.0, -1.0, 1.0, 2.0]), np.array([True, True, False, False]))
+    >>> slope, abs(round(shift, 6))
     (1.0, 0.0)
     """
     n_in, n_out = int(is_class.sum()), int((~is_class).sum())
@@ -136,7 +141,10 @@ def sigmoid(scores: Floats, is_class: NDArray[np.bool_]) -> tuple[float, float]:
     model = LogisticRegression(C=1e10, max_iter=1000, tol=1e-8)
     model.fit(twice, answers, sample_weight=np.concatenate([target, 1 - target]))
     slope, shift = float(model.coef_[0, 0]) / size, float(model.intercept_[0])
-    return (slope, shift) if slope > 0 and np.isfinite([slope, shift]).all() else (1.0, 0.0)
+    if slope > 0 and np.isfinite([slope, shift]).all():
+        return slope, shift
+    share, far = float(target.mean()), size + 40.0
+    return 1.0, float(brentq(lambda moved: expit(scores + moved).mean() - share, -far, far))
 
 
 def _scores(machine: BaseEstimator, X: NDArray[Any]) -> Floats:

@@ -77,7 +77,8 @@ def test_probabilities_rise_with_the_score_however_few_patients(n_patients, seed
 
 
 def test_scores_that_lean_the_wrong_way_are_taken_as_they_are():
-    assert sigmoid(np.array([-3.0, -1.0, 1.0, 3.0]), np.array([True, True, False, False])) == (1.0, 0.0)
+    found = sigmoid(np.array([-3.0, -1.0, 1.0, 3.0]), np.array([True, True, False, False]))
+    assert found == pytest.approx((1.0, 0.0), abs=1e-9)
     assert sigmoid(np.zeros(6), np.arange(6) < 3) == (1.0, 0.0)
 
 
@@ -88,6 +89,21 @@ def test_three_classes_sum_to_one_and_are_found():
     proba = PlattMachine(SVC()).fit(X, y).predict_proba(X)
     np.testing.assert_allclose(proba.sum(axis=1), 1)
     assert (proba.argmax(axis=1) == y).mean() > 0.8
+
+
+def test_a_rare_class_that_nothing_tells_has_its_share_of_the_probability():
+    """Its held-out scores lean the wrong way as often as not; as they are they would stand for a third."""
+    shares, n_wrong = [], 0
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        y = np.r_[np.zeros(40, int), np.ones(32, int), np.full(8, 2)]
+        X = rng.normal(size=(80, 8))
+        X[:, 0] += 1.5 * (y == 1)
+        fitted = PlattMachine(SVC()).fit(X, y)
+        shares.append(fitted.predict_proba(rng.normal(size=(500, 8)))[:, 2].mean())
+        n_wrong += fitted.slope_[2] == 1.0
+    assert n_wrong >= 3
+    assert max(shares) < 0.2
 
 
 def test_repeated_cases_are_not_scored_by_machines_that_saw_them():
