@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -54,7 +54,8 @@ class Refit:
         """Return what could be refitted within `stop_s` seconds, what an earlier session did included.
 
         `wanted` begin in their order. `spares` are, by the key of one of them, what may take its place, best first:
-        a quicker one where it can't be expected to end in time, or didn't.
+        a quicker one where it can't be expected to end in time, or didn't. What is refitted anyway, for another one's
+        sake or by an earlier session, is not begun again as a spare. Once the time is over, nothing waits for a worker.
         """
         end = self.clock.elapsed() + stop_s
         queue = {key_of(item): item for item in wanted}
@@ -64,15 +65,21 @@ class Refit:
         lost: set[str] = set()
         pace = _Pace()
         while queue or tasks:
+            if not tasks and self.clock.elapsed() > end and not self._has_slot(queue.values()):
+                self.notes.append("No worker was left for the refits when their time ended.")
+                break
             for key in list(queue):
                 if self.pool.n_idle(gpu=_wants_gpu(queue[key])):
                     asked = queue.pop(key)
                     left_s = end - self.clock.elapsed()
                     item = pace.in_time(asked, spares.get(key, ()), left_s)
+                    under_way = {*queue, *(key_of(other) for _, other in tasks.values())}
+                    if key_of(item) != key and self._is_there(item, done, under_way):
+                        continue
                     task = self._task(key_of(item), item)
                     tasks[task.id] = key, item
                     self.pool.submit(task, timeout_s=max(1.0, left_s))
-            for event in self.pool.poll():
+            for event in self.pool.poll() if queue or tasks else ():
                 key, item = tasks.pop(event.task_id)
                 if key not in lost and (event.reason or "").startswith(DIED):
                     lost.add(key)
@@ -89,6 +96,15 @@ class Refit:
     def folder(self, key: str) -> Path:
         """Return where the fitted state of a config is kept."""
         return self.store.folder / "models" / key
+
+    def _has_slot(self, items: Iterable[Candidate]) -> bool:
+        return any(self.pool.n_idle(gpu=_wants_gpu(item)) for item in items)
+
+    def _is_there(self, spare: Candidate, done: Refitted, under_way: Collection[str]) -> bool:
+        key = key_of(spare)
+        if key not in done and (found := self._stored(key, spare)) is not None:
+            done[key] = found
+        return key in done or key in under_way
 
     def _end(self, key: str, item: Candidate, event: Ended, done: Refitted) -> None:
         if event.proba is not None:

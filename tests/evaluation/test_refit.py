@@ -147,3 +147,50 @@ def test_what_ran_out_of_time_gives_way_to_a_quicker_one_while_there_is_some(toy
         clock=Clock(60),
     )
     assert set(refit.run([best], stop_s=60, spares={key_of(best): [best, other]})) == {key_of(other)}
+
+
+def item_of(strength, refit_s):
+    trial = Trial(
+        id=0, scope="final", family="toy", config={"act": "work", "strength": strength}, budget=1.0,
+        fidelity=Fidelity(folds=3), status=Status.SUCCESS, seconds=1.0, elapsed_s=1.0, origin=Origin.DEFAULT, seed=0,
+        loss=0.1, score=0.9,
+    )  # fmt: skip
+    return Candidate(trial=trial, probas=(), refit_s=refit_s, score=0.9)
+
+
+SPLIT = OuterSplit(scope="outer0", train=np.arange(40), test=np.arange(40, 60))
+
+
+def test_a_member_that_is_also_the_spare_of_a_slow_one_is_fitted_once(toy, problem, tmp_path):
+    """Nor is a spare that an earlier session fitted."""
+    member, best, spare = item_of(0.1, 5.0), item_of(0.2, 50.0), item_of(0.3, 4.0)
+    for ladder, begun in (([best, member], [0.1]), ([best, spare], [0.3]), ([best, spare], [])):
+        clock = Now()
+        pool = Timed(clock, {0.1: 5.0, 0.2: 50.0, 0.3: 4.0}, slow=1.0)
+        refit = Refit(problem=problem, split=SPLIT, pool=pool, store=Store(tmp_path), seed=0, clock=clock)
+        found = refit.run([member, best], stop_s=20.0, spares={key_of(best): ladder})
+        assert set(found) == {key_of(item) for item in (member, ladder[1])}
+        assert pool.begun == begun
+
+
+class Deserted(Timed):
+    """A cluster that has lost its last worker."""
+
+    def n_idle(self, *, gpu):
+        return 0
+
+    def poll(self):
+        self.clock.now += 0.5
+        if self.clock.now > 100:
+            raise TimeoutError
+        yield from ()
+
+
+def test_refits_do_not_wait_for_ever_for_a_worker(toy, problem, tmp_path):
+    clock, notes = Now(), []
+    pool = Deserted(clock, {}, slow=1.0)
+    store = Store(tmp_path)
+    refit = Refit(problem=problem, split=SPLIT, pool=pool, store=store, seed=0, clock=clock, notes=notes)
+    assert refit.run([item_of(0.1, 5.0)], stop_s=20.0) == {}
+    assert clock.now < 25
+    assert len(notes) == 1
