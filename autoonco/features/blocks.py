@@ -11,7 +11,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
-from autoonco.data.cache import ArtefactCache, digest
+from autoonco.data.cache import ArtefactCache, content_hash, digest
 from autoonco.data.case import Case
 from autoonco.data.grids import lesion_box
 from autoonco.data.readers import Scan, read_scan
@@ -196,7 +196,10 @@ def _run(jobs: Sequence[tuple[Any, ...]], n_threads: int) -> list[list[NDArray[n
 def _extract_case(
     case: Case, case_hash: str, wanted: Sequence[_Column], artefacts: ArtefactCache
 ) -> list[NDArray[np.float64]]:
-    """Compute and store the wanted blocks of a case; each scan is read once, each filter applied once."""
+    """Compute and store the wanted blocks of a case; each scan is read once, each filter applied once.
+
+    Nothing is stored of files that are not, or no more, those of the hash: it would be found for ever.
+    """
     values: dict[_Column, NDArray[np.float64]] = {}
     for channel in dict.fromkeys(column.channel for column in wanted):
         columns = [column for column in wanted if column.channel == channel]
@@ -208,6 +211,11 @@ def _extract_case(
             of_it = [column for column in columns if column.block.component is component]
             found = compute_blocks(roi, [column.block for column in of_it])
             values |= {column: found[column.block] for column in of_it}
+        if content_hash(case) != case_hash:
+            raise DataError(
+                f"row {case.row}: a file of this case was changed while its features were computed: "
+                "leave the files alone, or begin a new run."
+            )
         for column in columns:
             artefacts.put(_KIND, case_hash + column.suffix, {"values": values[column]})
     return [values[column] for column in wanted]

@@ -213,3 +213,18 @@ def test_a_missing_file_is_named_by_row(cases, cache, tmp_path):
     bad = Case(case="c", patient="p", images={"image": tmp_path / "none.nii"}, masks=cases[0].masks, row=12)
     with pytest.raises(DataError, match="row 12"):
         extract_table([bad], spec(), artefacts=cache)
+
+
+def test_nothing_is_stored_of_a_file_that_was_changed_since_it_was_looked_at(cases, tmp_path):
+    """The hash is of the old file, the features would be the new one's, and found by every later run."""
+    blocks.forget()
+    resting = ArtefactCache(tmp_path / "cache", files_rest=True)
+    resting.hash_of(cases[0])
+    mask = cases[0].masks["image"]
+    kept = mask.read_bytes()
+    mask.write_bytes(cases[1].masks["image"].read_bytes())
+    with pytest.raises(DataError, match="row 1: a file of this case was changed"):
+        extract_table(cases[:1], spec(), artefacts=resting)
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))
+    mask.write_bytes(kept)
+    extract_table(cases[:1], spec(), artefacts=ArtefactCache(tmp_path / "cache"))
