@@ -18,6 +18,7 @@ from autoonco.families.maps import explain_cases, odds_of, slopes
 from autoonco.families.networks import to_arrays
 from autoonco.families.training_space import part
 from autoonco.nets.inputs import InputSpec
+from autoonco.nets.zoo import entry_of
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from autoonco.nets.builders import Network
     from autoonco.nets.explanations import Score
     from autoonco.nets.linear_head import LinearHead
+    from autoonco.nets.weight_files import WeightFile
 
 _LINEAR = "linear."
 """What the tensors of a linear head are prefixed with."""
@@ -101,8 +103,8 @@ class FrozenModel:
 
         def score(network: nn.Module, given: Tensor) -> Tensor:
             features = embed_crops(network, given, self.spec, self.features)
-            head = cast("LinearHead", self.head).to(features.device)
-            return log_odds(head(features.double()), column).to(features.dtype)
+            head = cast("LinearHead", self.head)  # on the CPU, where it predicts
+            return log_odds(head(features.cpu().double()), column).to(features)
 
         return score
 
@@ -240,9 +242,19 @@ def tensors_of_network(state: ModelState) -> dict[str, NDArray[Any]]:
     return {name: value for name, value in state.tensors.items() if not name.startswith(_LINEAR)}
 
 
-@lru_cache(maxsize=4)
 def _frozen_network(name: str, in_channels: int) -> tuple[Network, str]:
-    """Return the pretrained network without its classifier, loaded once a process, and what names its weights."""
+    """Return the pretrained network without its classifier, and what names its weights; an unchanged file is read once.
+
+    Where the weights are, and whether they may be used, is asked each time: a process may see several folders.
+    """
+    from autoonco.nets.weights import located
+
+    found = located(name, entry_of(name))
+    return _loaded(name, in_channels, found, found.path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _loaded(name: str, in_channels: int, found: WeightFile, changed_ns: int) -> tuple[Network, str]:  # noqa: ARG001 - they tell files apart
     from autoonco.nets.builders import build_2d
 
     network = build_2d(name, n_classes=0, in_channels=in_channels, pretrained=True)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PROBE = 1e-3
 """Step of `slopes`, as a share of the features' root mean square: linear heads give the same for any."""
+SMOOTH = 0.1
+"""Largest difference between the slopes of a step and of its half, as a share: over a threshold it is all of them."""
 FLOOR = 1e-12
 """Probabilities below it count as it: a learner may be certain, log odds may not."""
 
@@ -87,7 +89,8 @@ def slopes(
     """Return the slope ``(n_features,)`` of a class's log odds at `features`, by central differences.
 
     Exact for a head that is linear in its features, that is, for scaling, projections and a linear learner, whatever
-    they are made of; all 0 for trees, which are flat almost everywhere.
+    they are made of. All 0 where two steps disagree: trees are flat but for their thresholds, and the slope across
+    one says how long the step was and nothing else.
 
     Examples
     --------
@@ -97,9 +100,11 @@ def slopes(
     """
     step = PROBE * max(float(np.sqrt(np.mean(features**2))), FLOOR)
     moved = step * np.eye(len(features))
-    values = odds_of(proba(np.concatenate([features + moved, features - moved])), column)
-    up, down = np.split(values, 2)
-    return np.asarray((up - down) / (2 * step))
+    places = [features + moved, features - moved, features + moved / 2, features - moved / 2]
+    up, down, near_up, near_down = np.split(odds_of(proba(np.concatenate(places)), column), 4)
+    wide, narrow = (up - down) / (2 * step), (near_up - near_down) / step
+    smooth = np.linalg.norm(wide - narrow) <= SMOOTH * np.linalg.norm(wide)
+    return np.asarray(wide if smooth else np.zeros_like(wide))
 
 
 def odds_of(proba: NDArray[Any], column: int) -> NDArray[np.float64]:

@@ -64,8 +64,10 @@ def with_transformer(monkeypatch: pytest.MonkeyPatch) -> None:
         "read_pretrained",
         lambda _, entry, __, options: builders._empty(entry, options, n_classes=2),
     )
-    # loaded once a process: not these for others, nor others for these
-    monkeypatch.setattr(frozen, "_frozen_network", frozen._frozen_network.__wrapped__)
+    # there is no file of theirs
+    monkeypatch.setattr(
+        frozen, "_frozen_network", lambda name, n: frozen._loaded.__wrapped__(name, n, None, 0)
+    )
 
 
 @pytest.fixture(scope="module")

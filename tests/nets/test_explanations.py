@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -322,6 +323,41 @@ def test_slopes_are_those_of_a_linear_head_and_flat_ones_are_none() -> None:
     np.testing.assert_allclose(slopes(proba, features, 1), expected, rtol=1e-5)
     assert not slopes(lambda x: np.tile([0.0, 1.0], (len(x), 1)), features, 1).any()
     assert np.isfinite(odds_of(np.array([[0.0, 1.0], [1.0, 0.0]]), 1)).all()
+
+
+@pytest.mark.parametrize("distance", [0.0, 2e-4, 8e-4])
+def test_a_threshold_nearby_is_no_slope(distance: float) -> None:
+    features = np.array([1.0, 1.0, -1.0])
+
+    def stump(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        high = np.where(x[:, 1] > 1 + distance, 0.8, 0.3)
+        return np.c_[1 - high, high]
+
+    assert not slopes(stump, features, 1).any()
+
+
+def test_a_linear_head_stays_where_it_is_while_its_case_is_explained(
+    known: Planted, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {
+        "mode": "frozen",
+        "network": "tf_efficientnet_lite0",
+        "classifier": "linear",
+        "linear:epochs": 5,
+    }
+    config = complete(family.space(FINGERPRINT), config) | {"size": 64}
+    fidelity = family.plan(config, 1.0, inner_folds=2, n_train=8)
+    context = FitContext(runtime=runtime, fingerprint=FINGERPRINT, seed=0)
+    model = family.fit(config, known.cases[:8], known.y[:8], fidelity=fidelity, context=context)
+
+    def moved(*_: object, **__: object) -> NoReturn:
+        raise AssertionError(
+            "a head that was moved to a GPU can't predict from embeddings on the CPU any more"
+        )
+
+    monkeypatch.setattr(model.head, "to", moved)
+    (found,) = model.explain(known.positive[:1], 1)
+    assert found.map.shape == (HEIGHT, WIDTH)
 
 
 def volume(folder: Path) -> Case:

@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from autoonco.errors import AutoOncoError, OfflineWeightsError, UnknownNameError, WeightsError
+from autoonco.families.frozen import _frozen_network
 from autoonco.nets.access import Access, using
 from autoonco.nets.builders import build_2d
 from autoonco.nets.fetching import fetch, verify
@@ -355,3 +356,20 @@ def test_the_package_comes_before_the_folder(folder: Path) -> None:
     found = locate("tf_efficientnet_lite0", entry_of("tf_efficientnet_lite0"), Access(folder=folder))
     assert found is not None
     assert found.source is Source.PACKAGE
+
+
+def test_frozen_networks_of_several_folders_are_told_apart(folder: Path, tmp_path: Path) -> None:
+    """In one process: a notebook that fits twice, a worker that outlives a run."""
+    save_file(timm_of(SMALL, seed=8).state_dict(), tmp_path / "others.safetensors")
+    other = tmp_path / "other weights"
+    fetch(SMALL, other, given=tmp_path / "others.safetensors")
+    seen = []
+    for one in (folder, other, folder):
+        with using(Access(folder=one)):
+            seen.append(_frozen_network(SMALL, 3))
+    (first, first_id), (_, other_id), (again, again_id) = seen
+    assert first_id != other_id
+    assert again_id == first_id
+    assert again is first  # read once
+    with using(Access(folder=folder, licences=("MIT",))), pytest.raises(OfflineWeightsError, match="licen"):
+        _frozen_network(SMALL, 3)
