@@ -24,9 +24,11 @@ from autoonco.families.networks import (
 )
 from autoonco.families.pictures import BAGS, add_pictures
 from autoonco.families.training_space import add_finetuning, add_training, part_that_learns
+from autoonco.nets.access import Access
 from autoonco.nets.inputs import InputSpec
 from autoonco.nets.views import TRAINED_PICTURES
-from autoonco.nets.zoo import entry_of, networks, seconds_per_crop, with_weights
+from autoonco.nets.weight_files import locate
+from autoonco.nets.zoo import entry_of, left_out, networks, seconds_per_crop, with_weights
 from autoonco.resources import load_space
 
 if TYPE_CHECKING:
@@ -48,9 +50,13 @@ class Pretrained2D:
     name = "pretrained2d"
 
     def why_not(self, fingerprint: Fingerprint) -> str | None:  # noqa: ARG002 - the contract's form
-        """Return why the family does not apply: no weights on this machine."""
+        """Return why the family does not apply: no weights on this machine, or none that may be used."""
         if with_weights(2):
             return None
+        access = Access.current()
+        for name, reason in left_out(2).items():
+            if locate(name, entry_of(name), access) is not None:
+                return f"no pretrained network on this machine may be used, {name} for one: {reason}"
         packages = " ".join(
             sorted(
                 weights["package"]

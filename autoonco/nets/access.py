@@ -16,6 +16,8 @@ from typing import Self
 PERMISSIVE = ("Apache-2.0", "BSD-3-Clause", "CC-BY-4.0", "MIT")
 """Licences under which weights may be used for anything; meant by the word ``permissive``."""
 ANY = "any"
+NOTHING = ","
+"""What a variable says where no licence or no network is allowed: an empty text is as good as none."""
 FOLDER, LICENCES, NETWORKS = "AUTOONCO_WEIGHTS_DIR", "AUTOONCO_ALLOW_LICENCES", "AUTOONCO_NETWORKS"
 
 
@@ -52,12 +54,15 @@ class Access:
         allow_licences: Sequence[str] | None = None,
         networks: Sequence[str] | None = None,
     ) -> Self:
-        """Return what these arguments allow; what is None is as the environment says, or else the default."""
+        """Return what these arguments allow; what is None is as the environment says, or else the default.
+
+        A single text is taken as the command line takes it: ``"MIT,CC-BY-NC-4.0"``.
+        """
         given = cls.current()
         return cls(
             folder=given.folder if weights_dir is None else Path(weights_dir).absolute(),
-            licences=given.licences if allow_licences is None else tuple(allow_licences),
-            networks=given.networks if networks is None else tuple(networks),
+            licences=given.licences if allow_licences is None else _several(allow_licences),
+            networks=given.networks if networks is None else _several(networks),
         )
 
     @classmethod
@@ -74,8 +79,8 @@ class Access:
         """Return the variables that say the same to another process; an empty text is as good as none."""
         return {
             FOLDER: str(self.folder) if self.folder else "",
-            LICENCES: ",".join(self.licences),
-            NETWORKS: ",".join(self.networks or ()),
+            LICENCES: ",".join(self.licences) or NOTHING,
+            NETWORKS: "" if self.networks is None else ",".join(self.networks) or NOTHING,
         }
 
     def allows(self, licence: str) -> bool:
@@ -99,6 +104,10 @@ def using(access: Access) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _several(given: Sequence[str]) -> tuple[str, ...]:
+    return _names(given) if isinstance(given, str) else tuple(given)
 
 
 def _names(text: str) -> tuple[str, ...]:

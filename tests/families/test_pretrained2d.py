@@ -22,6 +22,7 @@ from autoonco.families import pretrained2d
 from autoonco.families.contract import Fidelity, FitContext, ModelState, Runtime
 from autoonco.families.networks import picture_spec
 from autoonco.families.pretrained2d import family
+from autoonco.nets.access import Access, using
 from autoonco.nets.inputs import crops
 from autoonco.resources import load_space
 from autoonco.tabular.pipeline import complete
@@ -232,6 +233,13 @@ def test_without_weights_the_family_stands_aside(monkeypatch: pytest.MonkeyPatch
     assert family.why_not(FINGERPRINT) is None
     monkeypatch.setattr(pretrained2d, "with_weights", lambda _: ())
     assert "pip install" in str(family.why_not(FINGERPRINT))
+
+
+def test_weights_that_are_here_but_not_allowed_are_not_called_absent() -> None:
+    with using(Access(licences=("MIT",))):
+        told = str(family.why_not(FINGERPRINT))
+    assert "licence Apache-2.0 is not allowed" in told
+    assert "pip install" not in told
 
 
 BUDGETS = [1 / 81, 1 / 27, 1 / 9, 0.2, 1 / 3, 0.5, 0.9, 1.0]

@@ -253,3 +253,20 @@ def test_cost_follows_the_side_that_is_worked_on() -> None:
     assert np.isclose(
         seconds_per_crop(free, size=112, train=True), seconds_per_crop(free, size=224, train=True) / 4
     )
+
+
+def test_allowing_nothing_is_not_the_default_and_a_text_is_not_its_letters() -> None:
+    assert Access.of(allow_licences="MIT, CC-BY-NC-4.0").licences == ("MIT", "CC-BY-NC-4.0")
+    assert Access.of(networks="resnet18").networks == ("resnet18",)
+    for access in (Access(licences=()), Access(networks=())):
+        with using(access):
+            assert Access.current() == access
+            assert not with_weights(2)
+
+
+@pytest.mark.parametrize("name", ["radimagenet_densenet121", "radimagenet_resnet50"])
+def test_radimagenet_sees_grey_values_as_its_authors_trained_it(name: str) -> None:
+    """``(image - 127.5) * 2 / 255`` in their notebooks (github.com/BMEII-AI/RadImageNet)."""
+    scale = build_2d(name, n_classes=0).scale
+    grey = torch.arange(256, dtype=torch.uint8).reshape(1, 1, 16, 16).expand(1, 3, 16, 16)
+    torch.testing.assert_close(scale(grey), (grey.float() - 127.5) * 2 / 255)
