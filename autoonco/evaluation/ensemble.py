@@ -192,7 +192,8 @@ def select(
     else:  # greedy sums need the same folds of all
         found = sorted(found, key=lambda item: -_search_score(item))
     n_folds = min(len(item.probas) for item in found)
-    costs = {id(item): 0.0 if any(item is other for other in refitted) else item.refit_s for item in found}
+    paid = {_config_key(item) for item in refitted}  # not by the object: whoever asks again is given new ones
+    costs = {id(item): 0.0 if _config_key(item) in paid else item.refit_s for item in found}
     pool = [item for item in found[:_POOL] if costs[id(item)] <= refit_limit_s]
     pool = pool or [min(found, key=lambda item: costs[id(item)])]
     chosen: list[int] = []
@@ -210,6 +211,10 @@ def select(
         counts.pop()
     weight = sum(count for _, count in counts)
     return [Member(candidate=pool[i], weight=count / weight) for i, count in counts]
+
+
+def _config_key(item: Candidate) -> str:
+    return config_key(item.trial.family, item.trial.config)
 
 
 def _mean(total: Sequence[NDArray[Any]], probas: Sequence[NDArray[Any]], n: int) -> list[NDArray[Any]]:
