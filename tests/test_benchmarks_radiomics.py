@@ -71,6 +71,7 @@ def test_both_extract_the_same_features(tmp_path):
     assert difference < 1e-6
 
 
+@pytest.mark.slow
 def test_the_mix_has_every_learner_alike(problem):
     from dataclasses import replace
 

@@ -93,6 +93,7 @@ def test_fit_store_restore_predicts_the_same_numbers(network: str, cases: list[C
     assert (restored.predict_proba(cases[5:6]) == expected[5:6]).all()
 
 
+@pytest.mark.slow
 def test_learns_hollow_from_solid(cases: list[Case], tmp_path: Path) -> None:
     config = config_of("monai_resnet10", epochs=8, **{"training:ema": 0.0})
     model = family.fit(config, cases, Y, fidelity=Fidelity(folds=1, epochs=8), context=context(tmp_path))

@@ -224,6 +224,7 @@ def test_a_table_is_searched_to_its_end_and_no_further(space, n):
     assert 1 in budgets(found)
 
 
+@pytest.mark.slow
 def test_it_finds_a_small_region_that_random_search_misses():
     space = ConfigurationSpace(seed=0)
     space.add(Categorical("family", ["only"]), *[Float(f"only:x{i}", (0.0, 1.0)) for i in range(6)])

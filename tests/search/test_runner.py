@@ -22,6 +22,8 @@ from autoonco.search.worker import run_fold
 from autoonco.search.workers import WorkerPool
 from autoonco.settings import Settings
 
+pytestmark = pytest.mark.alone
+
 
 def run(problem, setup, folder, *, limit_s=60.0, n_workers=1, memory_gb=None, **settings):
     store = Store(folder)
