@@ -108,6 +108,7 @@ def train(
         )
         if checkpoint and start:
             load_checkpoint(checkpoint, networks=run.networks, optimizer=run.optimizer)
+            run.learning(start - 1)  # where no epoch is left, norms that were frozen are still not settled
         weights = None if lesson.weights is None else lesson.weights.to(device)
         how: dict[str, Any] = {
             "weights": weights,

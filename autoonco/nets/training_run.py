@@ -105,7 +105,7 @@ class TrainingRun:
         weights
             Of each class, ``(n_classes,)``, on the network's device.
         """
-        network, recipe = self._learning(epoch), self.recipe
+        network, recipe = self.learning(epoch), self.recipe
         device = next(network.parameters()).device
         generator = torch.Generator().manual_seed(int(digest(seed, epoch)[:15], 16))
         torch.manual_seed(generator.initial_seed())  # for dropout and mixing
@@ -138,7 +138,7 @@ class TrainingRun:
             losses.append(loss)
         self._check(network, losses, epoch)
 
-    def _learning(self, epoch: int) -> nn.Module:
+    def learning(self, epoch: int) -> nn.Module:
         """Return the network in training mode, with the blocks learning that do so in this epoch."""
         n_learning = self.recipe.n_learning(epoch)
         if n_learning is not None:

@@ -92,6 +92,14 @@ def test_every_way_goes_on_as_if_never_cut(way: str, cut: int, tmp_path: Path) -
     assert distance(run(how, 5, checkpoint=tmp_path), expected) == 0
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_asked_again_gives_the_same(way: str, tmp_path: Path) -> None:
+    """As after a kill between the checkpoint and the answer: no epoch is left to do."""
+    how = recipe(**WAYS[way])
+    expected = run(how, 1, checkpoint=tmp_path)
+    assert distance(run(how, 1, checkpoint=tmp_path), expected) == 0
+
+
 @pytest.mark.parametrize("optimizer", list(Optimizer))
 def test_the_order_of_weights_in_memory_survives(optimizer: Optimizer, tmp_path: Path) -> None:
     """A fused step goes through weights and moments side by side, in the order in which they lie."""
