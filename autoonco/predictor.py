@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,9 @@ class Predictor:
 
         A file takes what the network sees of a case, bytes 0..255, and gives logits, or, where the network is frozen
         and a learner decides, its own embedding. Its metadata say which, with the weight of the member and how the
-        crop is made. Each was compared with its network, see `nets.onnx_export`.
+        crop is made, and what the file leaves out: ``features`` that a learner sees where these are not the network's
+        own embedding, ``views`` whose probabilities the member averages. Each was compared with its network, see
+        `nets.onnx_export`.
 
         Raises
         ------
@@ -142,11 +145,14 @@ class Predictor:
             from autoonco.nets.onnx_export import to_onnx  # torch, where a member has loaded it anyway
 
             frozen = hasattr(model, "head")
-            facts = {
+            facts: dict[str, Any] = {
                 "classes": list(bundle.classes),
                 "member_weight": weight,
                 "outputs": "embedding" if frozen else "logits",
                 "input": spec.to_json(),
+            }
+            facts |= {
+                key: asdict(found) for key in ("features", "views") if (found := getattr(model, key, None))
             }
             # a frozen network sees the pictures of a case one by one, a trained one all of them
             shape = (spec.in_channels, *spec.shape[1:]) if frozen else spec.shape

@@ -106,6 +106,8 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_classifier_writes_the_network_of_each_member(tmp_path: Path) -> None:
     from types import SimpleNamespace
 
+    from autoonco.families.embedded import Features
+    from autoonco.nets.test_time import Views
     from autoonco.predictor import Predictor
 
     def spec(n_pictures: int) -> SimpleNamespace:
@@ -113,8 +115,9 @@ def test_a_classifier_writes_the_network_of_each_member(tmp_path: Path) -> None:
 
     network = tiny(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(2)))
     network(torch.zeros(1, 3, 8, 8))
-    frozen = SimpleNamespace(network=network, spec=spec(4), head="a learner")
-    trained = SimpleNamespace(network=network, spec=spec(1))
+    seen = Features(pooling="gem", n_layers=2)
+    frozen = SimpleNamespace(network=network, spec=spec(4), head="a learner", features=seen)
+    trained = SimpleNamespace(network=network, spec=spec(1), views=Views(n=4))
     table = SimpleNamespace(state=None)
     classifier = Predictor()
     members = ((0.5, table), (0.3, frozen), (0.2, trained))
@@ -124,6 +127,9 @@ def test_a_classifier_writes_the_network_of_each_member(tmp_path: Path) -> None:
     facts = [json.loads(onnx.load(path).metadata_props[0].value) for path in paths]
     assert [fact["outputs"] for fact in facts] == ["embedding", "logits"]
     assert [fact["member_weight"] for fact in facts] == [0.3, 0.2]
+    # what the file alone does not do: told, or its probabilities would be taken for the model's
+    assert facts[0]["features"] | {"pooling": "gem", "n_layers": 2} == facts[0]["features"]
+    assert facts[1]["views"]["n"] == 4
     crops = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8), np.uint8)
     expected = network(torch.from_numpy(crops)).detach().numpy()
     np.testing.assert_allclose(answer(paths[1], crops), expected, atol=1e-4)
