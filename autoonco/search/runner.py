@@ -109,8 +109,16 @@ class Search:
 
     def _learn_seconds(self, trial: Trial) -> None:
         if trial.status is Status.SUCCESS and trial.seconds > 0:
-            prior_s = self._prior_s(trial)
-            self._seconds.add(trial.family, prior_s=prior_s, measured_s=trial.seconds, config=trial.config)
+            prior_s, measured_s = self._prior_s(trial), self._whole_s(trial)
+            self._seconds.add(trial.family, prior_s=prior_s, measured_s=measured_s, config=trial.config)
+
+    def _whole_s(self, trial: Trial) -> float:
+        """Return what all folds of a trial took, also those that a smaller budget or a killed session had fitted."""
+        candidate, folds = _candidate_of(trial), self._problem.folds[: trial.fidelity.folds]
+        keys = [replace(fold_key(self._problem, candidate, fold), scope=trial.scope) for fold in folds]
+        return (
+            sum(self._store.fold_seconds(key) for key in keys if self._store.has_fold(key)) or trial.seconds
+        )
 
     def _prior_s(self, what: Trial | Candidate) -> float:
         return self._problem.prior_seconds(what.family, what.config, what.fidelity)

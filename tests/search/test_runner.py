@@ -9,15 +9,16 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
-from autoonco.families.contract import Runtime
+from autoonco.families.contract import Fidelity, Runtime
 from autoonco.search.clock import Clock
 from autoonco.search.runner import Search
 from autoonco.search.space import config_key
-from autoonco.search.store import Store
-from autoonco.search.trial import Ended, Origin, Status
+from autoonco.search.store import FoldKey, Store
+from autoonco.search.trial import Ended, Origin, Status, Trial
 from autoonco.search.worker import run_fold
 from autoonco.search.workers import WorkerPool
 from autoonco.settings import Settings
@@ -57,6 +58,27 @@ def test_a_resumed_search_repeats_nothing(toy, problem, setup, tmp_path):
     assert [t.to_json() for t in both.trials[:15]] == [t.to_json() for t in first.trials]
     pairs = [(json.dumps(t.config, sort_keys=True), t.budget) for t in both.trials]
     assert len(pairs) == len(set(pairs)) == 30
+
+
+def test_a_trial_is_measured_by_all_its_folds_not_only_by_those_it_had_left_to_fit(
+    toy, problem, setup, tmp_path
+):
+    """A promotion and a session after a kill fit the rest: their seconds are not those of the whole."""
+    store, config = Store(tmp_path), {"act": "work", "strength": 0.3}
+    for fold in problem.folds:
+        key = FoldKey(
+            scope="final", config_key=config_key("toy", config), fold_key="full", fold=str(fold.index)
+        )
+        store.add_fold(key, np.full((len(fold.test), 2), 0.5), seconds=1.0, elapsed_s=1.0)
+    store.add_trial(
+        Trial(
+            id=0, scope="final", family="toy", config=config, budget=1.0, fidelity=Fidelity(folds=3),
+            status=Status.SUCCESS, seconds=1.0, elapsed_s=1.0, origin=Origin.SEARCH, seed=0, loss=0.5, score=0.5,
+        )
+    )  # fmt: skip
+    with WorkerPool(setup) as pool:
+        search = Search(problem, pool=pool, store=store, settings=Settings(), seed=0, clock=Clock(60))
+    assert search._seconds.predict("toy", prior_s=0.3) == pytest.approx(3.0)
 
 
 @pytest.mark.parametrize(
