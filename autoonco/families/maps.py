@@ -89,8 +89,8 @@ def slopes(
     """Return the slope ``(n_features,)`` of a class's log odds at `features`, by central differences.
 
     Exact for a head that is linear in its features, that is, for scaling, projections and a linear learner, whatever
-    they are made of. All 0 where two steps disagree: trees are flat but for their thresholds, and the slope across
-    one says how long the step was and nothing else.
+    they are made of. 0 for a feature of which two steps disagree: trees are flat but for their thresholds, a scaler by
+    quantiles jumps at the least value it knows, and the slope across either says how long the step was, nothing else.
 
     Examples
     --------
@@ -103,8 +103,7 @@ def slopes(
     places = [features + moved, features - moved, features + moved / 2, features - moved / 2]
     up, down, near_up, near_down = np.split(odds_of(proba(np.concatenate(places)), column), 4)
     wide, narrow = (up - down) / (2 * step), (near_up - near_down) / step
-    smooth = np.linalg.norm(wide - narrow) <= SMOOTH * np.linalg.norm(wide)
-    return np.asarray(wide if smooth else np.zeros_like(wide))
+    return np.where(np.abs(wide - narrow) <= SMOOTH * np.abs(wide), wide, 0.0)
 
 
 def odds_of(proba: NDArray[Any], column: int) -> NDArray[np.float64]:

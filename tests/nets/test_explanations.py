@@ -335,6 +335,12 @@ def test_a_threshold_nearby_is_no_slope(distance: float) -> None:
 
     assert not slopes(stump, features, 1).any()
 
+    def both(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        high = 1 / (1 + np.exp(-2 * x[:, 0] - np.where(x[:, 1] > 1 + distance, 5, 0)))
+        return np.c_[1 - high, high]
+
+    np.testing.assert_allclose(slopes(both, features, 1), [2, 0, 0], atol=1e-5)
+
 
 def test_a_linear_head_stays_where_it_is_while_its_case_is_explained(
     known: Planted, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
