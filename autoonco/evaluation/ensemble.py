@@ -226,7 +226,7 @@ def ensemble_score(problem: Problem, members: Sequence[Member]) -> float:
     n_folds = min(len(m.candidate.probas) for m in members)
     pooled = [sum(m.weight * m.candidate.probas[k] for m in members) for k in range(n_folds)]
     n_search = len(problem.folds)
-    if n_folds > n_search:  # the search's folds chose the members: what is new to them says more
+    if n_folds > n_search:  # these chose finalists as well as members, the fresh ones members alone
         fresh = zip(problem.fresh[: n_folds - n_search], pooled[n_search:], strict=True)
         return float(np.mean([problem.fold_score(fold, np.asarray(proba)) for fold, proba in fresh]))
     return problem.score(pooled)  # type: ignore[arg-type]

@@ -99,7 +99,7 @@ class Pretrained2D:
         from autoonco.tabular.pipeline import complete
 
         first, *others = with_weights(2)
-        second = next((name for name in TRUSTED_PROBES if name in others), others[0] if others else first)
+        second = [name for name in (*TRUSTED_PROBES, *others) if name in others][:1]
         probe: Config = {
             "mode": "frozen",
             "size": 224,
@@ -107,7 +107,8 @@ class Pretrained2D:
             "head:logistic_regression:C": 0.02,
         }
         linear: Config = {"network": first, "mode": "frozen", "size": 224, "classifier": "linear"}
-        chosen: list[Config] = [{"network": first, **probe}, linear, {"network": second, **probe}]
+        chosen: list[Config] = [{"network": first, **probe}, linear]
+        chosen += [{"network": name, **probe} for name in second]
         wider = {"slices": "planes"} if fingerprint.ndim == 3 else {}
         wider |= {"sequences": "late"} if len(fingerprint.channels) > 1 else {}
         if wider:

@@ -158,6 +158,12 @@ def test_defaults_are_valid_and_the_first_is_frozen(fingerprint: Fingerprint) ->
         Configuration(space, values=dict(config)).check_valid_configuration()
 
 
+def test_one_network_has_no_default_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autoonco.families.pretrained2d.with_weights", lambda dimensions: ("resnet18",))
+    defaults = family.defaults(FINGERPRINT)
+    assert all(config not in defaults[:k] for k, config in enumerate(defaults))
+
+
 def test_lesion_view_exists_only_with_masks() -> None:
     assert "view" in family.space(FINGERPRINT)
     assert "view" not in family.space(WITHOUT_MASK)

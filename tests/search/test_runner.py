@@ -191,7 +191,8 @@ def test_two_workers_fit_no_fold_twice(toy, problem, dataset, tmp_path):
 def test_the_time_limit_holds(toy, problem, setup, tmp_path):
     toy.setenv("TOY_SECONDS", "0.3")
     start = time.monotonic()
-    store = run(problem, setup, tmp_path, limit_s=24)  # a trial has a third of it, its worker's start included
+    # A trial has a third of it, its worker's start included.
+    store = run(problem, setup, tmp_path, limit_s=24)
     assert time.monotonic() - start < 24 * 1.05 + 2  # a poll and the end of a process on top
     assert len(store.trials) > 5
 
