@@ -61,8 +61,8 @@ def to_onnx(
         raise MissingDependencyError(
             f"Writing ONNX needs the package {error.name}: pip install 'autoonco[onnx]'."
         ) from None
-    network = _fixed(network, tuple(shape))
-    model = onnx.load_from_string(_exported(network, tuple(shape)))
+    network = copy.deepcopy(network).eval().cpu()
+    model = onnx.load_from_string(_exported(_fixed(network, tuple(shape)), tuple(shape)))
     if facts:
         onnx.helper.set_model_props(model, {"autoonco": json.dumps(dict(facts), sort_keys=True)})
     content = model.SerializeToString()
@@ -82,13 +82,15 @@ def to_onnx(
 
 
 def _fixed(network: nn.Module, shape: tuple[int, ...]) -> nn.Module:
-    """Return a copy on the CPU whose positions are interpolated for crops of `shape` once, where it has positions.
+    """Return a copy whose positions are interpolated for crops of `shape` once, where it has positions.
 
-    Interpolation by bicubic splines with a filter against aliasing is what the tracing exporter can't say.
+    Interpolation by bicubic splines with a filter against aliasing is what the tracing exporter can't say. Networks of
+    windows have no positions, and a set size would change their windows.
     """
-    network = copy.deepcopy(network).eval().cpu()
+    network = copy.deepcopy(network)
     backbone = getattr(network, "backbone", network)
-    if getattr(backbone, "dynamic_img_size", False) and hasattr(backbone, "set_input_size"):
+    has_positions = isinstance(getattr(backbone, "pos_embed", None), torch.Tensor)
+    if has_positions and getattr(backbone, "dynamic_img_size", False) and hasattr(backbone, "set_input_size"):
         with torch.inference_mode():
             sides = network.prepared(torch.zeros((1, *shape), dtype=torch.uint8)).shape[2:]
         backbone.set_input_size(img_size=tuple(sides))
