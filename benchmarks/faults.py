@@ -9,7 +9,7 @@ would be, so only runs whose workers were left alone are compared with the undis
 With `--folder` it can be done in parts: given again, the command goes on after the last run that had ended, with its
 counts, until there were `--kills` kills in all or `--minutes` have passed.
 
-    python -m benchmarks faults --kills 60 --folder /tmp/faults --minutes 10
+    python -m benchmarks faults --kills 60 --folder faults-run --minutes 10
 """
 
 from __future__ import annotations
