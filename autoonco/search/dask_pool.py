@@ -204,7 +204,10 @@ class DaskPool(Closing):
         yield done.ended
 
     def _lost(self, attempt: _Attempt) -> Iterator[Ended]:
-        """Start a task whose worker is gone once more; the second time it has failed."""
+        """Have a task whose worker is gone started once more; the second time it has failed.
+
+        It is started by a later look at the workers: those known now may still hold the dead one.
+        """
         if attempt.future is not None:
             attempt.future.cancel()  # type: ignore[no-untyped-call]
         attempt.n_lost += 1
@@ -212,7 +215,6 @@ class DaskPool(Closing):
             yield self._end(attempt, f"{DIED}: {_MAX_LOST} Dask workers were lost with this task.")
             return
         attempt.address = attempt.future = None
-        self._start(attempt)
 
     def _end(self, attempt: _Attempt, reason: str, status: Status = Status.FAILED) -> Ended:
         task = self._attempts.pop(attempt.task.id).task

@@ -25,7 +25,7 @@ _GIVE_UP_AFTER = 30
 _REST_AFTER = 3
 # Share of the search's time up to which a family's second default is trained in full beforehand. More of it, and
 # defaults that wait for the middle of the search, had the greater regret on recorded searches (BENCHMARKS.md).
-_AFFORDABLE = 0.05
+AFFORDABLE = 0.05
 
 
 class Source:
@@ -130,7 +130,7 @@ class Source:
             join(self._space, name, config)  # a default outside its own space is a defect: say so at once
             candidate = self._candidate(name, config, 1.0, Origin.DEFAULT)
             prior_s = self._problem.prior_seconds(name, config, candidate.fidelity)
-            if rank == 0 or prior_s <= _AFFORDABLE * limit_s:
+            if rank == 0 or prior_s <= AFFORDABLE * limit_s:
                 ranked.append((prior_s, rank, len(ranked), candidate))
         return deque(item[3] for item in sorted(ranked, key=lambda item: item[:3]))
 

@@ -145,6 +145,32 @@ def test_the_folds_that_a_stopped_trial_finished_count(toy, problem, dataset, tm
     assert salvaged.seconds == 0
 
 
+class Slow:
+    """A worker in this process that says of each fold that it took half a minute."""
+
+    def __init__(self, dataset):
+        self.dataset, self.given = dataset, None
+
+    def n_idle(self, *, gpu):
+        return int(self.given is None)
+
+    def submit(self, task, *, timeout_s):
+        self.given = task
+
+    def poll(self):
+        task, self.given = self.given, None
+        proba = run_fold(task, self.dataset, Runtime(artefacts=None))
+        yield Ended(task_id=task.id, status=Status.SUCCESS, seconds=30.0, proba=proba)
+
+
+def test_a_second_default_that_is_dearer_than_thought_does_not_go_beforehand(toy, problem, dataset, tmp_path):
+    toy.setenv("TOY_DEFAULTS", "work,nothing")
+    store, settings = Store(tmp_path), Settings(max_trials=4, seconds="measured")
+    Search(problem, pool=Slow(dataset), store=store, settings=settings, seed=0, clock=Clock(600)).run()
+    assert [trial.config["act"] for trial in store.trials if trial.origin is Origin.DEFAULT] == ["work"]
+    assert len(store.trials) == 4
+
+
 def test_no_worker_outlives_the_pool(toy, problem, setup, tmp_path):
     run(problem, setup, tmp_path, max_trials=3, n_workers=2)
     assert not [
