@@ -18,7 +18,7 @@ from benchmarks.replay import compare as compare_methods
 
 
 def test_what_is_replayed_as_ours_is_what_a_run_does():
-    assert OURS.affordable == source._AFFORDABLE
+    assert OURS.affordable == source.AFFORDABLE
     assert OURS.settings.min_budget == pytest.approx(Settings().min_budget)
     assert OURS.settings.cooling == Settings().cooling
     assert OURS.floor == Settings().floor

@@ -103,6 +103,7 @@ class Pretrained2D:
         probe: Config = {
             "mode": "frozen",
             "size": 224,
+            "head:scale": "zscore",  # embeddings lose by quantiles, which are slow besides
             "head:learner": "logistic_regression",
             "head:logistic_regression:C": 0.02,
         }
