@@ -36,6 +36,7 @@ from autoonco.nets.builders import build_2d
 from autoonco.nets.embeddings import embed, torch_threads, weights_id
 from autoonco.nets.inputs import InputSpec, crops
 from autoonco.nets.training import train
+from benchmarks.memory import status_kb
 
 SHARED = Path(os.environ.get("AUTOONCO_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 NETWORK = "tf_efficientnet_lite0"
@@ -280,7 +281,7 @@ def memory(n_cases: int, n_threads: int) -> None:
 def _alone(who: str, data: Dataset, folder: Path, *, n_threads: int) -> None:
     """Embed once in this process and print resident kB before, and at the peak."""
     network, spec = build_2d(NETWORK, n_classes=0, pretrained=True).eval(), _spec(data)
-    before = _status("VmRSS")
+    before = status_kb("VmRSS")
     if who == "ours":
         cache = ArtefactCache(folder)
         embed(data.cases, network, spec, cache, network_id="x", device="cpu", n_threads=n_threads)
@@ -288,13 +289,7 @@ def _alone(who: str, data: Dataset, folder: Path, *, n_threads: int) -> None:
         with torch_threads(n_threads), torch.inference_mode():
             for start in range(0, len(data), BATCH):
                 network(torch.from_numpy(crops(data.cases[start : start + BATCH], spec, None)))
-    print(before, _status("VmHWM"))
-
-
-def _status(name: str) -> int:
-    """Return a figure of this process's memory in kB."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+    print(before, status_kb("VmHWM"))
 
 
 if __name__ == "__main__":

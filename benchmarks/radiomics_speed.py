@@ -30,6 +30,7 @@ from autoonco.data.cache import ArtefactCache
 from autoonco.data.manifest import Dataset
 from autoonco.features import blocks
 from autoonco.features.spec import Binning, ChannelSpec, ExtractionSpec
+from benchmarks.memory import status_kb
 from benchmarks.radiomics_cases import (
     PHANTOMS,
     REAL,
@@ -150,18 +151,12 @@ def _alone(who: str, name: str, images: str, folder: Path) -> None:
     for case in (small, item):
         # The first brings imports and compilation; then the kernel's record of the peak starts anew.
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        before = _status("VmRSS")
+        before = status_kb("VmRSS")
         if who == "pyradiomics":
             pyradiomics(case, images)
         else:
             _fresh(case, images, folder)
-    print(before, _status("VmHWM"))
-
-
-def _status(name: str) -> int:
-    """Return a figure of this process's memory in kB; getrusage would count the parent's before exec."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+    print(before, status_kb("VmHWM"))
 
 
 def workers(n_cases: int, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from sklearn.exceptions import NotFittedError
 import autoonco
 from autoonco.bundle import Bundle
 from autoonco.data.case import Case
-from autoonco.data.fingerprint import Fingerprint, Intensity
 from autoonco.errors import DataError, ExplanationError, UnknownNameError
 from autoonco.families.clinical import ClinicalModel
 from autoonco.families.contract import Explains, Explanation
@@ -23,24 +23,9 @@ from autoonco.families.frozen import FrozenModel
 from autoonco.families.networks import TrainedNetwork
 from autoonco.families.own_features import OwnFeaturesModel
 from autoonco.families.radiomics import RadiomicsModel
+from tests.fingerprints import PICTURES
 
-FINGERPRINT = Fingerprint(
-    n_cases=2,
-    n_patients=2,
-    classes=("no", "yes"),
-    class_counts=(1, 1),
-    ndim=2,
-    channels=("image",),
-    is_colour=False,
-    has_mask=False,
-    clinical=(),
-    has_site=False,
-    spacing_mm=(1.0, 1.0),
-    shape=(4, 3),
-    lesion_mm=None,
-    lesion_voxels=None,
-    intensity={"image": Intensity.BYTE},
-)
+FINGERPRINT = replace(PICTURES, n_cases=2, n_patients=2, class_counts=(1, 1), shape=(4, 3))
 
 
 class Table:

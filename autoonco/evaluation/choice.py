@@ -9,7 +9,6 @@ from autoonco.evaluation import ensemble
 from autoonco.evaluation.ensemble import Candidate, Member
 from autoonco.evaluation.timetable import arrange, ends, fitting
 from autoonco.search.problem import Problem
-from autoonco.search.space import config_key
 from autoonco.search.store import Store
 
 
@@ -37,7 +36,7 @@ def partial_notes(problem: Problem, own: Mapping[str, Sequence[Candidate]]) -> l
     """Return a sentence for each family that never had a full training; `own` are the `ladders`."""
     notes = []
     for name, ladder in own.items():
-        if not _is_full(problem, ladder[0]):
+        if not problem.is_full(ladder[0].trial):
             fidelity, of = ladder[0].trial.fidelity, len(problem.folds)
             epochs = "" if fidelity.epochs is None else f" and {fidelity.epochs} epochs"
             notes.append(
@@ -66,7 +65,7 @@ def choose(
         The candidates of the ensemble, fully trained, best first; where there are none, it is a family's best.
     """
     bests = fitting(own, limit_s=plan_s, n_workers=n_workers)
-    full = tuple(best for best in bests.values() if _is_full(problem, best))
+    full = tuple(best for best in bests.values() if problem.is_full(best.trial))
     spare_s = plan_s * n_workers - sum(best.refit_s for best in bests.values())
     while True:
         members = ensemble.select(
@@ -87,14 +86,6 @@ def _order(
     bests: Mapping[str, Candidate], members: Sequence[Member], *, plan_s: float, n_workers: int
 ) -> list[Candidate]:
     first = [member.candidate for member in members]
-    keys = {_key(item) for item in first}
-    others = [best for best in bests.values() if _key(best) not in keys]
+    keys = {item.key for item in first}
+    others = [best for best in bests.values() if best.key not in keys]
     return arrange(first, others, limit_s=plan_s, n_workers=n_workers)
-
-
-def _key(item: Candidate) -> str:
-    return config_key(item.trial.family, item.trial.config)
-
-
-def _is_full(problem: Problem, item: Candidate) -> bool:
-    return item.trial.fidelity == problem.plan(item.trial.family, item.trial.config, 1.0)

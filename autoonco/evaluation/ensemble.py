@@ -38,6 +38,11 @@ class Candidate:
     passes: tuple[float, ...] = ()
 
     @property
+    def key(self) -> str:
+        """The config's key."""
+        return config_key(self.trial.family, self.trial.config)
+
+    @property
     def rescored(self) -> bool:
         """Whether it was scored on fresh folds."""
         return bool(self.passes)
@@ -58,9 +63,8 @@ def candidates(problem: Problem, store: Store, *, n_test: int = 0) -> list[Candi
     """
     best: dict[str, Trial] = {}
     for trial in store.scope_trials(problem.scope):
-        full = problem.plan(trial.family, trial.config, 1.0)
         again = trial.origin is Origin.FINALIST
-        if trial.status is Status.SUCCESS and trial.fidelity == full and not again:
+        if trial.status is Status.SUCCESS and problem.is_full(trial) and not again:
             best.setdefault(config_key(trial.family, trial.config), trial)
     found = [_candidate(problem, store, key, trial, n_test) for key, trial in best.items()]
 
@@ -192,8 +196,8 @@ def select(
     else:  # greedy sums need the same folds of all
         found = sorted(found, key=lambda item: -_search_score(item))
     n_folds = min(len(item.probas) for item in found)
-    paid = {_config_key(item) for item in refitted}  # not by the object: whoever asks again is given new ones
-    costs = {id(item): 0.0 if _config_key(item) in paid else item.refit_s for item in found}
+    paid = {item.key for item in refitted}  # not by the object: whoever asks again is given new ones
+    costs = {id(item): 0.0 if item.key in paid else item.refit_s for item in found}
     pool = [item for item in found[:_POOL] if costs[id(item)] <= refit_limit_s]
     pool = pool or [min(found, key=lambda item: costs[id(item)])]
     chosen: list[int] = []
@@ -211,10 +215,6 @@ def select(
         counts.pop()
     weight = sum(count for _, count in counts)
     return [Member(candidate=pool[i], weight=count / weight) for i, count in counts]
-
-
-def _config_key(item: Candidate) -> str:
-    return config_key(item.trial.family, item.trial.config)
 
 
 def _mean(total: Sequence[NDArray[Any]], probas: Sequence[NDArray[Any]], n: int) -> list[NDArray[Any]]:

@@ -18,7 +18,7 @@ from autoonco.evaluation.choice import choose, ladders, partial_notes
 from autoonco.evaluation.ensemble import Candidate, Member
 from autoonco.evaluation.kept import keep, kept_result
 from autoonco.evaluation.outcome import Delivered, Judged, ScopeResult
-from autoonco.evaluation.refit import Refit, Refitted, key_of
+from autoonco.evaluation.refit import Refit, Refitted
 from autoonco.evaluation.splits import FINAL, OuterSplit, inner_problem, sentences
 from autoonco.evaluation.timetable import Needed, fitting, makespan
 from autoonco.families.contract import Config
@@ -195,7 +195,7 @@ class Judge:
             clock=clock,
             notes=self.notes,
         )
-        spares = {} if self.reproducible else {key_of(best): own[name] for name, best in choice.bests.items()}
+        spares = {} if self.reproducible else {best.key: own[name] for name, best in choice.bests.items()}
         stop_s = _STOP * left_s - (clock.elapsed() - since_s)
         # Where kills have used the time up, what the model is made of still has the time that was planned for it.
         least_s = makespan([m.candidate for m in choice.members], self._side_by_side) / _PLAN
@@ -206,7 +206,7 @@ class Judge:
             probas = refit.run([late], stop_s=_LATE * self.limit_s)
         # The best of a family that was refitted, be it for the ensemble or because the chosen one took too long.
         judged = {
-            name: next((item for item in ladder if key_of(item) in probas), choice.bests[name])
+            name: next((item for item in ladder if item.key in probas), choice.bests[name])
             for name, ladder in own.items()
         }
         members = choice.members
@@ -241,21 +241,19 @@ class Judge:
         whole = Judged(
             name="ensemble",
             kind="ensemble",
-            proba=sum(m.weight * probas[key_of(m.candidate)][0] for m in alive),  # type: ignore[arg-type]
+            proba=sum(m.weight * probas[m.candidate.key][0] for m in alive),  # type: ignore[arg-type]
             inner_score=ensemble.ensemble_score(problem, alive),
             members=[_describe(m.candidate, m.weight) for m in alive],
-            refit_s=sum(probas[key_of(m.candidate)][1] for m in alive),
+            refit_s=sum(probas[m.candidate.key][1] for m in alive),
             search_s=sum(seconds.values()),
         )
         families = [
-            _judged_family(name, best, probas[key_of(best)], search_s=seconds[name])
+            _judged_family(name, best, probas[best.key], search_s=seconds[name])
             for name, best in bests.items()
-            if key_of(best) in probas
+            if best.key in probas
         ]
         delivered = tuple(
-            Delivered(
-                family=m.candidate.trial.family, weight=m.weight, folder=refit.folder(key_of(m.candidate))
-            )
+            Delivered(family=m.candidate.trial.family, weight=m.weight, folder=refit.folder(m.candidate.key))
             for m in alive
         )
         return ScopeResult(
@@ -268,9 +266,9 @@ class Judge:
         self, bests: Mapping[str, Candidate], members: Sequence[Member], probas: Refitted
     ) -> list[Member]:
         """Return the members that were refitted, weights summing to 1; without any, the best refitted family."""
-        alive = [member for member in members if key_of(member.candidate) in probas]
+        alive = [member for member in members if member.candidate.key in probas]
         if not alive:
-            spare = [best for best in bests.values() if key_of(best) in probas]
+            spare = [best for best in bests.values() if best.key in probas]
             if not spare:
                 raise NothingToFitError(
                     "No model could be refitted on all training cases. " + " ".join(self.notes)

@@ -16,7 +16,6 @@ from autoonco.evaluation.splits import FINAL, OuterSplit
 from autoonco.families import get_family
 from autoonco.search.clock import Clock
 from autoonco.search.problem import Problem
-from autoonco.search.space import config_key
 from autoonco.search.store import FoldKey, Store
 from autoonco.search.trial import Ended, Executor, FoldTask, Task, next_task_id
 from autoonco.search.workers import DIED
@@ -58,7 +57,7 @@ class Refit:
         sake or by an earlier session, is not begun again as a spare. Once the time is over, nothing waits for a worker.
         """
         end = self.clock.elapsed() + stop_s
-        queue = {key_of(item): item for item in wanted}
+        queue = {item.key: item for item in wanted}
         done = {key: found for key, item in queue.items() if (found := self._stored(key, item)) is not None}
         queue = {key: item for key, item in queue.items() if key not in done}
         tasks: dict[int, tuple[str, Candidate]] = {}
@@ -73,10 +72,10 @@ class Refit:
                     asked = queue.pop(key)
                     left_s = end - self.clock.elapsed()
                     item = pace.in_time(asked, spares.get(key, ()), left_s)
-                    under_way = {*queue, *(key_of(other) for _, other in tasks.values())}
-                    if key_of(item) != key and self._is_there(item, done, under_way):
+                    under_way = {*queue, *(other.key for _, other in tasks.values())}
+                    if item.key != key and self._is_there(item, done, under_way):
                         continue
-                    task = self._task(key_of(item), item)
+                    task = self._task(item.key, item)
                     tasks[task.id] = key, item
                     self.pool.submit(task, timeout_s=max(1.0, left_s))
             for event in self.pool.poll() if queue or tasks else ():
@@ -85,11 +84,11 @@ class Refit:
                     lost.add(key)
                     queue[key] = item
                     continue
-                self._end(key_of(item), item, event, done)
+                self._end(item.key, item, event, done)
                 pace.note(item, event)
                 left_s = end - self.clock.elapsed()
                 spare = None if event.proba is not None else pace.quicker(item, spares.get(key, ()), left_s)
-                if spare is not None and key_of(spare) not in done:
+                if spare is not None and spare.key not in done:
                     queue[key] = spare
         return done
 
@@ -101,7 +100,7 @@ class Refit:
         return any(self.pool.n_idle(gpu=_wants_gpu(item)) for item in items)
 
     def _is_there(self, spare: Candidate, done: Refitted, under_way: Collection[str]) -> bool:
-        key = key_of(spare)
+        key = spare.key
         if key not in done and (found := self._stored(key, spare)) is not None:
             done[key] = found
         return key in done or key in under_way
@@ -138,7 +137,7 @@ class Refit:
     def _fold_key(self, item: Candidate) -> FoldKey:
         return FoldKey(
             scope=self.split.scope,
-            config_key=key_of(item),
+            config_key=item.key,
             fold_key=item.trial.fidelity.fold_key,
             fold=_REFIT,
         )
@@ -171,8 +170,3 @@ class _Pace:
 
 def _wants_gpu(item: Candidate) -> bool:
     return get_family(item.trial.family).wants_gpu(item.trial.config)
-
-
-def key_of(item: Candidate) -> str:
-    """Return the config key of a candidate."""
-    return config_key(item.trial.family, item.trial.config)

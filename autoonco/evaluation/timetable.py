@@ -113,7 +113,7 @@ class Needed:
 
     def _take(self, trial: Trial) -> None:
         refit_s = refit_seconds(self._problem, self._store, trial, n_test=self._n_test)
-        if trial.fidelity == self._problem.plan(trial.family, trial.config, 1.0):
+        if self._problem.is_full(trial):
             self._full[trial.family] = min(refit_s, self._full.get(trial.family, math.inf))
             return
         far = how_far(self._problem, trial)

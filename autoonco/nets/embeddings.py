@@ -125,8 +125,8 @@ def embed(
     names
         Keys of `Network.embed_all`, which stand side by side: ``native``, ``gem@-2``; see `feature_names`.
     """
-    version = (VERSION, EMBEDDING_VERSION)
-    keys = [digest("embedding", version, content_hash(case), spec.to_json(), network_id) for case in cases]
+    version, asked = (VERSION, EMBEDDING_VERSION), spec.to_json()
+    keys = [digest("embedding", version, content_hash(case), asked, network_id) for case in cases]
 
     def look_up(key: str) -> NDArray[np.float32] | None:
         arrays = artefacts.get(_KIND, key)

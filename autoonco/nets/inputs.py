@@ -167,13 +167,13 @@ def crops(
 
     Without `artefacts` all are made anew and none is stored.
     """
-    out = np.empty((len(cases), *spec.shape), np.uint8)
+    out, asked = np.empty((len(cases), *spec.shape), np.uint8), spec.to_json()
 
     def fill(row: int) -> None:
         if artefacts is None:
             out[row] = crop(cases[row], spec)
             return
-        key = digest("crop", VERSION, content_hash(cases[row]), spec.to_json())
+        key = digest("crop", VERSION, content_hash(cases[row]), asked)
         out[row] = artefacts.get_or_make("crops", key, lambda: {"x": crop(cases[row], spec)})["x"]
 
     # Decoding, resampling and disk release Python's lock, so threads do.

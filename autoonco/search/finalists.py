@@ -28,9 +28,7 @@ def finalists(problem: Problem, store: Store, *, n: int) -> list[Candidate]:
     done = [
         trial
         for trial in store.scope_trials(problem.scope)
-        if trial.status is Status.SUCCESS
-        and trial.origin is not Origin.FINALIST
-        and trial.fidelity == problem.plan(trial.family, trial.config, 1.0)
+        if trial.status is Status.SUCCESS and trial.origin is not Origin.FINALIST and problem.is_full(trial)
     ]
 
     def rank(trial: Trial) -> tuple[float, float]:

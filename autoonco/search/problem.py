@@ -39,6 +39,10 @@ class Problem:
             config, budget, inner_folds=len(self.folds), n_train=min(len(fold.train) for fold in self.folds)
         )
 
+    def is_full(self, trial: Trial) -> bool:
+        """Return whether a trial had all that a full training has here."""
+        return trial.fidelity == self.plan(trial.family, trial.config, 1.0)
+
     def prior_seconds(self, family: str, config: Config, fidelity: Fidelity) -> float:
         """Return the family's own guess of a trial's seconds."""
         return get_family(family).prior_seconds(config, fidelity, self.fingerprint)

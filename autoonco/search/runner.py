@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from autoonco.families import get_family
 from autoonco.families.contract import Config
 from autoonco.search.checkpoints import CheckpointFolder
 from autoonco.search.clock import Clock
@@ -13,7 +12,7 @@ from autoonco.search.costs import SecondsModel
 from autoonco.search.execution import Candidate, Execution, Outcome, fold_key
 from autoonco.search.problem import Observer, Problem, Progress
 from autoonco.search.racing import Race
-from autoonco.search.source import AFFORDABLE, Source
+from autoonco.search.source import Source
 from autoonco.search.space import config_key
 from autoonco.search.store import Store
 from autoonco.search.trial import Executor, FoldTask, Origin, Status, Trial
@@ -205,9 +204,6 @@ class Search:
         cap_s = min(self._settings.trial_share * self._clock.limit_s, self._remaining_s())
         prior_s = self._prior_s(candidate) * len(missing) / len(wanted)
         predicted_s = self._seconds.predict(candidate.family, prior_s=prior_s, config=candidate.config)
-        is_dear = predicted_s > AFFORDABLE * self._clock.limit_s
-        if is_dear and self._is_beforehand(candidate) and not self._reproducible:
-            return  # dearer on this machine than was thought: it opens a bracket like any other config
         if predicted_s > cap_s and not self._reproducible and not self._is_first_of_family(candidate):
             self._source.skip(candidate)
             if candidate.origin is Origin.DEFAULT and not self._was_skipped(candidate):  # its absence is told
@@ -215,15 +211,6 @@ class Search:
                 self._finish_at_once(candidate, Status.SKIPPED, reason=reason)
             return
         self._execution.start(candidate, missing, cap_s=cap_s, checkpoint=self._checkpoint(candidate))
-
-    def _is_beforehand(self, candidate: Candidate) -> bool:
-        """Return whether this is one more default of a family, trained before the search since it is cheap."""
-        return candidate.origin is Origin.DEFAULT and candidate.config != self._first_default(
-            candidate.family
-        )
-
-    def _first_default(self, family: str) -> Config:
-        return get_family(family).defaults(self._problem.fingerprint)[0]
 
     def _learn_the_rest(self) -> None:
         """Take note of recorded trials that nobody asked for again: the search has left its old course."""

@@ -55,7 +55,8 @@ class Source:
         self._allocation = Allocation(
             problem.families, mode=settings.allocation, floor=settings.floor, gpu_rate=settings.gpu_rate
         )
-        self._queue = self._defaults(limit_s)
+        self._affordable_s = AFFORDABLE * limit_s
+        self._queue = self._defaults()
         self._optimizer: Optimizer | None = None
         self._skips: Counter[str] = Counter()
         self._skipped_in_a_row = 0
@@ -66,8 +67,10 @@ class Source:
         Families that are `busy`, whose trials in progress are not counted yet, claim no share; of those `blocked`,
         for whose kind there is no slot now, nothing is proposed.
         """
-        if self._queue:
-            return self._queue.popleft()
+        while self._queue:
+            rank, candidate = self._queue.popleft()
+            if rank == 0 or self._predicted_s(candidate) <= self._affordable_s:
+                return candidate
         proposal = self._ask(busy, blocked) if self._skipped_in_a_row < _GIVE_UP_AFTER else None
         if proposal is None:
             return None
@@ -119,20 +122,25 @@ class Source:
         if self._optimizer is not None:
             self._optimizer.save()
 
-    def _defaults(self, limit_s: float) -> deque[Candidate]:
-        """Return the defaults to train in full before the search, cheapest first.
+    def _defaults(self) -> deque[tuple[int, Candidate]]:
+        """Return the defaults to train in full before the search, cheapest first, with their rank in the family.
 
-        A family's first default always has its turn; a second one only where it is cheap, else it just opens the
-        first bracket.
+        A family's first default always has its turn; a second one only where it is cheap, by the family's guess and
+        then by what this machine has shown; else it just opens the first bracket.
         """
         ranked: list[tuple[float, int, int, Candidate]] = []
         for name, rank, config in self._default_configs():
             join(self._space, name, config)  # a default outside its own space is a defect: say so at once
             candidate = self._candidate(name, config, 1.0, Origin.DEFAULT)
             prior_s = self._problem.prior_seconds(name, config, candidate.fidelity)
-            if rank == 0 or prior_s <= AFFORDABLE * limit_s:
+            if rank == 0 or prior_s <= self._affordable_s:
                 ranked.append((prior_s, rank, len(ranked), candidate))
-        return deque(item[3] for item in sorted(ranked, key=lambda item: item[:3]))
+        return deque((item[1], item[3]) for item in sorted(ranked, key=lambda item: item[:3]))
+
+    def _predicted_s(self, candidate: Candidate) -> float:
+        family, config = candidate.family, candidate.config
+        prior_s = self._problem.prior_seconds(family, config, candidate.fidelity)
+        return self._seconds.predict(family, prior_s=prior_s, config=config)
 
     def _default_configs(self) -> list[tuple[str, int, Config]]:
         return [

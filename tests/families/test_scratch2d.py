@@ -13,29 +13,14 @@ from PIL import Image
 
 from autoonco.data.cache import ArtefactCache
 from autoonco.data.case import Case
-from autoonco.data.fingerprint import Fingerprint, Intensity
+from autoonco.data.fingerprint import Fingerprint
 from autoonco.families.contract import Fidelity, FitContext, ModelState, Runtime
 from autoonco.families.networks import picture_spec
 from autoonco.families.scratch2d import family
 from autoonco.tabular.pipeline import complete
+from tests.fingerprints import PICTURES
 
-FINGERPRINT = Fingerprint(
-    n_cases=16,
-    n_patients=16,
-    classes=("plain", "striped"),
-    class_counts=(8, 8),
-    ndim=2,
-    channels=("image",),
-    is_colour=False,
-    has_mask=False,
-    clinical=(),
-    has_site=False,
-    spacing_mm=(1.0, 1.0),
-    shape=(64, 64),
-    lesion_mm=None,
-    lesion_voxels=None,
-    intensity={"image": Intensity.BYTE},
-)
+FINGERPRINT = dataclasses.replace(PICTURES, classes=("plain", "striped"))
 VOLUMES = dataclasses.replace(
     FINGERPRINT, ndim=3, spacing_mm=(1.0,) * 3, shape=(64,) * 3, has_mask=True, lesion_mm=(9.0,) * 3
 )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from ConfigSpace import CategoricalHyperparameter, ConfigurationSpace
 
 from autoonco.data.cache import ArtefactCache
 from autoonco.data.checks import inspect
-from autoonco.data.fingerprint import Fingerprint, Intensity, fingerprint
+from autoonco.data.fingerprint import Fingerprint, fingerprint
 from autoonco.data.manifest import Dataset
 from autoonco.data.phantoms import make_phantoms
 from autoonco.families.contract import Fidelity, FitContext, Runtime
@@ -25,24 +26,9 @@ from autoonco.nets.appearance import Look
 from autoonco.nets.recipe import Optimizer
 from autoonco.nets.zoo import entry_of, networks
 from autoonco.tabular.pipeline import complete
+from tests.fingerprints import PICTURES
 
-PRINT = Fingerprint(
-    n_cases=60,
-    n_patients=60,
-    classes=("a", "b"),
-    class_counts=(30, 30),
-    ndim=2,
-    channels=("image",),
-    is_colour=False,
-    has_mask=False,
-    clinical=(),
-    has_site=False,
-    spacing_mm=(1.0, 1.0),
-    shape=(64, 64),
-    lesion_mm=None,
-    lesion_voxels=None,
-    intensity={"image": Intensity.BYTE},
-)
+PRINT = replace(PICTURES, n_cases=60, n_patients=60, class_counts=(30, 30))
 CNN, TRANSFORMER, WITHOUT = "tf_efficientnet_lite0", "vit_tiny", "densenet121"
 
 

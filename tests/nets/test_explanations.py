@@ -20,7 +20,7 @@ from torch import nn
 
 from autoonco.data.cache import ArtefactCache
 from autoonco.data.case import Case
-from autoonco.data.fingerprint import Fingerprint, Intensity
+from autoonco.data.fingerprint import Intensity
 from autoonco.data.placement import put_back
 from autoonco.data.preprocessing import SliceView, VolumeView
 from autoonco.data.readers import read_image
@@ -32,6 +32,7 @@ from autoonco.nets.builders import Network, build_2d, build_3d
 from autoonco.nets.explanations import Method, explain_crop, log_odds
 from autoonco.nets.inputs import InputSpec, crop, crops
 from autoonco.tabular.pipeline import complete
+from tests.fingerprints import PICTURES
 
 WIDTH, HEIGHT, RADIUS = 80, 64, 9
 GREY = {"mean": [0.5] * 3, "std": [0.25] * 3, "architecture": "x"}
@@ -210,23 +211,7 @@ def test_maps_of_a_frozen_network_fall_on_the_lesion(
     assert_on_lesions([one.map for one in found], few)
 
 
-FINGERPRINT = Fingerprint(
-    n_cases=32,
-    n_patients=32,
-    classes=("no", "yes"),
-    class_counts=(16, 16),
-    ndim=2,
-    channels=("image",),
-    is_colour=False,
-    has_mask=False,
-    clinical=(),
-    has_site=False,
-    spacing_mm=(1.0, 1.0),
-    shape=(WIDTH, HEIGHT),
-    lesion_mm=None,
-    lesion_voxels=None,
-    intensity={"image": Intensity.BYTE},
-)
+FINGERPRINT = replace(PICTURES, n_cases=32, n_patients=32, class_counts=(16, 16), shape=(WIDTH, HEIGHT))
 
 
 class Patch(nn.Module):
