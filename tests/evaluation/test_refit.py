@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from autoonco.evaluation.ensemble import Candidate
-from autoonco.evaluation.refit import Refit, key_of
+from autoonco.evaluation.refit import Refit
 from autoonco.evaluation.splits import OuterSplit
 from autoonco.families.contract import Fidelity
 from autoonco.search.clock import Clock
@@ -119,9 +119,9 @@ def test_a_family_s_quicker_config_stands_in_where_the_machine_is_slower_than_it
     refit = Refit(
         problem=problem, split=split, pool=pool, store=Store(tmp_path), seed=0, clock=clock, notes=notes
     )
-    found = refit.run([first, ladder[0]], stop_s=32.0, spares={key_of(ladder[0]): ladder})
+    found = refit.run([first, ladder[0]], stop_s=32.0, spares={ladder[0].key: ladder})
     assert pool.begun == begun
-    assert set(found) == {key_of(c) for c in (first, *ladder) if c.trial.config["strength"] in done}
+    assert set(found) == {c.key for c in (first, *ladder) if c.trial.config["strength"] in done}
     assert clock.now <= 33.0
     assert len(notes) == 2 - len(done)
 
@@ -146,7 +146,7 @@ def test_what_ran_out_of_time_gives_way_to_a_quicker_one_while_there_is_some(toy
         seed=0,
         clock=Clock(60),
     )
-    assert set(refit.run([best], stop_s=60, spares={key_of(best): [best, other]})) == {key_of(other)}
+    assert set(refit.run([best], stop_s=60, spares={best.key: [best, other]})) == {other.key}
 
 
 def item_of(strength, refit_s):
@@ -168,8 +168,8 @@ def test_a_member_that_is_also_the_spare_of_a_slow_one_is_fitted_once(toy, probl
         clock = Now()
         pool = Timed(clock, {0.1: 5.0, 0.2: 50.0, 0.3: 4.0}, slow=1.0)
         refit = Refit(problem=problem, split=SPLIT, pool=pool, store=Store(tmp_path), seed=0, clock=clock)
-        found = refit.run([member, best], stop_s=20.0, spares={key_of(best): ladder})
-        assert set(found) == {key_of(item) for item in (member, ladder[1])}
+        found = refit.run([member, best], stop_s=20.0, spares={best.key: ladder})
+        assert set(found) == {item.key for item in (member, ladder[1])}
         assert pool.begun == begun
 
 
