@@ -18,6 +18,14 @@ class ImageReadError(DataError):
     """A file could not be read as an image, or is damaged (truncated, empty, not an image)."""
 
 
+class DimensionError(ImageReadError):
+    """An image has another number of axes than two or three, as a 4D series has."""
+
+
+class AbsentLabelError(ImageReadError):
+    """The value that stands for the lesion is nowhere in the mask."""
+
+
 class GeometryError(DataError):
     """An image and its mask don't lie on the same grid."""
 

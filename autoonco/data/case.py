@@ -27,6 +27,8 @@ class Case:
         The values of the user's own feature table, NaN for an empty cell; none without such a table.
     site
         Hospital, scanner or collection, where the manifest says so.
+    resample_mask
+        Whether a mask on another grid than its image is put onto it (nearest neighbour) instead of refused.
     row
         Line of the manifest, header not counted, from 1: how logs and files name a case.
     """
@@ -38,6 +40,7 @@ class Case:
     clinical: Mapping[str, float | str | None] = field(default_factory=dict)
     features: Mapping[str, float] = field(default_factory=dict)
     site: str | None = None
+    resample_mask: bool = False
     row: int = 0
 
     def mask_of(self, channel: str) -> Path | None:

@@ -16,7 +16,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from autoonco.errors import AutoOncoError, ImageReadError
+from autoonco.errors import AutoOncoError, DimensionError, ImageReadError
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
@@ -177,7 +177,7 @@ def _spatial_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     spatial = shape[:3] if all(length == 1 for length in shape[3:]) else shape
     if len(spatial) not in (2, 3) or min(spatial) < 1:
         sizes = "×".join(map(str, shape))
-        raise ImageReadError(
+        raise DimensionError(
             f"The image is {len(shape)}D ({sizes}), expected 2D or 3D: save one volume a file."
         )
     return tuple(int(length) for length in spatial)

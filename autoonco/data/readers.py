@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,18 +22,27 @@ from autoonco.data.formats import (
     read_picture,
     suffix_of,
 )
-from autoonco.errors import DataError, GeometryError, ImageReadError
+from autoonco.errors import AbsentLabelError, DataError, GeometryError, ImageReadError
 
 # Corners of two grids that lie closer than this share of a voxel are float noise of the headers.
 _NOISE_VOXELS = 0.1
+_CURE = "resample it onto the image's grid, or have it done with repair='resample-mask' (--repair)"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scan:
-    """An image and its mask (uint8, 0 and 1) on one grid; `mask` is None where the case has none."""
+    """An image and its mask (uint8, 0 and 1) on one grid; `mask` is None where the case has none.
+
+    `gap_voxels` is how far the headers of both lay apart, float noise that was healed; `mask_share` the part of the
+    mask's volume that a resampling onto the image's grid kept, None where there was none; `is_binary` whether the
+    mask file holds one value beside 0, or was asked for one.
+    """
 
     image: sitk.Image
     mask: sitk.Image | None
+    gap_voxels: float = 0.0
+    mask_share: float | None = None
+    is_binary: bool = True
 
 
 def read_image(path: str | Path) -> sitk.Image:
@@ -88,8 +98,14 @@ def read_mask(path: str | Path, label: int | None = None) -> sitk.Image:
     ------
     ImageReadError
         As for `read_image`, and if the mask holds values that aren't numbers.
+    AbsentLabelError
+        If no voxel has the value `label`.
     """
-    path = Path(path)
+    return _drawn(Path(path), label)[0]
+
+
+def _drawn(path: Path, label: int | None) -> tuple[sitk.Image, bool]:
+    """Return a mask, and whether what counts as inside has one value in the file."""
     image = _read(path, palette_indices=label is not None)
     values = sitk.GetArrayViewFromImage(image)
     if image.GetNumberOfComponentsPerPixel() > 1:
@@ -98,20 +114,26 @@ def read_mask(path: str | Path, label: int | None = None) -> sitk.Image:
         raise ImageReadError("The mask holds values that aren't numbers (NaN); save it with 0 and 1.")
     if label is not None:
         inside = values == label
+        if not inside.any():
+            raise AbsentLabelError(
+                f"No voxel of the mask has the value {label}, expected one or more: name the lesion's value."
+            )
     elif suffix_of(path) in (".jpg", ".jpeg"):
         inside = values > values.max() / 2
     else:
         inside = values != 0
     mask = sitk.GetImageFromArray(inside.astype(np.uint8))
     mask.CopyInformation(image)
-    return mask
+    is_drawn = label is None and suffix_of(path) not in (".jpg", ".jpeg") and bool(inside.any())
+    return mask, not is_drawn or bool(values[inside].min() == values[inside].max())
 
 
 def read_scan(case: Case, channel: str) -> Scan:
     """Read the image of a case's `channel` and its mask, on one grid.
 
     Float noise between both headers is healed by giving the mask the image's geometry. A lone mask that
-    serves several channels is resampled (nearest neighbour) onto the grid of the channel.
+    serves several channels, or any mask where the case says `resample_mask`, is resampled (nearest neighbour) onto
+    the grid of the channel.
 
     Raises
     ------
@@ -133,9 +155,11 @@ def read_scan(case: Case, channel: str) -> Scan:
     if path is None:
         return Scan(image=image, mask=None)
     with _naming(case, f"mask of {channel!r}"):
-        mask = read_mask(path)
-        is_shared = channel not in case.masks and len(case.images) > 1 and not _is_picture(case, channel)
-        return Scan(image=image, mask=_on_grid(mask, image, may_resample=is_shared))
+        mask, is_binary = _drawn(path, None)
+        is_shared = channel not in case.masks and len(case.images) > 1
+        may_resample = (is_shared or case.resample_mask) and not _is_picture(case, channel)
+        placed, gap, share = _on_grid(mask, image, may_resample=may_resample)
+        return Scan(image=image, mask=placed, gap_voxels=gap, mask_share=share, is_binary=is_binary)
 
 
 @contextmanager
@@ -152,8 +176,10 @@ def _is_picture(case: Case, channel: str) -> bool:
     return suffix_of(case.images[channel]) in PICTURE_SUFFIXES
 
 
-def _on_grid(mask: sitk.Image, image: sitk.Image, *, may_resample: bool) -> sitk.Image:
-    """Return `mask` on the grid of `image`, or raise `GeometryError`."""
+def _on_grid(
+    mask: sitk.Image, image: sitk.Image, *, may_resample: bool
+) -> tuple[sitk.Image, float, float | None]:
+    """Return `mask` on the grid of `image`, the gap healed and the share kept; or raise `GeometryError`."""
     if mask.GetDimension() != image.GetDimension():
         raise GeometryError(
             f"The mask is {mask.GetDimension()}D, expected {image.GetDimension()}D as the image."
@@ -162,29 +188,35 @@ def _on_grid(mask: sitk.Image, image: sitk.Image, *, may_resample: bool) -> sitk
     gap = _largest_corner_gap(mask, image) if same_size else 0.0
     if same_size and gap <= _NOISE_VOXELS:
         mask.CopyInformation(image)
-        return mask
+        return mask, gap, None
     if may_resample:
-        return _resampled(mask, image)
+        moved, share = _resampled(mask, image)
+        return moved, 0.0, share
     if same_size:
         raise GeometryError(
             f"The mask lies {gap:.1f} voxels away from the image (origin {_text(mask.GetOrigin())}, expected "
             f"{_text(image.GetOrigin())}; spacing {_text(mask.GetSpacing())}, expected "
-            f"{_text(image.GetSpacing())}; or another direction): resample it onto the image's grid."
+            f"{_text(image.GetSpacing())}; or another direction): {_CURE}."
         )
     raise GeometryError(
         f"The mask has size {_size(mask)}, expected the image's {_size(image)}: name the mask drawn on this "
-        f"image, or resample it onto the image's grid."
+        f"image, or {_CURE}."
     )
 
 
-def _resampled(mask: sitk.Image, image: sitk.Image) -> sitk.Image:
+def _resampled(mask: sitk.Image, image: sitk.Image) -> tuple[sitk.Image, float]:
+    """Return `mask` on the grid of `image` and the share of its volume that is left, 1 for an empty mask."""
     moved = sitk.Resample(mask, image, sitk.Transform(), sitk.sitkNearestNeighbor, 0, sitk.sitkUInt8)
-    if sitk.GetArrayViewFromImage(mask).any() and not sitk.GetArrayViewFromImage(moved).any():
+    before, after = (
+        float(np.count_nonzero(sitk.GetArrayViewFromImage(one)) * math.prod(one.GetSpacing()))
+        for one in (mask, moved)
+    )
+    if before and not after:
         raise GeometryError(
-            "The shared mask and the image don't overlap in space: "
+            "The mask and the image don't overlap in space: "
             "register them, or give each image a mask of its own."
         )
-    return moved
+    return moved, min(1.0, after / before) if before else 1.0
 
 
 def _largest_corner_gap(one: sitk.Image, other: sitk.Image) -> float:
