@@ -27,6 +27,7 @@ from autoonco.search.workers import DIED
 
 _POLL_S = 0.5
 _FIRST_WORKER_S = 600.0
+_NO_WORKER_S = 600.0
 _FETCH_S = 120.0
 _MAX_LOST = 2
 
@@ -60,7 +61,7 @@ class DaskPool(Closing):
     Raises
     ------
     AutoOncoError
-        If no worker joins within ten minutes.
+        If no worker joins within ten minutes, or none is left for ten minutes: what was done is in the run folder.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class DaskPool(Closing):
         self._host = f"autoonco-{uuid.uuid4().hex}"
         self._attempts: dict[int, _Attempt] = {}
         self._done: queue.SimpleQueue[Future[Any]] = queue.SimpleQueue()
+        self._had_worker = time.monotonic()
         try:
             client.wait_for_workers(1, timeout=_FIRST_WORKER_S)
         except TimeoutError:
@@ -132,6 +134,12 @@ class DaskPool(Closing):
         self._workers: Mapping[str, Mapping[str, Any]] = self._client.scheduler_info(n_workers=-1)["workers"]
         self._has_gpus = any(_n_gpus(worker) for worker in self._workers.values())
         self._looked = time.monotonic()
+        if self._workers:
+            self._had_worker = self._looked
+        elif self._looked - self._had_worker > _NO_WORKER_S:
+            raise AutoOncoError(
+                "All Dask workers have been gone for ten minutes; start some and continue in the same run_dir."
+            )
 
     def _free(self, address: str, *, gpu: bool) -> int:
         """Return how many more tasks of a kind the worker at `address` can take."""

@@ -8,7 +8,9 @@ pytest.importorskip("distributed")
 
 from distributed.scheduler import KilledWorker
 
+from autoonco.errors import AutoOncoError
 from autoonco.families.contract import Fidelity
+from autoonco.search import dask_pool
 from autoonco.search.dask_pool import DaskPool
 from autoonco.search.trial import FoldTask, Task
 
@@ -78,3 +80,22 @@ def test_one_death_counts_once_though_the_dead_worker_is_still_on_the_list(probl
         del client.workers["second"]
         (ended,) = pool.poll()  # the second loss of this task
         assert "2 Dask workers were lost" in ended.reason
+
+
+def test_a_cluster_that_stays_empty_ends_the_run_and_one_that_comes_back_does_not(setup, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(dask_pool.time, "monotonic", lambda: now[0])
+    client = Scripted("first")
+    with DaskPool(client, setup) as pool:
+        client.workers.clear()
+        now[0] = 590.0
+        assert not list(pool.poll())
+        client.workers["second"] = {"nthreads": 1}
+        now[0] = 1200.0
+        assert not list(pool.poll())
+        client.workers.clear()
+        now[0] = 1790.0
+        assert not list(pool.poll())
+        now[0] = 1801.0
+        with pytest.raises(AutoOncoError, match="continue in the same run_dir"):
+            list(pool.poll())
