@@ -57,6 +57,29 @@ class Settings(BaseModel):
         cases.
     ensemble_rounds
         Rounds of greedy selection with replacement; 1 means the single best model.
+    ensemble
+        ``"greedy"`` (selection with replacement), ``"mean"`` (the plain mean of the `ensemble_size` best), or False for
+        the single best model.
+    ensemble_size
+        How many models ``ensemble="mean"`` takes.
+    max_predict_seconds
+        Seconds that the delivered model may take to predict a new case, measured on a few training cases without any
+        cache; members are left out until it does. None for no limit.
+    calibration
+        ``"none"``, ``"sigmoid"``, ``"isotonic"``, ``"temperature"``, or ``"auto"`` for the one with the lowest log
+        loss on inner folds that it wasn't fitted on.
+    threshold
+        What `predict` goes by with two classes: ``"most_probable"``, ``"youden"``, or ``"sensitivity"`` for the largest
+        threshold that keeps `sensitivity`; chosen on inner out-of-fold probabilities.
+    sensitivity
+        Sensitivity to keep, with ``threshold="sensitivity"``.
+    coverage
+        Share of cases whose prediction set is to hold their class, in each class by itself.
+    conformal_share
+        Share of the training patients kept apart, to calibrate prediction sets alone; 0 calibrates them on outer test
+        folds where the evaluation is nested, and on inner out-of-fold cases elsewhere.
+    shortcuts
+        Whether the winner is scored again on test cases with the lesion or its mask changed, where time allows.
     weights_dir
         Folder of pretrained weights that ``autoonco weights fetch`` prepared.
     allow_licences
@@ -91,6 +114,15 @@ class Settings(BaseModel):
     portfolio: str | None = None
     final_share: float = Field(0.25, gt=0, lt=0.9)
     ensemble_rounds: int = Field(30, ge=1, le=1000)
+    ensemble: Literal["greedy", "mean", False] = "greedy"
+    ensemble_size: int = Field(5, ge=1, le=25)
+    max_predict_seconds: float | None = Field(None, gt=0)
+    calibration: Literal["auto", "none", "sigmoid", "isotonic", "temperature"] = "auto"
+    threshold: Literal["most_probable", "youden", "sensitivity"] = "most_probable"
+    sensitivity: float = Field(0.9, gt=0, le=1)
+    coverage: float = Field(0.9, gt=0, lt=1)
+    conformal_share: float = Field(0.0, ge=0, le=0.5)
+    shortcuts: bool = True
     weights_dir: str | None = None
     allow_licences: tuple[str, ...] = ("permissive",)
     networks: tuple[str, ...] | None = None

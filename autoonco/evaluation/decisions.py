@@ -1,0 +1,227 @@
+"""What is made of a model's probabilities: calibration, a threshold, prediction sets; learned on inner folds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from autoonco.evaluation.calibration import Calibrator, OutOfFold, choose_calibrator
+from autoonco.evaluation.ensemble import Member
+from autoonco.metrics.conformal import class_thresholds, coverage, prediction_sets
+from autoonco.metrics.decisions import Threshold, sensitivity_threshold, youden_threshold
+from autoonco.metrics.scores import Labels
+from autoonco.search.problem import Problem
+from autoonco.settings import Settings
+
+INNER = (
+    "inner out-of-fold cases, which also chose the models: cross-conformal, coverage may be a little too high"
+)
+OUTER = "outer test folds of the same procedure, whose cases chose nothing: cross-conformal"
+KEPT = "training patients kept apart for it, who chose and fitted nothing: split conformal"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decisions:
+    """How probabilities are calibrated and what is decided by them.
+
+    Attributes
+    ----------
+    calibrator
+        Applied to the ensemble's probabilities before anything else.
+    threshold
+        Of two classes: the last one is predicted from this probability on; None for the most probable class.
+    level
+        Coverage that prediction sets were asked for.
+    set_thresholds
+        What `conformal.prediction_sets` takes, one a class.
+    """
+
+    calibrator: Calibrator = Calibrator()
+    threshold: float | None = None
+    level: float = 0.9
+    set_thresholds: tuple[float, ...] = ()
+
+    def decide(self, proba: NDArray[Any]) -> Labels:
+        """Return the class predicted from calibrated probabilities ``(n_cases, n_classes)`` as an index."""
+        if self.threshold is None:
+            return np.asarray(proba.argmax(axis=1), dtype=np.int64)
+        return np.asarray(proba[:, 1] >= self.threshold, dtype=np.int64)
+
+    def sets(self, proba: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return the prediction sets ``(n_cases, n_classes)`` of calibrated probabilities."""
+        if (
+            not self.set_thresholds
+        ):  # a model of an earlier version: nothing is known, so nothing is ruled out
+            return np.ones(proba.shape, dtype=bool)
+        return prediction_sets(proba, self.set_thresholds)
+
+    def uncertain(self, proba: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return which cases ``(n_cases,)`` are ambiguous: their set is not exactly the predicted class."""
+        sets, decided = self.sets(proba), self.decide(proba)
+        return (sets.sum(axis=1) != 1) | ~sets[np.arange(len(decided)), decided]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        return {
+            "calibration": self.calibrator.to_json(),
+            "threshold": self.threshold,
+            "level": self.level,
+            "set_thresholds": list(self.set_thresholds),
+        }
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Decisions:
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        UnsafeBundleError
+            If the calibration is none of autoonco's.
+        """
+        threshold = plain["threshold"]
+        return cls(
+            calibrator=Calibrator.from_json(plain["calibration"]),
+            threshold=None if threshold is None else float(threshold),
+            level=float(plain["level"]),
+            set_thresholds=tuple(float(value) for value in plain["set_thresholds"]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decided:
+    """Decisions with the record of how they came about, plain JSON for ``evaluation/decisions.json``."""
+
+    decisions: Decisions
+    record: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        return {"decisions": self.decisions.to_json(), "record": dict(self.record)}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Decided:
+        """Read what `to_json` wrote."""
+        return cls(decisions=Decisions.from_json(plain["decisions"]), record=plain["record"])
+
+
+def out_of_fold(problem: Problem, members: Sequence[Member]) -> OutOfFold:
+    """Return the weighted mean of the members' inner probabilities, each case once.
+
+    Of the last pass over the cases that all members have: fresh folds chose less than the search's own.
+    """
+    every, k = (*problem.folds, *problem.fresh), len(problem.folds)
+    n = min(len(member.candidate.probas) for member in members)
+    first = max(0, n // k - 1) * k
+    folds = every[first : min(first + k, n)]
+    rows = np.concatenate([np.asarray(fold.test, dtype=np.int64) for fold in folds])
+    proba = np.concatenate(
+        [
+            sum(m.weight * np.asarray(m.candidate.probas[first + i], dtype=np.float64) for m in members)
+            for i in range(len(folds))
+        ]
+    )
+    fold = np.repeat(np.arange(len(folds)), [len(fold.test) for fold in folds])
+    return OutOfFold(y=problem.y[rows], proba=proba, fold=fold)
+
+
+def decide_on(cases: OutOfFold, settings: Settings, classes: Sequence[str]) -> Decided:
+    """Return calibration, threshold and prediction sets learned on out-of-fold cases, and how they came about.
+
+    Threshold and sets are learned on probabilities calibrated by other folds than the case's own.
+    """
+    methods = None if settings.calibration == "auto" else (settings.calibration,)
+    chosen = choose_calibrator(cases) if methods is None else choose_calibrator(cases, methods)
+    threshold = _threshold(cases.y, chosen.proba, settings)
+    decisions = Decisions(
+        calibrator=chosen.calibrator,
+        threshold=None if threshold is None else threshold.value,
+        level=settings.coverage,
+    )
+    record: dict[str, Any] = {
+        "classes": list(classes),
+        "calibration": {
+            "method": chosen.calibrator.method,
+            "inner_log_loss": dict(chosen.log_losses),
+            "n": len(cases.y),
+            "reason": chosen.reason,
+        },
+        "threshold": {
+            "rule": settings.threshold if cases.proba.shape[1] == 2 else "most_probable",
+            "value": 0.5 if threshold is None and cases.proba.shape[1] == 2 else decisions.threshold,
+            "inner_sensitivity": None if threshold is None else threshold.sensitivity,
+            "inner_specificity": None if threshold is None else threshold.specificity,
+        },
+    }
+    crossed = OutOfFold(y=cases.y, proba=chosen.proba, fold=cases.fold)
+    return with_sets(Decided(decisions=decisions, record=record), crossed, calibrated_on=INNER)
+
+
+def with_sets(decided: Decided, cases: OutOfFold, *, calibrated_on: str) -> Decided:
+    """Return the same decisions with prediction sets calibrated on `cases`, whose probabilities are calibrated.
+
+    The coverage that is recorded is that of each fold by the thresholds of the others.
+    """
+    level = decided.decisions.level
+    thresholds = class_thresholds(cases.y, cases.proba, level)
+    decisions = replace(decided.decisions, set_thresholds=tuple(float(value) for value in thresholds))
+    sets = np.ones(cases.proba.shape, dtype=bool)
+    for k in np.unique(cases.fold):
+        held = cases.fold == k
+        if not held.all():
+            sets[held] = prediction_sets(
+                cases.proba[held], class_thresholds(cases.y[~held], cases.proba[~held], level)
+            )
+    classes = decided.record["classes"]
+    counts = np.bincount(cases.y, minlength=len(classes))
+    record = {
+        "level": level,
+        "method": "label-conditional conformal sets by 1 - p",
+        "calibrated_on": calibrated_on,
+        "n": dict(zip(classes, counts.tolist(), strict=True)),
+        "thresholds": dict(zip(classes, decisions.set_thresholds, strict=True)),
+        "cross_fitted": set_figures(cases.y, sets, classes),
+    }
+    return Decided(decisions=decisions, record={**decided.record, "conformal": record})
+
+
+def set_figures(y: ArrayLike, sets: NDArray[np.bool_], classes: Sequence[str]) -> dict[str, Any]:
+    """Return coverage, in all and by class, and how large the sets are, as plain JSON."""
+    labels, sizes = np.asarray(y), sets.sum(axis=1)
+    by_class = {
+        name: coverage(labels[labels == k], sets[labels == k]) if (labels == k).any() else None
+        for k, name in enumerate(classes)
+    }
+    return {
+        "n": len(labels),
+        "coverage": coverage(labels, sets),
+        "coverage_by_class": by_class,
+        "mean_size": float(sizes.mean()),
+        "single": float((sizes == 1).mean()),
+        "empty": float((sizes == 0).mean()),
+        "sizes": {str(size): int((sizes == size).sum()) for size in range(sets.shape[1] + 1)},
+    }
+
+
+def tested(decided: Decided, y: Labels, proba: NDArray[Any]) -> Decided:
+    """Return the same with what threshold and sets do on the test cases, for which nothing was chosen."""
+    record = {
+        name: dict(value) if isinstance(value, Mapping) else value for name, value in decided.record.items()
+    }
+    record["conformal"]["test"] = set_figures(y, decided.decisions.sets(proba), record["classes"])
+    if proba.shape[1] == 2:
+        positive, called = y == 1, decided.decisions.decide(proba) == 1
+        for name, hit, of in (("sensitivity", called, positive), ("specificity", ~called, ~positive)):
+            record["threshold"][f"test_{name}"] = float(hit[of].mean()) if of.any() else None
+    return Decided(decisions=decided.decisions, record=record)
+
+
+def _threshold(y: Labels, proba: NDArray[Any], settings: Settings) -> Threshold | None:
+    if proba.shape[1] != 2 or settings.threshold == "most_probable" or len(np.unique(y)) < 2:
+        return None
+    if settings.threshold == "youden":
+        return youden_threshold(y, proba)
+    return sensitivity_threshold(y, proba, settings.sensitivity)
