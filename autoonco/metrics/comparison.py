@@ -176,6 +176,7 @@ def _by_bootstrap(
     difference = float(statistic(np.ones((1, len(labels))))[0])
     patients = patient_codes(groups, len(labels))
     draws = evaluate_resamples(statistic, patients, resamples=RESAMPLES, seed=seed)
+    draws = draws[np.isfinite(draws)]
 
     def share(hits: NDArray[np.bool_]) -> float:  # never 0: so many resamples can't show less
         return float((hits.sum() + 1) / (hits.size + 1))

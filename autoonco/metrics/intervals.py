@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,6 +22,7 @@ from autoonco.metrics.weighted import STATISTICS, Weights
 
 RESAMPLES = 2000
 _CELLS = 250_000  # weights held at once: 2 MB, which stay in the cache of a core
+_SAME = 1e-12  # resamples that differ by less are equal
 _TINY = 1e-9  # at 0 and 1 the value itself is a root, and not the one that bounds
 _FEW_PAIRS = 5  # with more pairs in the wrong order the simulated coverage of DeLong is near nominal
 _JACKKNIFE = 500  # parts left out in turn; with more patients a part holds several
@@ -132,13 +132,28 @@ def bootstrap_interval(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Interval:
-    """Return a score with its BCa interval over resampled patients.
+    """Return a score with its BCa interval over resampled patients; see `bootstrap_intervals`."""
+    found = bootstrap_intervals([metric], y, proba, groups, level=level, resamples=resamples, seed=seed)
+    return found[metric]
 
-    `metric` is a name in `weighted.STATISTICS`. Resamples without one of the classes are left out. Bias and
-    skewness are corrected after Efron (1987). Where every resample gives the same value (all cases right,
-    say) the bootstrap knows nothing: the bounds then lie 1 - (alpha/2)^(1/n) away, n being the patients of
-    the smaller class (an infinity, where the score has no worst value), which for a value of 1 is Clopper
-    and Pearson's exact lower bound.
+
+def bootstrap_intervals(
+    metrics: Sequence[str],
+    y: ArrayLike,
+    proba: ArrayLike,
+    groups: ArrayLike | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Interval]:
+    """Return the figures of `metrics` with BCa intervals over resampled patients, all from the same resamples.
+
+    `metrics` are names in `weighted.STATISTICS`. Resamples in which a figure is undefined (a class is missing) are
+    left out. Bias and skewness are corrected after Efron (1987). Where every resample gives the same value (all
+    cases right, say) the bootstrap knows nothing: the bounds then lie 1 - (alpha/2)^(1/n) away, n being the
+    patients of the smaller class (an infinity, where the score has no worst value), which for a value of 1 is
+    Clopper and Pearson's exact lower bound. A figure that is undefined on these cases has no bounds (``nan``).
 
     Raises
     ------
@@ -147,27 +162,59 @@ def bootstrap_interval(
     """
     labels, values = checked(y, proba)
     patients = patient_codes(groups, len(labels))
-    statistic = partial(STATISTICS[metric], labels, values)
-    value = float(statistic(np.ones((1, len(labels))))[0])
-    best, worst = (METRICS[metric].best, METRICS[metric].worst) if metric in METRICS else (1.0, 0.0)
-    draws = evaluate_resamples(statistic, patients, resamples=resamples, seed=seed)
-    if draws.size == 0 or np.ptp(draws) < 1e-12:
-        fewest = min(np.unique(patients[labels == k]).size for k in np.unique(labels))
-        slack = 1 - ((1 - level) / 2) ** (1 / fewest) if np.isfinite(worst) else np.inf
+
+    def statistics(weights: Weights) -> Values:
+        return np.stack([STATISTICS[name](labels, values, weights) for name in metrics])
+
+    points = statistics(np.ones((1, len(labels))))[:, 0]
+    draws = evaluate_resamples(statistics, patients, resamples=resamples, seed=seed)
+    left_out = evaluate_left_out(statistics, patients)
+    fewest = min(np.unique(patients[labels == k]).size for k in np.unique(labels))
+    slack = 1 - ((1 - level) / 2) ** (1 / fewest)
+    return {
+        name: _bootstrapped(
+            float(point), _finite(drawn), _finite(without), METRICS[name].limits, level=level, slack=slack
+        )
+        for name, point, drawn, without in zip(metrics, points, draws, left_out, strict=True)
+    }
+
+
+def _finite(values: Values) -> Values:
+    found: Values = values[np.isfinite(values)]
+    return found
+
+
+def _bootstrapped(
+    value: float,
+    draws: Values,
+    left_out: Values,
+    limits: tuple[float, float],
+    *,
+    level: float,
+    slack: float,
+) -> Interval:
+    """Return the BCa interval of one figure, from its resamples and its jackknife; `slack` where they all agree."""
+    if not np.isfinite(value):
+        return Interval(value=value, lower=np.nan, upper=np.nan, method="undefined")
+    lowest, highest = limits
+    if draws.size == 0 or np.ptp(draws) < _SAME:
+        slack = slack if np.isfinite(lowest) else np.inf
         lower, upper, method = value - slack, value + slack, "exact bound"
     else:
-        left_out = evaluate_left_out(statistic, patients)
         lower, upper = _bca(value, draws, left_out, level)
         method = "BCa bootstrap of patients"
     return Interval(
-        value=value, lower=max(worst, min(lower, value)), upper=min(best, max(upper, value)), method=method
+        value=value,
+        lower=max(lowest, min(lower, value)),
+        upper=min(highest, max(upper, value)),
+        method=method,
     )
 
 
 def evaluate_resamples(
     statistic: Callable[[Weights], Values], patients: Labels, *, resamples: int, seed: int
 ) -> Values:
-    """Return the defined values of ``statistic(weights)`` for patients drawn with replacement."""
+    """Return the values ``(..., resamples)`` of ``statistic(weights)`` for patients drawn with replacement."""
     rng = np.random.default_rng(seed)
     n_patients = int(patients.max()) + 1
     step = max(1, _CELLS // len(patients))
@@ -176,12 +223,12 @@ def evaluate_resamples(
         size = min(step, resamples - start)
         counts = rng.multinomial(n_patients, np.full(n_patients, 1 / n_patients), size=size)
         out.append(statistic(counts[:, patients].astype(np.float64)))
-    draws: Values = np.concatenate(out)
-    return draws[np.isfinite(draws)]
+    draws: Values = np.concatenate(out, axis=-1)
+    return draws
 
 
 def evaluate_left_out(statistic: Callable[[Weights], Values], patients: Labels) -> Values:
-    """Return the defined values of ``statistic(weights)`` with each patient, or 1/500 of them, left out."""
+    """Return the values ``(..., n_parts)`` of ``statistic(weights)`` with each patient, or 1/500 of them, left out."""
     part = patients % _JACKKNIFE
     step = max(1, _CELLS // len(patients))
     out = []
@@ -189,8 +236,8 @@ def evaluate_left_out(statistic: Callable[[Weights], Values], patients: Labels) 
         ids = np.arange(start, min(start + step, int(part.max()) + 1))
         weights: Weights = (part[None, :] != ids[:, None]).astype(np.float64)
         out.append(statistic(weights))
-    found: Values = np.concatenate(out)
-    return found[np.isfinite(found)]
+    found: Values = np.concatenate(out, axis=-1)
+    return found
 
 
 def _bca(value: float, draws: Values, left_out: Values, level: float) -> tuple[float, float]:

@@ -3,16 +3,17 @@
 A resample with replacement is the same sample with integer weights. Each function takes labels
 ``(n_cases,)``, probabilities ``(n_cases, n_classes)`` and weights ``(n_samples, n_cases)`` and returns
 ``(n_samples,)`` values, ``nan`` where a class of the full sample is missing from a resample. The values are
-those of `autoonco.metrics.scores` with ``sample_weight``.
+those of `autoonco.metrics.scores` with ``sample_weight``; a predictive value of what is never called is ``nan``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from autoonco.metrics.reliability import calibration_error, calibration_intercept, calibration_slope
 from autoonco.metrics.scores import Labels, Probabilities, Values, one_vs_rest_classes
 
 Weights = Values
@@ -67,12 +68,29 @@ def confusion(y: Labels, proba: Probabilities, weights: Weights) -> Values:
     return tables
 
 
-def _recall(k: int) -> Statistic:
-    def recall(y: Labels, proba: Probabilities, weights: Weights) -> Values:
-        table = confusion(y, proba, weights)
-        return _divide(table[:, k, k], table[:, k].sum(axis=1))
+def _rate(over: Sequence[int], under: Sequence[int]) -> Statistic:
+    """Return `over` / `under`, each sums of hits, misses, false alarms and the rest, one class against the others."""
 
-    return recall
+    def rate(y: Labels, proba: Probabilities, weights: Weights) -> Values:
+        table = confusion(y, proba, weights)
+        total, out = table.sum(axis=(1, 2)), []
+        for k in one_vs_rest_classes(y, proba.shape[1]):
+            hits = table[:, k, k]
+            missed, false = table[:, k].sum(axis=1) - hits, table[:, :, k].sum(axis=1) - hits
+            counts = np.stack([hits, missed, false, total - hits - missed - false])
+            own = hits + missed
+            # a resample without the class, or of it alone, is not one of this task
+            out.append(
+                np.where(
+                    (own > 0) & (own < total),
+                    _divide(np.array(over) @ counts, np.array(under) @ counts),
+                    np.nan,
+                )
+            )
+        values: Values = np.mean(out, axis=0)
+        return values
+
+    return rate
 
 
 def _balanced_accuracy(y: Labels, proba: Probabilities, weights: Weights) -> Values:
@@ -97,6 +115,10 @@ def _mcc(y: Labels, proba: Probabilities, weights: Weights) -> Values:
     cov = np.trace(table, axis1=1, axis2=2) * total - (truth * called).sum(axis=1)
     spread = [total**2 - (part**2).sum(axis=1) for part in (truth, called)]
     return np.nan_to_num(_divide(cov, np.sqrt(np.maximum(spread[0] * spread[1], 0))))
+
+
+def _negated(statistic: Statistic) -> Statistic:
+    return lambda y, proba, weights: -statistic(y, proba, weights)
 
 
 def _mean_of(case_values: Callable[[Labels, Probabilities], Values]) -> Statistic:
@@ -127,7 +149,13 @@ STATISTICS: dict[str, Statistic] = {
     "brier": _mean_of(_negative_brier),
     "f1_macro": _f1_macro,
     "mcc": _mcc,
-    "sensitivity": _recall(1),
-    "specificity": _recall(0),
+    "sensitivity": _rate((1, 0, 0, 0), (1, 1, 0, 0)),
+    "specificity": _rate((0, 0, 0, 1), (0, 0, 1, 1)),
+    "ppv": _rate((1, 0, 0, 0), (1, 0, 1, 0)),
+    "npv": _rate((0, 0, 0, 1), (0, 1, 0, 1)),
+    "f1": _rate((2, 0, 0, 0), (2, 1, 1, 0)),
+    "ece": _negated(_one_vs_rest(calibration_error)),
+    "calibration_slope": _one_vs_rest(calibration_slope),
+    "calibration_intercept": _one_vs_rest(calibration_intercept),
 }
-"""Every metric of `scores.METRICS`, and the two of binary tasks (positive: the last, at its p > 0.5)."""
+"""The figure of every metric of `scores.METRICS`: its score, or what is near its target (a slope itself)."""

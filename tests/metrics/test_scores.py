@@ -2,10 +2,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import balanced_accuracy_score, brier_score_loss, roc_auc_score
+from sklearn.metrics import (
+    balanced_accuracy_score,
+    brier_score_loss,
+    classification_report,
+    confusion_matrix,
+    roc_auc_score,
+)
 
-from autoonco.errors import DataError, UnknownNameError
+from autoonco.errors import AutoOncoError, DataError, UnknownNameError
 from autoonco.metrics.scores import METRICS, get_metric
+
+OF_CALIBRATION = {"ece", "calibration_slope", "calibration_intercept"}
 
 
 def random_task(rng: np.random.Generator, n: int, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -13,7 +21,7 @@ def random_task(rng: np.random.Generator, n: int, k: int) -> tuple[np.ndarray, n
 
 
 @pytest.mark.parametrize("k", [2, 3, 5])
-@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("name", sorted(METRICS.keys() - OF_CALIBRATION))
 def test_better_predictions_score_higher_and_lose_less(name: str, k: int) -> None:
     rng = np.random.default_rng(k)
     metric = get_metric(name)
@@ -105,3 +113,71 @@ def test_the_area_under_the_curve_is_scikit_learn_s_ties_and_all():
         assert get_metric("roc_auc")(y, np.column_stack([1 - p, p])) == pytest.approx(
             roc_auc_score(y, p), abs=1e-14
         )
+
+
+@pytest.mark.parametrize("k", [2, 3, 4])
+@pytest.mark.parametrize("seed", range(3))
+def test_rates_are_those_of_the_confusion_matrix(k: int, seed: int) -> None:
+    y, proba = random_task(np.random.default_rng(seed), 120, k)
+    called = proba.argmax(axis=1)
+    found = {name: [] for name in ("sensitivity", "specificity", "ppv", "npv", "f1")}
+    for of in [1] if k == 2 else range(k):
+        tn, fp, fn, tp = confusion_matrix(y == of, called == of).ravel()
+        found["sensitivity"].append(tp / (tp + fn))
+        found["specificity"].append(tn / (tn + fp))
+        found["ppv"].append(tp / (tp + fp))
+        found["npv"].append(tn / (tn + fn))
+        found["f1"].append(2 * tp / (2 * tp + fp + fn))
+    for name, values in found.items():
+        assert get_metric(name)(y, proba) == pytest.approx(np.mean(values))
+    report = classification_report(y, called, output_dict=True)
+    assert get_metric("f1_macro")(y, proba) == pytest.approx(report["macro avg"]["f1-score"])
+
+
+@pytest.mark.parametrize("name", METRICS)
+@pytest.mark.parametrize("k", [2, 3])
+def test_a_constant_prediction_has_a_score(name: str, k: int, recwarn: pytest.WarningsRecorder) -> None:
+    y = np.arange(10) % k
+    for first in (1.0, 0.8, 1 / k):
+        proba = np.tile([first, *[(1 - first) / (k - 1)] * (k - 1)], (10, 1))
+        score = get_metric(name)(y, proba)
+        assert METRICS[name].worst <= score <= METRICS[name].best
+        assert np.isfinite(METRICS[name].loss(score))
+    assert not recwarn.list
+
+
+def test_a_class_that_is_never_called_has_no_predictive_value() -> None:
+    y, never = [0, 0, 1, 1], [[0.9, 0.1]] * 4
+    assert (
+        get_metric("ppv")(y, never) == get_metric("sensitivity")(y, never) == get_metric("f1")(y, never) == 0
+    )
+    assert get_metric("specificity")(y, never) == 1
+    assert get_metric("npv")(y, never) == 0.5
+
+
+def test_calibration_is_best_where_probabilities_are_true() -> None:
+    rng = np.random.default_rng(0)
+    p = rng.uniform(0.05, 0.95, 20_000)
+    y = (rng.random(p.size) < p).astype(int)
+    for name, wrong in {
+        "ece": p**2,
+        "calibration_slope": p**2 / (p**2 + (1 - p) ** 2),  # the logits doubled
+        "calibration_intercept": p**2,
+    }.items():
+        right, off = (get_metric(name)(y, np.c_[1 - q, q]) for q in (p, wrong))
+        assert right > -0.05
+        assert off < right - 0.05
+    slope = get_metric("calibration_slope")(y, np.c_[1 - p, p])
+    assert get_metric("calibration_slope").loss(slope) == -slope
+
+
+def test_a_users_function_of_a_run_folder_has_a_title_and_says_what_is_missing() -> None:
+    found = get_metric("mylab.scores.cost")
+    assert found.title == "cost"
+    with pytest.raises(AutoOncoError, match=r"your function mylab\.scores\.cost"):
+        found([0, 1], [[0.5, 0.5]] * 2)
+
+
+def test_headings_are_without_the_sign_of_the_search() -> None:
+    assert get_metric("log_loss").heading == "Log loss"
+    assert get_metric("roc_auc").heading == "ROC AUC"

@@ -23,9 +23,24 @@ def task(k: int, *, ties: bool, seed: int = 0) -> tuple[np.ndarray, np.ndarray, 
 def test_a_weight_of_w_is_the_case_w_times(name: str, k: int, ties: bool) -> None:
     y, proba, weights = task(k, ties=ties)
     found = STATISTICS[name](y, proba, weights)
+    target = METRICS[name].target
+
+    def score(figure: float) -> float:
+        return figure if target is None else -abs(figure - target)
+
     for row, value in zip(weights.astype(int), found, strict=True):
-        assert value == pytest.approx(METRICS[name](np.repeat(y, row), np.repeat(proba, row, axis=0)))
-    assert STATISTICS[name](y, proba, np.ones((1, 60)))[0] == pytest.approx(METRICS[name](y, proba))
+        assert score(value) == pytest.approx(METRICS[name](np.repeat(y, row), np.repeat(proba, row, axis=0)))
+    assert score(STATISTICS[name](y, proba, np.ones((1, 60)))[0]) == pytest.approx(METRICS[name](y, proba))
+
+
+def test_every_metric_has_a_statistic_and_the_other_way_round() -> None:
+    assert STATISTICS.keys() == METRICS.keys()
+
+
+def test_what_is_never_called_has_no_predictive_value() -> None:
+    y, proba = np.array([0, 0, 1, 1]), np.tile([0.9, 0.1], (4, 1))
+    assert np.isnan(STATISTICS["ppv"](y, proba, np.ones((1, 4)))[0])
+    assert STATISTICS["sensitivity"](y, proba, np.ones((1, 4)))[0] == 0
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -48,7 +63,19 @@ def test_the_same_as_scikit_learns_sample_weight(ties: bool) -> None:
         )
 
 
-@pytest.mark.parametrize("name", ["roc_auc", "average_precision", "balanced_accuracy", "sensitivity"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "roc_auc",
+        "average_precision",
+        "balanced_accuracy",
+        "sensitivity",
+        "specificity",
+        "ppv",
+        "calibration_slope",
+        "calibration_intercept",
+    ],
+)
 def test_a_resample_without_a_class_is_undefined(name: str) -> None:
     y, proba, weights = task(2, ties=False)
     weights[0, y == 1] = 0

@@ -1,0 +1,123 @@
+"""How far probabilities are from the frequencies that they promise, of many reweighted samples at once.
+
+Each function takes which cases are positive ``(n_cases,)``, their probabilities ``(n_cases,)`` and weights
+``(n_samples, n_cases)``, and returns ``(n_samples,)`` values, ``nan`` where they are undefined.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+Values = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+BINS = 10
+"""Bins of equal width of the calibration error, as in the paper that named it."""
+_SURE = 1e-6  # a probability of 0 or 1 has no logit
+_ROUNDS, _NEAR, _STEP = 60, 1e-8, 2.0
+_STEEP = (
+    100.0  # of a slope for one standard deviation of the logits: the classes are told apart without an error
+)
+
+
+def calibration_error(positive: Flags, proba: Values, weights: Values) -> Values:
+    """Return the expected calibration error: how far bins lie from the diagonal, by the cases in them.
+
+    Naeini, Cooper and Hauskrecht (2015), AAAI, with `BINS` bins of equal width. It is never negative, so that
+    few cases give a value above that of many.
+
+    Examples
+    --------
+    >>> positive = np.array([True, False, False, False])
+    >>> calibration_error(positive, np.full(4, 0.35), np.ones((1, 4)))
+    array([0.1])
+    """
+    cells = np.eye(BINS)[np.minimum((proba * BINS).astype(int), BINS - 1)]
+    gaps = np.abs(weights @ (cells * (proba - positive)[:, None])).sum(axis=1)
+    total = weights.sum(axis=1)
+    error: Values = np.divide(gaps, total, out=np.full(len(total), np.nan), where=total > 0)
+    return error
+
+
+def calibration_slope(positive: Flags, proba: Values, weights: Values) -> Values:
+    """Return b of the logistic regression logit P(positive) = a + b logit(p): 1 is right, below 1 too extreme.
+
+    Cox (1958), Biometrika 45:562; level 3 of Van Calster et al. (2016), J Clin Epidemiol 74:167. ``nan`` where
+    all probabilities are equal, or where they tell the classes apart without an error.
+
+    Examples
+    --------
+    >>> y, p = np.array([0, 0, 0, 1, 0, 1, 1, 1]) == 1, np.repeat([0.1, 0.9], 4)
+    >>> calibration_slope(y, p, np.ones((1, 8))).round(2)
+    array([0.5])
+    """
+    logits = _logits(proba)
+    spread = logits.std()
+    slopes = np.full(len(weights), np.nan)
+    usable = _has_both(positive, weights)
+    if spread < 1e-9 or not usable.any():
+        return slopes
+    x, w = (logits - logits.mean()) / spread, weights[usable]
+    found, right = _regression(positive, x, w)
+    steep = ~right | (np.abs(found) > _STEEP)
+    slopes[usable] = np.where(steep, np.nan, found / spread)
+    return slopes
+
+
+def calibration_intercept(positive: Flags, proba: Values, weights: Values) -> Values:
+    """Return a of logit P(positive) = a + logit(p): 0 is right, above 0 the probabilities are too low.
+
+    Calibration in the large, level 2 of Van Calster et al. (2016).
+
+    Examples
+    --------
+    >>> y = np.array([False, False, False, True])
+    >>> calibration_intercept(y, np.full(4, 0.5), np.ones((1, 4))).round(3)  # log(0.25 / 0.75)
+    array([-1.099])
+    """
+    logits, out = _logits(proba), np.full(len(weights), np.nan)
+    usable = _has_both(positive, weights)
+    w, a = weights[usable], np.zeros(int(usable.sum()))
+    for _ in range(_ROUNDS):
+        mu = expit(a[:, None] + logits)
+        slope = (w * mu * (1 - mu)).sum(axis=1)
+        step = np.clip((w * (positive - mu)).sum(axis=1) / np.maximum(slope, 1e-12), -_STEP, _STEP)
+        a += step
+        if np.abs(step).max(initial=0.0) < _NEAR:
+            break
+    out[usable] = a
+    return out
+
+
+def _logits(proba: Values) -> Values:
+    values: Values = logit(np.clip(proba, _SURE, 1 - _SURE))
+    return values
+
+
+def _has_both(positive: Flags, weights: Values) -> Flags:
+    of_positive = weights @ positive
+    both: Flags = (of_positive > 0) & (weights.sum(axis=1) > of_positive)
+    return both
+
+
+def _regression(positive: Flags, x: Values, weights: Values) -> tuple[Values, Flags]:
+    """Return the slopes of weighted logistic regressions on `x`, and which of them converged (Newton's method)."""
+    share = (weights @ positive) / weights.sum(axis=1)
+    a, b = np.asarray(logit(share)), np.zeros(len(weights))
+    last = np.full(len(weights), np.inf)
+    for _ in range(_ROUNDS):
+        mu = expit(a[:, None] + b[:, None] * x)
+        rest, bend = weights * (positive - mu), weights * mu * (1 - mu)
+        h00, h01, h11 = bend.sum(axis=1), bend @ x, bend @ x**2
+        g0, g1 = rest.sum(axis=1), rest @ x
+        det = h00 * h11 - h01**2
+        safe = np.where(det > 1e-12, det, np.inf)
+        step_a, step_b = (h11 * g0 - h01 * g1) / safe, (h00 * g1 - h01 * g0) / safe
+        last = np.maximum(np.abs(step_a), np.abs(step_b)) + np.where(np.isinf(safe), np.inf, 0.0)
+        shrink = np.minimum(1.0, _STEP / np.maximum(last, 1e-300))
+        a, b = a + shrink * step_a, b + shrink * step_b
+        if (last[np.isfinite(last)] < _NEAR).all():
+            break
+    return b, last < 1e-6
