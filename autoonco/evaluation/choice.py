@@ -54,6 +54,7 @@ def choose(
     rounds: int,
     plan_s: float,
     n_workers: int,
+    mean_of: int | None = None,
 ) -> Choice:
     """Return what is refitted in `plan_s` seconds on `n_workers` that work side by side.
 
@@ -63,6 +64,8 @@ def choose(
         The families' `ladders`, at least one.
     found
         The candidates of the ensemble, fully trained, best first; where there are none, it is a family's best.
+    mean_of
+        With it the ensemble is the plain mean of so many of the best, see `ensemble.select`.
     """
     bests = fitting(own, limit_s=plan_s, n_workers=n_workers)
     full = tuple(best for best in bests.values() if problem.is_full(best.trial))
@@ -74,6 +77,7 @@ def choose(
             rounds=rounds,
             refit_limit_s=max(0.0, spare_s),
             refitted=full,
+            mean_of=mean_of,
         )
         order = _order(bests, members, plan_s=plan_s, n_workers=n_workers)
         # side by side they may end later than their sum says: then the ensemble does with fewer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ class Decisions:
         What `conformal.prediction_sets` takes, one a class.
     """
 
-    calibrator: Calibrator = Calibrator()
+    calibrator: Calibrator = field(default_factory=Calibrator)
     threshold: float | None = None
     level: float = 0.9
     set_thresholds: tuple[float, ...] = ()

@@ -182,8 +182,9 @@ def select(
     rounds: int,
     refit_limit_s: float,
     refitted: Collection[Candidate] = (),
+    mean_of: int | None = None,
 ) -> list[Member]:
-    """Return the members of the greedy ensemble, heaviest first.
+    """Return the members of the greedy ensemble, heaviest first; with `mean_of`, so many of the best at equal weights.
 
     In each round the candidate that most improves the mean score joins, again if need be; the ensemble of
     the best round is kept, so it never scores below the best single candidate. Members are left out, lightest
@@ -200,6 +201,21 @@ def select(
     costs = {id(item): 0.0 if item.key in paid else item.refit_s for item in found}
     pool = [item for item in found[:_POOL] if costs[id(item)] <= refit_limit_s]
     pool = pool or [min(found, key=lambda item: costs[id(item)])]
+    counts = (
+        _greedy(problem, pool, rounds=rounds, n_folds=n_folds)
+        if mean_of is None
+        else [(i, 1) for i in range(min(mean_of, len(pool)))]
+    )
+    while len(counts) > 1 and sum(costs[id(pool[i])] for i, _ in counts) > refit_limit_s:
+        counts.pop()
+    weight = sum(count for _, count in counts)
+    return [Member(candidate=pool[i], weight=count / weight) for i, count in counts]
+
+
+def _greedy(
+    problem: Problem, pool: Sequence[Candidate], *, rounds: int, n_folds: int
+) -> list[tuple[int, int]]:
+    """Return whom the greedy choice took and how often, the most often first."""
     chosen: list[int] = []
     total = [np.zeros_like(proba) for proba in pool[0].probas[:n_folds]]
     best_score, best_size = -np.inf, 0
@@ -210,11 +226,7 @@ def select(
         total = [t + p for t, p in zip(total, pool[pick].probas[:n_folds], strict=True)]
         if scores[pick] > best_score:
             best_score, best_size = scores[pick], len(chosen)
-    counts = Counter(chosen[:best_size]).most_common()
-    while len(counts) > 1 and sum(costs[id(pool[i])] for i, _ in counts) > refit_limit_s:
-        counts.pop()
-    weight = sum(count for _, count in counts)
-    return [Member(candidate=pool[i], weight=count / weight) for i, count in counts]
+    return Counter(chosen[:best_size]).most_common()
 
 
 def _mean(total: Sequence[NDArray[Any]], probas: Sequence[NDArray[Any]], n: int) -> list[NDArray[Any]]:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from autoonco.data.cache import write_atomically
 from autoonco.data.fingerprint import Fingerprint
-from autoonco.evaluation.outcome import Delivered, Judged, ScopeResult
+from autoonco.evaluation.decisions import Decided
+from autoonco.evaluation.outcome import Delivered, Judged, Probed, ScopeResult
 from autoonco.evaluation.run_folder import read_json
 from autoonco.search.store import stops_on_full_disk
 
@@ -40,6 +41,8 @@ def keep(
             }
             for item in result.delivered
         ],
+        "decided": None if result.decided is None else result.decided.to_json(),
+        "probes": [{"name": item.name, "proba": _array_json(item.proba)} for item in result.probes],
     }
     text = json.dumps(content)
     with stops_on_full_disk():
@@ -71,6 +74,10 @@ def kept_result(
         judged=tuple(_judged(item) for item in content["judged"]),
         delivered=delivered,
         fingerprint=Fingerprint.from_json(content["fingerprint"]),
+        decided=None if content.get("decided") is None else Decided.from_json(content["decided"]),
+        probes=tuple(
+            Probed(name=item["name"], proba=_array(item["proba"])) for item in content.get("probes", ())
+        ),
     )
     return result, content["notes"]
 
@@ -80,18 +87,24 @@ def _path(folder: Path, scope: str) -> Path:
 
 
 def _judged_json(judged: Judged) -> dict[str, Any]:
+    return judged.to_json() | {"proba": _array_json(judged.proba)}
+
+
+def _array_json(values: NDArray[Any]) -> dict[str, Any]:
     # Python writes a float so that the same one is read back; type and shape are not told by the numbers.
-    proba: NDArray[Any] = np.asarray(judged.proba)
-    array = {"dtype": str(proba.dtype), "shape": list(proba.shape), "values": proba.ravel().tolist()}
-    return judged.to_json() | {"proba": array}
+    array: NDArray[Any] = np.asarray(values)
+    return {"dtype": str(array.dtype), "shape": list(array.shape), "values": array.ravel().tolist()}
+
+
+def _array(plain: Mapping[str, Any]) -> NDArray[Any]:
+    return np.array(plain["values"], dtype=plain["dtype"]).reshape(plain["shape"])
 
 
 def _judged(plain: Mapping[str, Any]) -> Judged:
-    array = plain["proba"]
     return Judged(
         name=plain["name"],
         kind=plain["kind"],
-        proba=np.array(array["values"], dtype=array["dtype"]).reshape(array["shape"]),
+        proba=_array(plain["proba"]),
         inner_score=plain["inner_score"],
         members=plain["members"],
         refit_s=plain["refit_seconds"],

@@ -10,6 +10,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from autoonco.data.fingerprint import Fingerprint
+from autoonco.evaluation.decisions import Decided
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +47,22 @@ class Delivered:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Probed:
+    """Probabilities of the ensemble where scans or masks were changed: of the first test cases, as many as there are."""
+
+    name: str
+    proba: NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ScopeResult:
-    """What one scope gave."""
+    """What one scope gave; `decided` is how the ensemble's probabilities are calibrated and decided by."""
 
     judged: tuple[Judged, ...]
     delivered: tuple[Delivered, ...]
     fingerprint: Fingerprint
+    decided: Decided | None = None
+    probes: tuple[Probed, ...] = ()
 
     def inner_score_of(self, name: str) -> float | None:
         """Return the inner score of the model called `name`, None where there is none."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from autoonco.data.manifest import Dataset
+from autoonco.evaluation.delivered import seconds_a_case
 from autoonco.evaluation.ensemble import Candidate
 from autoonco.evaluation.splits import FINAL, OuterSplit
 from autoonco.families import get_family
+from autoonco.families.contract import Runtime
 from autoonco.search.clock import Clock
 from autoonco.search.problem import Problem
 from autoonco.search.store import FoldKey, Store
@@ -31,6 +35,8 @@ Refitted = dict[str, tuple[NDArray[Any], float]]
 class Refit:
     """Refits of one scope; the final scope keeps the fitted models' states, the others only judge.
 
+    With `keeps_states` the others keep them too, until `forget`: what is asked of a fitted model later needs them.
+
     A refit whose worker died is begun once more, for the run may hang on it: there is no other model of that config.
     `notes` takes a sentence for each config that could not be refitted.
     """
@@ -42,6 +48,7 @@ class Refit:
     seed: int
     clock: Clock
     notes: list[str] = field(default_factory=list)
+    keeps_states: bool = False
 
     def run(
         self,
@@ -94,7 +101,31 @@ class Refit:
 
     def folder(self, key: str) -> Path:
         """Return where the fitted state of a config is kept."""
-        return self.store.folder / "models" / key
+        return self._folder / key
+
+    def forget(self) -> None:
+        """Drop the fitted states, unless they are the final scope's."""
+        if self.split.scope != FINAL:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def seconds_a_case(
+        self, items: Sequence[Candidate], runtime: Runtime, dataset: Dataset
+    ) -> dict[str, float]:
+        """Return how long each refitted config takes to predict a case of the training part, by its key."""
+        cases = [dataset.cases[row] for row in self.split.train[:4]]
+        return {
+            item.key: seconds_a_case(item.trial.family, self.folder(item.key), cases, runtime)
+            for item in items
+        }
+
+    @property
+    def _folder(self) -> Path:
+        scope = self.split.scope
+        return self.store.folder / "models" if scope == FINAL else self.store.folder / "scopes" / scope
+
+    @property
+    def _saves(self) -> bool:
+        return self.keeps_states or self.split.scope == FINAL
 
     def _has_slot(self, items: Iterable[Candidate]) -> bool:
         return any(self.pool.n_idle(gpu=_wants_gpu(item)) for item in items)
@@ -115,7 +146,7 @@ class Refit:
 
     def _stored(self, key: str, item: Candidate) -> tuple[NDArray[Any], float] | None:
         fold_key = self._fold_key(item)
-        has_state = self.split.scope != FINAL or (self.folder(key) / "meta.json").exists()
+        has_state = not self._saves or (self.folder(key) / "meta.json").exists()
         if not has_state or not self.store.has_fold(fold_key):
             return None
         return self.store.fold_proba(fold_key), self.store.fold_seconds(fold_key)
@@ -130,7 +161,7 @@ class Refit:
             fold=FoldTask(index=0, train=train, test=test),
             fingerprint=self.problem.fingerprint.to_json(),
             seed=self.seed,
-            save_to=str(self.folder(key)) if self.split.scope == FINAL else None,
+            save_to=str(self.folder(key)) if self._saves else None,
             gpu=_wants_gpu(item),
         )
 
