@@ -78,13 +78,17 @@ class RadiomicsModel:
                 f"The model was made with the features of {self.backend} and this autoonco computes {BACKEND}: "
                 "predict with the version of autoonco that it was made with."
             )
-        table, _ = _table(cases, self.spec, self.runtime)
-        if "combat" in self.pipeline.named_steps:
-            table = np.column_stack([table, _site_codes(cases, self.sites)])
-        found = self.pipeline.predict_proba(table)
+        found = self.pipeline.predict_proba(self.table(cases))
         probabilities = np.zeros((len(cases), self.n_classes))
         probabilities[:, self.pipeline.classes_] = found
         return probabilities
+
+    def table(self, cases: Sequence[Case]) -> NDArray[np.float64]:
+        """Return what the pipeline takes of cases: the features `names` and, for ComBat, a last column of sites."""
+        table, _ = _table(cases, self.spec, self.runtime)
+        if "combat" in self.pipeline.named_steps:
+            return np.column_stack([table, _site_codes(cases, self.sites)])
+        return table
 
     def state(self) -> ModelState:
         """Return the extraction's settings, the backend, which columns count, and the pipeline as skops bytes."""

@@ -20,19 +20,32 @@ def kept_columns(pipeline: Pipeline, names: Sequence[str]) -> dict[str, float | 
     names
         Names of the table's columns, without that of the site which ComBat takes.
     """
+    kept, n_steps = columns_at(pipeline, names)
+    is_mixed = n_steps < len(pipeline.steps) - 1
+    weights = None if is_mixed else _weights(pipeline)
+    if weights is None or len(weights) != len(kept):
+        return dict.fromkeys(kept)
+    return dict(zip(kept, (float(value) for value in weights), strict=True))
+
+
+def columns_at(pipeline: Pipeline, names: Sequence[str]) -> tuple[list[str], int]:
+    """Return the columns that are left, each still by itself, and after how many steps of a fitted `pipeline`.
+
+    After all but the learner, unless a projection (PCA) mixes the columns: then before that.
+
+    Parameters
+    ----------
+    names
+        As of `kept_columns`.
+    """
     kept = np.array(list(names), dtype=object)
-    is_mixed = False
-    for _, step in pipeline.steps[:-1]:
+    for number, (_, step) in enumerate(pipeline.steps[:-1]):
         if hasattr(step, "get_support"):
             support = np.asarray(step.get_support(), dtype=bool)
             kept = kept[support[: len(kept)]]
         elif hasattr(step, "n_components") or hasattr(step, "components_"):
-            is_mixed = True
-            break
-    weights = None if is_mixed else _weights(pipeline)
-    if weights is None or len(weights) != len(kept):
-        return dict.fromkeys(kept.tolist())
-    return dict(zip(kept.tolist(), (float(value) for value in weights), strict=True))
+            return kept.tolist(), number
+    return kept.tolist(), len(pipeline.steps) - 1
 
 
 def _weights(pipeline: Pipeline) -> NDArray[np.float64] | None:
