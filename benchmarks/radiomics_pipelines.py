@@ -5,7 +5,8 @@
 A fixed mix, the same number of configs of each learner with steps drawn at random, is fitted on every inner fold three
 ways on one core: by a worker with its store, as a run does; bare, the same pipelines on a table in memory by
 scikit-learn and XGBoost; and the optimiser alone proposes as many configs from the whole space. Features are extracted
-beforehand. What is around the fits is the first plus the third over the second.
+beforehand. What is around the fits is the first plus the third over the second. Each config is fitted in both ways one
+after the other, so that other work on the machine slows both; CPU seconds, of which it takes none, stand beside them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import tempfile
 import time
 import warnings
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
+import psutil
 
 from autoonco.data.cache import ArtefactCache
 from autoonco.data.checks import inspect
 from autoonco.data.manifest import Dataset
-from autoonco.evaluation.splits import inner_problem, outer_splits
+from autoonco.evaluation.inner import inner_problem
+from autoonco.evaluation.modes import Mode
+from autoonco.evaluation.splits import outer_splits
 from autoonco.families.radiomics import family
 from autoonco.features.blocks import extract_table
 from autoonco.features.choices import spec_of
@@ -48,6 +52,8 @@ from autoonco.tabular.pipeline import build_pipeline, complete, fit_pipeline, ne
 
 SHARED = Path(os.environ.get("AUTOONCO_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 Config = dict[str, Any]
+Seconds = tuple[float, float]
+"""Of the clock, and of the CPU."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -60,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
     warnings.simplefilter("ignore")
     data = Dataset.from_csv(options.data)
     settings = Settings()
-    (split, *_) = outer_splits(data, "external", settings=settings, seed=options.seed)
+    (split, *_) = outer_splits(data, Mode(kind="external"), settings=settings, seed=options.seed)
     facts = inspect(data)
     problem = inner_problem(
         data, facts, split, metric=get_metric("roc_auc"), families=("radiomics",), settings=settings, seed=0
@@ -69,10 +75,9 @@ def main(arguments: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         cache = Path(folder) / "cache"
         table, names = _extract(data, problem, configs[0], cache)
-        bare = bare_seconds(configs, problem, table, names, data)
-        around = worker_seconds(configs, problem, data, Path(folder), cache)
+        bare, in_run = both_seconds(configs, problem, table, names, data, Path(folder), cache)
     optimiser = optimiser_seconds(len(configs), problem, seed=options.seed)
-    _print(configs, bare, around, optimiser, len(problem.folds))
+    _print(configs, bare, in_run, optimiser, len(problem.folds))
 
 
 def mixed_configs(problem: Problem, *, each: int, seed: int) -> list[Config]:
@@ -106,43 +111,61 @@ def _extract(data: Dataset, problem: Problem, config: Config, cache: Path) -> tu
     return table, names
 
 
-def bare_seconds(
-    configs: Sequence[Config], problem: Problem, table: Any, names: Sequence[str], data: Dataset
-) -> list[float]:
-    """Return the seconds of each config's fits and predictions on all inner folds, and of nothing else."""
-    assert data.y is not None
-    patients = np.unique(data.groups, return_inverse=True)[1]
-    found = []
-    for number, config in enumerate(configs):
-        start = time.monotonic()
-        for fold in problem.folds:
-            train, test = list(fold.train), list(fold.test)
-            try:
-                pipeline = build_pipeline(
-                    config, n_features=len(names), n_classes=2, n_train=len(train), seed=0, names=names
-                )
-                fit_pipeline(pipeline, table[train], data.y[train], groups=patients[train])
-                pipeline.predict_proba(table[test])
-            except Exception as error:  # a worker reports it likewise
-                print(f"config {number} ({config['learner']}): {type(error).__name__}: {error}")
-                break
-        found.append(time.monotonic() - start)
-    return found
-
-
-def worker_seconds(
-    configs: Sequence[Config], problem: Problem, data: Dataset, folder: Path, cache: Path
-) -> float:
-    """Return the seconds of the same fits by a worker that has loaded its libraries, with every result stored."""
+def both_seconds(
+    configs: Sequence[Config],
+    problem: Problem,
+    table: Any,
+    names: Sequence[str],
+    data: Dataset,
+    folder: Path,
+    cache: Path,
+) -> tuple[list[Seconds], list[Seconds]]:
+    """Return what each config took bare, and by a worker that has loaded its libraries, with every result stored."""
     setup = Setup(dataset=data, cache_dir=cache, device="cpu", n_threads=1)
     store = Store(folder / "run")
+    bare, in_run = [], []
     with WorkerPool(setup, n_workers=1) as pool:
         _submit(pool, store, problem, configs[0], fold=0)  # imports, and blocks into the worker's memory
-        start = time.monotonic()
-        for config in configs:
-            for fold in range(len(problem.folds)):
-                _submit(pool, store, problem, config, fold=fold)
-        return time.monotonic() - start
+        for number, config in enumerate(configs):
+            bare.append(measured(lambda i=number: _bare(i, configs[i], problem, table, names, data)))
+            in_run.append(measured(lambda c=config: _in_run(c, problem, pool, store)))
+    return bare, in_run
+
+
+def measured(job: Callable[[], None]) -> Seconds:
+    """Return the seconds that `job` took, and the CPU seconds of this process and its workers."""
+    everyone = [psutil.Process(), *psutil.Process().children(recursive=True)]
+
+    def cpu() -> float:
+        return sum(times.user + times.system for times in (process.cpu_times() for process in everyone))
+
+    start, start_cpu = time.monotonic(), cpu()
+    job()
+    return time.monotonic() - start, cpu() - start_cpu
+
+
+def _bare(
+    number: int, config: Config, problem: Problem, table: Any, names: Sequence[str], data: Dataset
+) -> None:
+    """Fit and predict on all inner folds, and do nothing else."""
+    assert data.y is not None
+    patients = np.unique(data.groups, return_inverse=True)[1]
+    for fold in problem.folds:
+        train, test = list(fold.train), list(fold.test)
+        try:
+            pipeline = build_pipeline(
+                config, n_features=len(names), n_classes=2, n_train=len(train), seed=0, names=names
+            )
+            fit_pipeline(pipeline, table[train], data.y[train], groups=patients[train])
+            pipeline.predict_proba(table[test])
+        except Exception as error:  # a worker reports it likewise
+            print(f"config {number} ({config['learner']}): {type(error).__name__}: {error}")
+            break
+
+
+def _in_run(config: Config, problem: Problem, pool: WorkerPool, store: Store) -> None:
+    for fold in range(len(problem.folds)):
+        _submit(pool, store, problem, config, fold=fold)
 
 
 def _submit(pool: WorkerPool, store: Store, problem: Problem, config: Config, *, fold: int) -> None:
@@ -192,26 +215,31 @@ def optimiser_seconds(n_trials: int, problem: Problem, *, seed: int) -> float:
 
 
 def _print(
-    configs: Sequence[Config], bare: Sequence[float], around: float, optimiser: float, n_folds: int
+    configs: Sequence[Config],
+    bare: Sequence[Seconds],
+    in_run: Sequence[Seconds],
+    optimiser: float,
+    n_folds: int,
 ) -> None:
     by_learner: dict[str, float] = defaultdict(float)
-    for config, seconds in zip(configs, bare, strict=True):
-        by_learner[str(config["learner"])] += seconds
+    for config, (_, cpu) in zip(configs, bare, strict=True):
+        by_learner[str(config["learner"])] += cpu
     for name, seconds in sorted(by_learner.items(), key=lambda item: -item[1]):
-        print(f"  {name:<24}{seconds:>8.1f} s bare")
-    total = sum(bare)
+        print(f"  {name:<24}{seconds:>8.1f} s CPU bare")
     fits = len(configs) * n_folds
-    print(
-        f"{len(configs)} pipelines, {fits} fits; bare {total:.1f} s, worker and store {around:.1f} s, ",
-        end="",
-    )
-    print(f"optimiser {optimiser:.1f} s")
-    print(
-        f"fits a minute: bare {60 * fits / total:.0f}, in a run {60 * fits / (around + optimiser):.0f}; ",
-        end="",
-    )
-    print(f"pipelines (all folds) a minute: {60 * len(configs) / (around + optimiser):.0f}")
-    print(f"around the fits: {100 * ((around + optimiser) / total - 1):.1f} %")
+    print(f"{len(configs)} pipelines, {fits} fits; optimiser {optimiser:.1f} s")
+    for place, word in enumerate(("wall", "CPU")):
+        alone, whole = (sum(each[place] for each in found) for found in (bare, in_run))
+        whole += optimiser
+        print(
+            f"{word}: bare {alone:.1f} s, in a run {whole:.1f} s; fits a minute {60 * fits / alone:.0f} and ",
+            end="",
+        )
+        print(
+            f"{60 * fits / whole:.0f}; pipelines (all folds) a minute {60 * len(configs) / whole:.0f}; ",
+            end="",
+        )
+        print(f"around the fits {100 * (whole / alone - 1):.1f} %")
 
 
 if __name__ == "__main__":

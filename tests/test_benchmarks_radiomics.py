@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -85,3 +86,22 @@ def test_the_mix_has_every_learner_alike(problem):
     assert found == mixed_configs(replace(problem, fingerprint=facts), each=2, seed=0)
     assert {config["log_filter"] for config in found} == {"none"}
     assert not any(map(needs_perturbed, found))
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+def test_filters_of_a_flipped_scan_are_those_of_the_scan_turned_to_the_canonical_frame(shared_data, tmp_path):
+    """brain1 is stored with a flipped axis, and a wavelet is not symmetric: in the same frame all 1130 agree."""
+    pytest.importorskip("radiomics")
+    flipped = timed_case("brain1", shared_data, tmp_path)
+    turned = {}
+    for kind, path in (("image", flipped.case.images["image"]), ("mask", flipped.case.masks["mask"])):
+        scan = sitk.ReadImage(str(path))
+        assert scan.GetDirection() != tuple(np.eye(3).ravel())
+        turned[kind] = tmp_path / f"{kind}.nrrd"
+        sitk.WriteImage(sitk.DICOMOrient(scan, "LPS"), turned[kind])
+    case = replace(flipped.case, images={"image": turned["image"]}, masks={"mask": turned["mask"]})
+    expected = pyradiomics(replace(flipped, case=case), "filtered")
+    n, difference = largest_difference(ours(flipped, "filtered", tmp_path / "cache"), expected)
+    assert n == 1130
+    assert difference < 1e-6
