@@ -7,6 +7,7 @@ smoothed and resampled, scans on different grids fall into place, and the orient
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,13 +122,32 @@ def _others(axis: int, ndim: int = 3) -> tuple[int, ...]:
     return tuple(other for other in range(ndim) if other != axis)
 
 
-def grid_of(frame: Frame, *, side_mm: float | Floats, size: int, flat_axis: int | None = None) -> sitk.Image:
+def thick_axis_last(frame: Frame) -> Frame:
+    """Return the frame with its axes turned in a circle until the longest edge of a voxel is along the last.
+
+    In a circle, so that none is mirrored. Of equally long edges the last one counts, which leaves axial scans and
+    those of cubic voxels as they are.
+    """
+    behind = int(np.argmax(frame.pixel_mm[::-1] >= 0.999 * frame.pixel_mm.max()))
+    order = np.roll(np.arange(len(frame.pixel_mm)), behind)
+    return Frame(
+        centre=frame.centre,
+        axes=frame.axes[:, order],
+        side_mm=frame.side_mm[order],
+        pixel_mm=frame.pixel_mm[order],
+    )
+
+
+def grid_of(
+    frame: Frame, *, side_mm: float | Floats, size: int | Sequence[int], flat_axis: int | None = None
+) -> sitk.Image:
     """Return an empty image of `size` voxels and `side_mm` a side centred in the frame.
 
-    `side_mm` may be one number or one for each axis; along `flat_axis` the image is one voxel of the scan.
+    Either may be one number or one for each axis; along `flat_axis` the image is one voxel of the scan.
     """
     n = len(frame.centre)
-    step, shape = np.broadcast_to(side_mm, n) / size, np.full(n, size)
+    shape = np.array(np.broadcast_to(size, n))
+    step = np.broadcast_to(side_mm, n) / shape
     if flat_axis is not None:
         step[flat_axis], shape[flat_axis] = frame.pixel_mm[flat_axis], 1
     grid = sitk.Image(shape.tolist(), sitk.sitkUInt8)
@@ -137,8 +157,11 @@ def grid_of(frame: Frame, *, side_mm: float | Floats, size: int, flat_axis: int 
     return grid
 
 
-def roi_of(image: sitk.Image, grid: sitk.Image) -> sitk.Image | None:
-    """Return the part of `image` that the grid needs, with room for smoothing; None where they don't meet."""
+def box_of(image: sitk.Image, grid: sitk.Image) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first voxel (x, y[, z]) of `image` that the grid needs and the one behind the last.
+
+    There is room for smoothing; they may lie outside of the image.
+    """
     last = np.asarray(grid.GetSize()) - 1
     corners = [np.where(choice, last, 0) for choice in np.ndindex(*(2,) * len(last))]
     index = np.array(
@@ -150,8 +173,14 @@ def roi_of(image: sitk.Image, grid: sitk.Image) -> sitk.Image | None:
         ]
     )
     pad = np.ceil(2 * max(grid.GetSpacing()) / np.asarray(image.GetSpacing())) + 2
-    low = np.maximum(np.floor(index.min(axis=0) - pad), 0).astype(int)
-    high = np.minimum(np.ceil(index.max(axis=0) + pad) + 1, image.GetSize()).astype(int)
+    low, high = np.floor(index.min(axis=0) - pad), np.ceil(index.max(axis=0) + pad) + 1
+    return low.astype(np.int64), high.astype(np.int64)
+
+
+def roi_of(image: sitk.Image, grid: sitk.Image) -> sitk.Image | None:
+    """Return the part of `image` that the grid needs, with room for smoothing; None where they don't meet."""
+    low, high = box_of(image, grid)
+    low, high = np.maximum(low, 0), np.minimum(high, image.GetSize())
     if (high <= low).any():
         return None
     return sitk.RegionOfInterest(image, (high - low).tolist(), low.tolist())

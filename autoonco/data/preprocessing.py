@@ -6,14 +6,16 @@ Here is what a crop shows and in which grey values; `grids` lays it out in milli
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from autoonco.data.fingerprint import Intensity
+from autoonco.data.greys import Scaling, layers_of, scale_intensity, scan_range
 from autoonco.data.grids import (
     Frame,
     axial_slice,
@@ -23,16 +25,16 @@ from autoonco.data.grids import (
     resample,
     roi_of,
     sample,
+    thick_axis_last,
 )
 from autoonco.data.readers import Scan
 from autoonco.errors import DataError
 
-HU_WINDOW = (-1000.0, 400.0)
-"""Air to enhanced soft tissue, linear: keeps lung nodule margins and calcified tissue apart, and one step of an
-8-bit crop is 5.5 HU, below the noise of a diagnostic CT. Denser bone than 400 HU carries no tumour texture."""
-PERCENTILES = (1.0, 99.0)
 MIN_SIDE_PX = 16
 """A crop spans at least so many source pixels: a smaller one would only magnify interpolation."""
+DIMMEST, FADE = 0.2, 0.25
+"""Of the mask as attention: what is left of a voxel far from the lesion, and the share of the cube's side over which
+that falls (the width of a Gaussian)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +87,7 @@ class SliceView:
 
 @dataclass(frozen=True, kw_only=True)
 class VolumeView:
-    """A cube of a case.
+    """A box of a case, as wide, high and deep as a cube.
 
     Parameters
     ----------
@@ -97,35 +99,33 @@ class VolumeView:
         Side of the cube in millimetres, which keeps a lesion's size visible; None fits the cube to each lesion.
     margin
         Share of the lesion's longest side added on each side of it, where `extent_mm` is None.
-    with_mask
-        Whether the mask is the last channel.
+    mask
+        ``"channel"`` is the last channel; ``"attention"`` dims what is outside of the lesion, the farther the more,
+        down to `DIMMEST`; ``"none"`` leaves it out.
+    depth
+        Layers of the cube where they are fewer than `size`, thicker ones then, for scans of thick slices: they lie
+        along the axis of the patient that the scan's longest voxel edges run along. None for as many as `size`.
+    scaling
+        How grey values become numbers.
     """
 
     size: int
     focus: Literal["whole", "lesion"] = "lesion"
     extent_mm: float | None = None
     margin: float = 0.25
-    with_mask: bool = False
+    mask: Literal["none", "channel", "attention"] = "none"
+    depth: int | None = None
+    scaling: Scaling = field(default_factory=Scaling)
 
+    @property
+    def sides(self) -> tuple[int, int, int]:
+        """Voxels along each axis of the array, the layers first."""
+        return (self.depth or self.size, self.size, self.size)
 
-def scale_intensity(values: NDArray[Any], unit: Intensity) -> NDArray[np.float32]:
-    """Return grey values as float32 in 0..1 by their unit; NaN (outside the scan) becomes 0, the background.
-
-    Values of arbitrary unit (MR, PET) are stretched between their 1st and 99th percentile within the crop.
-    """
-    inside = values[np.isfinite(values)]
-    if unit is Intensity.BYTE:
-        low, high = 0.0, 255.0
-    elif unit is Intensity.UNIT:
-        low, high = 0.0, 1.0
-    elif unit is Intensity.HOUNSFIELD:
-        low, high = HU_WINDOW
-    else:
-        low, high = (
-            (float(edge) for edge in np.percentile(inside, PERCENTILES)) if inside.size else (0.0, 1.0)
-        )
-    scaled = (values - low) / max(high - low, 1e-6)
-    return np.clip(np.nan_to_num(scaled, nan=0.0), 0.0, 1.0).astype(np.float32)
+    @property
+    def needs_mask(self) -> bool:
+        """Whether the outline of the lesion is shown, not only its place."""
+        return self.mask != "none"
 
 
 def slice_2d(scans: Sequence[Scan], units: Sequence[Intensity], view: SliceView) -> NDArray[np.float32]:
@@ -172,22 +172,55 @@ def _sampled(scan: Scan, grids: Sequence[sitk.Image]) -> NDArray[np.float32]:
     return np.stack([middle if np.isnan(layer).all() else layer for layer in found])
 
 
-def volume_3d(scans: Sequence[Scan], units: Sequence[Intensity], view: VolumeView) -> NDArray[np.float32]:
-    """Return the cube ``(n_channels, depth, height, width)`` of a case in 0..1: a channel a scan, then the mask.
+def volume_3d(
+    scans: Sequence[Scan],
+    units: Sequence[Intensity],
+    view: VolumeView,
+    *,
+    value_ranges: Sequence[tuple[float, float]] | None = None,
+) -> NDArray[np.float32]:
+    """Return the cube ``(n_channels, *view.sides)`` of a case in 0..1: the channels of each scan, then the mask.
+
+    Scans may lie on different grids: all are sampled on one. `value_ranges` are the scans' `greys.scan_range`, where
+    they are parts of larger ones.
 
     Raises
     ------
     DataError
         If the view needs a lesion and no scan has a mask with a nonzero voxel.
     """
-    mask = lesion_mask(scans) if view.with_mask else None
+    mask = lesion_mask(scans) if view.needs_mask else None
     grid = volume_grid(scans, view)
+    ranges = value_ranges or [scan_range(scan.image) for scan in scans]
     channels = [
-        scale_intensity(sample(scan.image, grid), unit) for scan, unit in zip(scans, units, strict=True)
+        layer
+        for scan, unit, known in zip(scans, units, ranges, strict=True)
+        for layer in layers_of(sample(scan.image, grid), unit, view.scaling, value_range=known)
     ]
-    if view.with_mask and mask is not None:
-        channels.append(scale_intensity(sample(mask, grid), Intensity.UNIT))
-    return np.stack(channels)
+    if mask is None:
+        return np.stack(channels)
+    shown = scale_intensity(sample(mask, grid), Intensity.UNIT)
+    if view.mask == "channel":
+        return np.stack([*channels, shown])
+    return np.stack(channels) * attention(shown)
+
+
+def attention(mask: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return how much of each voxel is left ``(*space)``: 1 in the lesion, `DIMMEST` far from it, smooth between.
+
+    Examples
+    --------
+    >>> line = attention(np.array([[[1.0, 1, 0, 0, 0, 0, 0, 0, 0, 0]]], np.float32))[0, 0]
+    >>> line[:2].tolist(), bool((np.diff(line[1:]) < 0).all()), bool(line.min() > DIMMEST)
+    ([1.0, 1.0], True, True)
+    """
+    inside = mask >= min(
+        0.5, float(mask.max())
+    )  # of a lesion thinner than a voxel, where there is most of it
+    reach = FADE * max(mask.shape)
+    spacing = [max(mask.shape) / side for side in mask.shape]
+    faded = np.exp(-np.square(distance_transform_edt(~inside, sampling=spacing) / reach))
+    return np.asarray(DIMMEST + (1 - DIMMEST) * faded, np.float32)
 
 
 def slice_grid(scans: Sequence[Scan], view: SliceView) -> sitk.Image:
@@ -217,13 +250,15 @@ def plane_grid(frame: Frame, view: SliceView, *, flat_axis: int | None) -> sitk.
 
 
 def volume_grid(scans: Sequence[Scan], view: VolumeView) -> sitk.Image:
-    """Return the empty grid ``(size, size, size)`` on which `volume_3d` samples."""
+    """Return the empty grid ``view.sides`` (layers last, as SimpleITK orders axes) on which `volume_3d` samples."""
     of_lesion = view.focus == "lesion"
     frame = frame_of(lesion_mask(scans) if of_lesion else scans[0].image, of_lesion=of_lesion)
     side_mm = view.extent_mm if of_lesion else None
     if side_mm is None:
         side_mm = crop_side(float(frame.side_mm.max()), float(frame.pixel_mm.min()), view)
-    return grid_of(frame, side_mm=side_mm, size=view.size)
+    if view.depth is not None:
+        frame = thick_axis_last(frame)
+    return grid_of(frame, side_mm=side_mm, size=view.sides[::-1])
 
 
 def lesion_mask(scans: Sequence[Scan]) -> sitk.Image:

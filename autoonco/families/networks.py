@@ -90,7 +90,7 @@ def fit_network(
     from autoonco.nets.test_time import Views
     from autoonco.nets.training import train
 
-    recipe = recipe_of(config, looks=looks_of(context.fingerprint))
+    recipe = recipe_of(config, looks=looks_of(context.fingerprint, channels_each=spec.channels_each))
     make_ready(network, config, seed=context.seed)
     trained = train(
         network,

@@ -9,13 +9,12 @@ from numpy.typing import NDArray
 
 from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint
-from autoonco.data.preprocessing import VolumeView
 from autoonco.families import searched
 from autoonco.families.contract import Config, Fidelity, FitContext, FittedModel, ModelState, Runtime
+from autoonco.families.cubes import add_cube, cube_spec, forbid_heavy
 from autoonco.families.networks import (
     READ_SECONDS,
     TrainedNetwork,
-    add_component,
     fit_network,
     plan_epochs,
 )
@@ -56,9 +55,9 @@ class Volumetric3D:
         space.add(InCondition(space["stem_stride"], network, strided))
         below = {"parent": network, "value": SEARCHED}
         space.add_configuration_space("architecture", load_space(SEARCHED), parent_hyperparameter=below)
-        if fingerprint.has_mask:
-            add_component(space, "lesion_volume")
+        add_cube(space, fingerprint)
         add_training(space, fingerprint)
+        forbid_heavy(space)
         return space
 
     def defaults(self, fingerprint: Fingerprint) -> Sequence[Config]:
@@ -82,7 +81,7 @@ class Volumetric3D:
         name = str(config["network"])
         if name == SEARCHED:
             a_case = searched.seconds_to_train(
-                name, config, input_spec(config, fingerprint), n_classes=fingerprint.n_classes
+                name, config, cube_spec(config, fingerprint), n_classes=fingerprint.n_classes
             )
         else:
             a_case = seconds_per_crop(entry_of(name), size=int(config["size"]), train=True)
@@ -92,7 +91,7 @@ class Volumetric3D:
 
     def untrained(self, config: Config, fingerprint: Fingerprint, *, seed: int) -> tuple[Network, InputSpec]:
         """Return the network of a config with random weights, and what it sees of a case."""
-        spec = input_spec(config, fingerprint)
+        spec = cube_spec(config, fingerprint)
         return _build(_description(config, spec, fingerprint), seed=seed), spec
 
     def fit(
@@ -105,7 +104,7 @@ class Volumetric3D:
         context: FitContext,
     ) -> FittedModel:
         """Train a network from random weights."""
-        spec = input_spec(config, context.fingerprint)
+        spec = cube_spec(config, context.fingerprint)
         build = _description(config, spec, context.fingerprint)
         network = _build(build, seed=context.seed)
         return fit_network(network, build, spec, config, cases, y, fidelity=fidelity, context=context)
@@ -131,19 +130,6 @@ def _build(build: Mapping[str, Any], *, seed: int) -> Network:
         return searched.build(build, seed=seed)
     sizes = {key: int(build[key]) for key in ("n_classes", "in_channels", "size", "stem_stride")}
     return build_3d(str(build["name"]), seed=seed, **sizes)
-
-
-def input_spec(config: Config, fingerprint: Fingerprint) -> InputSpec:
-    """Return which cube of a case the config asks for; without masks the whole volume."""
-    fixed = config.get("crop") == "fixed" and fingerprint.lesion_mm is not None
-    view = VolumeView(
-        size=int(config["size"]),
-        focus="lesion" if fingerprint.has_mask else "whole",
-        extent_mm=float(config["extent"]) * max(fingerprint.lesion_mm or ()) if fixed else None,
-        margin=float(config.get("margin", 0.0)),
-        with_mask=config.get("mask") == "channel",
-    )
-    return InputSpec.of(fingerprint, view)
 
 
 family = Volumetric3D()

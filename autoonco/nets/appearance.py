@@ -6,6 +6,7 @@ volumes, case by case.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
@@ -61,11 +62,16 @@ LIMITS = {
 _LOOKS = {Intensity.HOUNSFIELD: Look.CT, Intensity.SUV: Look.PET, Intensity.ARBITRARY: Look.MR}
 
 
-def looks_of(fingerprint: Fingerprint) -> tuple[Look, ...]:
-    """Return the look of each channel of a dataset; colour pictures are one."""
+def looks_of(fingerprint: Fingerprint, *, channels_each: Sequence[int] = ()) -> tuple[Look, ...]:
+    """Return the look of each channel of a dataset; colour pictures are one.
+
+    `channels_each` says how many channels of a crop each one becomes, one by default.
+    """
     if fingerprint.is_colour:
         return (Look.COLOUR,)
-    return tuple(_LOOKS.get(fingerprint.intensity[name], Look.GREY) for name in fingerprint.channels)
+    looks = (_LOOKS.get(fingerprint.intensity[name], Look.GREY) for name in fingerprint.channels)
+    repeats = channels_each or (1,) * len(fingerprint.channels)
+    return tuple(look for look, n in zip(looks, repeats, strict=True) for _ in range(n))
 
 
 def change_looks(

@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 from autoonco.data.cache import ArtefactCache, content_hash, digest
 from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint, Intensity
-from autoonco.data.preprocessing import SliceView, VolumeView, volume_3d
-from autoonco.data.readers import read_scan
+from autoonco.data.greys import Scaling
+from autoonco.data.preprocessing import SliceView, VolumeView, volume_3d, volume_grid
+from autoonco.data.readers import Scan, read_scan
+from autoonco.data.surroundings import surroundings
 from autoonco.errors import DataError
 from autoonco.nets.views import pictures
 
-VERSION = 3
+VERSION = 4
 """Raised whenever `data` would give other pixels for the same file: old crops are then not read."""
 
 
@@ -58,14 +60,22 @@ class InputSpec:
         """Channels of grey values (or colours) of one picture or cube."""
         n = len(self.intensity)
         if isinstance(self.view, VolumeView):
-            return n
+            return sum(self.channels_each)
         layers = 3 if self.ndim == 3 and self.view.slices == "adjacent" else 1
         return max(3, layers * n // self.n_sequences)
 
     @property
+    def channels_each(self) -> tuple[int, ...]:
+        """Channels of a cube that each scan becomes (a CT may be three, one a window); none for pictures."""
+        if isinstance(self.view, SliceView):
+            return ()
+        return tuple(self.view.scaling.n_layers(unit) for unit in self.intensity.values())
+
+    @property
     def n_masks(self) -> int:
         """Channels of one picture or cube that hold its mask, 0 or 1."""
-        return int(self.view.mask_channel if isinstance(self.view, SliceView) else self.view.with_mask)
+        shows = self.view.mask_channel if isinstance(self.view, SliceView) else self.view.mask == "channel"
+        return int(shows)
 
     @property
     def in_channels(self) -> int:
@@ -74,12 +84,24 @@ class InputSpec:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of what is kept of a case: ``(n_pictures * in_channels, size, size)`` or ``(in_channels, size, ...)``.
+        """Shape of what is kept of a case: ``(n_pictures * in_channels, size, size)`` or ``(in_channels, *sides)``.
 
         The grey channels of all pictures come first, then their masks: `split_pictures` undoes it.
         """
-        sides = 2 if isinstance(self.view, SliceView) else 3
-        return (self.n_pictures * self.in_channels, *(self.view.size,) * sides)
+        sides = (self.view.size,) * 2 if isinstance(self.view, SliceView) else self.view.sides
+        return (self.n_pictures * self.in_channels, *sides)
+
+    @property
+    def voxel_ratio(self) -> tuple[float, ...]:
+        """Edges of a voxel along each axis of the array ``(layers, rows, columns)``, the shortest being 1.
+
+        What strides have to know: an axis of thick voxels must not be reduced as early as the others. Of pictures,
+        whose pixels are square, or count as such where a box is stretched, it is ``(1.0, 1.0)``.
+        """
+        if isinstance(self.view, SliceView):
+            return (1.0, 1.0)
+        most = max(self.view.sides)
+        return tuple(most / side for side in self.view.sides)
 
     @property
     def n_image_channels(self) -> int:
@@ -97,13 +119,24 @@ class InputSpec:
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> InputSpec:
         """Read what `to_json` wrote."""
-        view = {"slice": SliceView, "volume": VolumeView}[plain["kind"]](**plain["view"])
+        view = (_slice_view if plain["kind"] == "slice" else _volume_view)(dict(plain["view"]))
         units = {name: Intensity(unit) for name, unit in plain["intensity"]}
         return cls(intensity=units, view=view, ndim=plain["ndim"])
 
 
-def crop(case: Case, spec: InputSpec) -> NDArray[np.uint8]:
-    """Read a case's scans and return its crop `spec.shape` in 0..255.
+def _slice_view(plain: dict[str, Any]) -> SliceView:
+    return SliceView(**plain)
+
+
+def _volume_view(plain: dict[str, Any]) -> VolumeView:
+    """Read a view; model files of version 0.1 say `with_mask`, which was the mask as a channel or none."""
+    if plain.pop("with_mask", False):
+        plain["mask"] = "channel"
+    return VolumeView(**plain | {"scaling": Scaling(**plain.get("scaling", {}))})
+
+
+def crop(case: Case, spec: InputSpec, artefacts: ArtefactCache | None = None) -> NDArray[np.uint8]:
+    """Return a case's crop `spec.shape` in 0..255, of its scans or of what `artefacts` has kept of them.
 
     Raises
     ------
@@ -111,23 +144,47 @@ def crop(case: Case, spec: InputSpec) -> NDArray[np.uint8]:
         If a scan can't be read or has another number of dimensions than `spec` says, or the view needs a mask
         and the case has none; the message names the row.
     """
-    scans = [read_scan(case, channel) for channel in spec.intensity]
+    try:
+        if isinstance(spec.view, SliceView):
+            scans = [read_scan(case, channel) for channel in spec.intensity]
+            _check_dimensions(case, scans, spec)
+            values = _in_a_row(pictures(scans, list(spec.intensity.values()), spec.view), spec)
+        else:
+            values = _cube(case, spec, spec.view, artefacts)
+    except DataError as error:
+        named = str(error).startswith(f"row {case.row}")
+        raise type(error)(str(error) if named else f"row {case.row}: {error}") from None
+    if values.shape != spec.shape:  # would be broadcast into place
+        raise DataError(f"row {case.row}: the crop has shape {values.shape}, expected {spec.shape}.")
+    return np.rint(values * 255).astype(np.uint8)
+
+
+def _cube(
+    case: Case, spec: InputSpec, view: VolumeView, artefacts: ArtefactCache | None
+) -> NDArray[np.float32]:
+    """Return the cube of a case, sampled from its lesion's surroundings where that is all the view shows."""
+    kept = artefacts if view.focus == "lesion" else None
+    parts = [surroundings(case, channel, kept) for channel in spec.intensity]
+    _check_dimensions(case, [part.scan for part in parts], spec)
+    grid = volume_grid([part.scan for part in parts], view)
+    parts = [
+        part if part.holds(grid) else surroundings(case, channel, kept, grid=grid)
+        for channel, part in zip(spec.intensity, parts, strict=True)
+    ]
+    return volume_3d(
+        [part.scan for part in parts],
+        list(spec.intensity.values()),
+        view,
+        value_ranges=[part.value_range for part in parts],
+    )
+
+
+def _check_dimensions(case: Case, scans: Sequence[Scan], spec: InputSpec) -> None:
     for scan in scans:
         if (ndim := scan.image.GetDimension()) != spec.ndim:
             raise DataError(
                 f"row {case.row}: the image is {ndim}D, expected {spec.ndim}D as the cases that the model was made for."
             )
-    units = list(spec.intensity.values())
-    try:
-        if isinstance(spec.view, SliceView):
-            values = _in_a_row(pictures(scans, units, spec.view), spec)
-        else:
-            values = volume_3d(scans, units, spec.view)
-    except DataError as error:
-        raise DataError(f"row {case.row}: {error}") from None
-    if values.shape != spec.shape:  # would be broadcast into place
-        raise DataError(f"row {case.row}: the crop has shape {values.shape}, expected {spec.shape}.")
-    return np.rint(values * 255).astype(np.uint8)
 
 
 def _in_a_row(seen: NDArray[np.float32], spec: InputSpec) -> NDArray[np.float32]:
@@ -174,7 +231,7 @@ def crops(
             out[row] = crop(cases[row], spec)
             return
         key = digest("crop", VERSION, content_hash(cases[row]), asked)
-        out[row] = artefacts.get_or_make("crops", key, lambda: {"x": crop(cases[row], spec)})["x"]
+        out[row] = artefacts.get_or_make("crops", key, lambda: {"x": crop(cases[row], spec, artefacts)})["x"]
 
     # Decoding, resampling and disk release Python's lock, so threads do.
     with ThreadPoolExecutor(n_threads) as pool:

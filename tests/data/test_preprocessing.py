@@ -9,15 +9,9 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from autoonco.data.fingerprint import Intensity
+from autoonco.data.greys import HU_WINDOW, scale_intensity
 from autoonco.data.grids import lesion_box, luminance
-from autoonco.data.preprocessing import (
-    HU_WINDOW,
-    SliceView,
-    VolumeView,
-    scale_intensity,
-    slice_2d,
-    volume_3d,
-)
+from autoonco.data.preprocessing import SliceView, VolumeView, slice_2d, volume_3d
 from autoonco.data.readers import Scan, read_scan
 from autoonco.errors import DataError
 
@@ -169,8 +163,8 @@ def test_three_sequences_become_three_channels_and_two_repeat() -> None:
 
 
 VIEWS = [
-    VolumeView(size=16, with_mask=True),
-    VolumeView(size=16, extent_mm=30.0, with_mask=True),
+    VolumeView(size=16, mask="channel"),
+    VolumeView(size=16, extent_mm=30.0, mask="channel"),
     VolumeView(size=16, focus="whole"),
 ]
 
@@ -213,7 +207,7 @@ def test_fixed_extent_shows_size_and_fitted_hides_it() -> None:
         mask = x**2 + y**2 + z**2 < radius**2
         return float(volume_3d([as_scan(mask.astype(float), mask)], UNIT, view)[1].mean())
 
-    fixed, fitted = VolumeView(size=24, extent_mm=48.0, with_mask=True), VolumeView(size=24, with_mask=True)
+    fixed, fitted = VolumeView(size=24, extent_mm=48.0, mask="channel"), VolumeView(size=24, mask="channel")
     assert occupied(16, fixed) / occupied(8, fixed) == pytest.approx(8, rel=0.1)
     assert occupied(16, fitted) == pytest.approx(occupied(8, fitted), rel=0.12)
 
@@ -248,7 +242,7 @@ def test_three_voxel_thin_and_very_anisotropic_volumes() -> None:
     mask = np.zeros((3, 40, 40), bool)
     mask[1, 10:20, 12:30] = True
     scan = as_scan(np.random.default_rng(0).random((3, 40, 40)), mask, (0.3, 0.3, 9.0))
-    cube = volume_3d([scan], UNIT, VolumeView(size=16, with_mask=True))
+    cube = volume_3d([scan], UNIT, VolumeView(size=16, mask="channel"))
     assert np.isfinite(cube).all()
     assert cube[1].max() > 0.9
 

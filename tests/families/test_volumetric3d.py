@@ -15,7 +15,8 @@ from autoonco.data.cache import ArtefactCache
 from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint, Intensity
 from autoonco.families.contract import Fidelity, FitContext, ModelState, Runtime
-from autoonco.families.volumetric3d import family, input_spec
+from autoonco.families.cubes import cube_spec, has_thick_slices
+from autoonco.families.volumetric3d import family
 from autoonco.nets.inputs import crops
 from autoonco.resources import load_space
 from autoonco.tabular.pipeline import complete
@@ -129,13 +130,13 @@ def test_defaults_are_valid_and_of_both_kinds(fingerprint: Fingerprint) -> None:
 
 
 def test_cube_follows_the_config() -> None:
-    fixed = input_spec(config_of("monai_resnet10", crop="fixed", extent=2.0, mask="channel"), FINGERPRINT)
+    fixed = cube_spec(config_of("monai_resnet10", crop="fixed", extent=2.0, mask="channel"), FINGERPRINT)
     assert fixed.view.extent_mm == 40
     assert fixed.shape == (3, 24, 24, 24)
-    fitted = input_spec(config_of("monai_resnet10", crop="fitted", mask="none"), FINGERPRINT)
+    fitted = cube_spec(config_of("monai_resnet10", crop="fitted", mask="none"), FINGERPRINT)
     assert fitted.view.extent_mm is None
     assert fitted.shape == (2, 24, 24, 24)
-    whole = input_spec(family.defaults(WITHOUT_MASK)[0], WITHOUT_MASK)
+    whole = cube_spec(family.defaults(WITHOUT_MASK)[0], WITHOUT_MASK)
     assert whole.view.focus == "whole"
     assert whole.shape == (2, 32, 32, 32)
 
@@ -151,20 +152,70 @@ def ends(parameter: Hyperparameter) -> tuple[Any, Any]:
 @pytest.mark.parametrize("name", ["size", *load_space("lesion_volume")])
 def test_hyperparameter_changes_the_cube(name: str, cases: list[Case], tmp_path: Path) -> None:
     space, cache = family.space(FINGERPRINT), ArtefactCache(tmp_path)
-    needed = {"margin": {"crop": "fitted"}}.get(name, {})
+    needed = {"margin": {"crop": "fitted"}, "size": {"training:batch_size": 8}}.get(name, {})
     one, other = (
-        crops(cases[:1], input_spec(complete(space, needed | {name: value}), FINGERPRINT), cache)
+        crops(cases[:1], cube_spec(complete(space, needed | {name: value}), FINGERPRINT), cache)
         for value in ends(space[name])
     )
     assert not np.array_equal(one, other)
 
 
-def test_few_cubes_serve_the_whole_space() -> None:
-    """Three sizes, five extents or five margins, with the mask or without."""
+def test_a_finite_grid_of_cubes_serves_the_whole_space() -> None:
+    """All sizes, five extents or five margins, three uses of the mask, three ways to scale a relative value."""
     space = family.space(FINGERPRINT)
     space.seed(0)
-    specs = {json.dumps(input_spec(dict(c), FINGERPRINT).to_json()) for c in space.sample_configuration(600)}
-    assert len(specs) == 3 * (5 + 5) * 2
+    specs = [cube_spec(dict(c), FINGERPRINT).view for c in space.sample_configuration(300)]
+    n_sizes = len(space["size"].sequence)
+    assert len({(view.size, view.mask, view.scaling) for view in specs}) <= n_sizes * 3 * 3
+    assert len({(view.extent_mm, view.margin) for view in specs}) == 5 + 5
+
+
+def test_sizes_that_would_only_magnify_are_left_out() -> None:
+    def sizes(**changes: Any) -> list[int]:
+        return list(family.space(dataclasses.replace(FINGERPRINT, **changes))["size"].sequence)
+
+    assert sizes(lesion_mm=(60.0, 60.0, 60.0)) == [16, 24, 32, 48, 64, 96, 128]
+    assert sizes(lesion_mm=(6.0, 6.0, 6.0)) == [16, 24, 32, 48]
+    assert sizes(has_mask=False, lesion_mm=None, shape=(512, 512, 60)) == [16, 24, 32, 48, 64, 96, 128]
+
+
+def test_large_cubes_come_in_small_batches_and_behind_a_step_of_two() -> None:
+    space = family.space(dataclasses.replace(FINGERPRINT, lesion_mm=(60.0, 60.0, 60.0)))
+    space.seed(0)
+    large = [dict(c) for c in space.sample_configuration(200) if c["size"] >= 96]
+    assert large
+    assert {c["training:batch_size"] for c in large} == {8}
+    assert {c.get("stem_stride", 2) for c in large} == {2}
+
+
+@pytest.mark.parametrize(
+    ("unit", "name"),
+    [(Intensity.HOUNSFIELD, "window"), (Intensity.SUV, "uptake"), (Intensity.ARBITRARY, "relative")],
+)
+def test_grey_values_are_searched_by_the_units_there_are(unit: Intensity, name: str) -> None:
+    space = family.space(dataclasses.replace(FINGERPRINT, intensity={"a": Intensity.UNIT, "b": unit}))
+    assert {"window", "uptake", "relative"} & set(space) == {name}
+
+
+def test_three_windows_are_three_channels_of_one_look() -> None:
+    from autoonco.nets.appearance import Look, looks_of
+
+    known = dataclasses.replace(FINGERPRINT, intensity={"a": Intensity.HOUNSFIELD, "b": Intensity.SUV})
+    spec = cube_spec(complete(family.space(known), {"window": "three"}), known)
+    assert spec.shape[0] == 3 + 1 + 1
+    assert looks_of(known, channels_each=spec.channels_each) == (Look.CT,) * 3 + (Look.PET,)
+
+
+def test_thick_slices_may_be_the_layers_of_the_cube() -> None:
+    """Of slices 9 mm apart a cube of 72 mm has eight layers; of whatever is thin, as many as its side."""
+    thick = dataclasses.replace(FINGERPRINT, spacing_mm=(0.3, 0.3, 9.0), lesion_mm=(36.0, 36.0, 27.0))
+    config = complete(family.space(thick), {"size": 64, "extent": 2.0}) | {"layers": "slices"}
+    spec = cube_spec(config, thick)
+    assert spec.shape[1:] == (8, 64, 64)
+    assert spec.voxel_ratio == (8.0, 1.0, 1.0)
+    assert cube_spec(config, dataclasses.replace(thick, spacing_mm=(1.0, 1.0, 1.0))).view.depth is None
+    assert has_thick_slices(thick)
+    assert not has_thick_slices(dataclasses.replace(thick, spacing_mm=(1.0, 1.0, 1.5)))
 
 
 @pytest.mark.parametrize("name", [name for name in load_space("volumetric3d") if name != "size"])
@@ -235,5 +286,5 @@ def test_the_untrained_network_takes_what_the_config_sees(network: str) -> None:
     import torch
 
     built, spec = family.untrained(config_of(network), FINGERPRINT, seed=0)
-    assert spec == input_spec(config_of(network), FINGERPRINT)
+    assert spec == cube_spec(config_of(network), FINGERPRINT)
     assert built.eval()(torch.zeros(1, *spec.shape)).shape == (1, 2)

@@ -192,7 +192,7 @@ def test_crop_of_another_shape_is_not_spread_over_its_place(
 
 @pytest.mark.parametrize(
     "view",
-    [SliceView(size=32, focus="lesion", margin=0.5), VolumeView(size=16, extent_mm=30.0, with_mask=True)],
+    [SliceView(size=32, focus="lesion", margin=0.5), VolumeView(size=16, extent_mm=30.0, mask="channel")],
 )
 def test_spec_survives_json(view: SliceView | VolumeView) -> None:
     import json
