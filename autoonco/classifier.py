@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,12 +13,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from autoonco.arguments import (
     Labelled,
     access_of,
-    as_labelled,
     cores,
     run_path,
-    seconds,
     usable,
-    with_weights_given,
 )
 from autoonco.bundle import Content, read_bundle, write_bundle
 from autoonco.data.cache import ArtefactCache, digest
@@ -29,15 +25,14 @@ from autoonco.data.manifest import Dataset
 from autoonco.errors import AutoOncoError, NothingToFitError
 from autoonco.evaluation.experiment import Request, identity_of, run_experiment, settings_json
 from autoonco.evaluation.run_folder import Resume, RunFolder, versions
-from autoonco.evaluation.splits import resolve
-from autoonco.families import all_families, get_family
+from autoonco.evaluation.split_table import Splits
 from autoonco.families.contract import Runtime
-from autoonco.metrics.scores import get_metric
 from autoonco.nets.access import using
 from autoonco.nets.zoo import check_asked
 from autoonco.predictor import Predictor
 from autoonco.reporting.page import write_report
 from autoonco.reporting.result import Result
+from autoonco.requests import dataset_of, request_of
 from autoonco.search.store import stops_on_full_disk
 from autoonco.settings import Settings
 
@@ -45,7 +40,6 @@ if TYPE_CHECKING:
     from autoonco.search.problem import Observer
 
 MODEL_FILE = "model.onco"
-_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 
 
 class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -58,13 +52,20 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
     families
         Names of the families to search, or None for all that apply.
     evaluation
-        ``"external"`` (the manifest's test split), ``"holdout"``, ``"nested"``, ``"none"``, or ``"auto"``.
+        ``"external"`` (the manifest's test split, or `external`), ``"holdout"``, ``"nested"``,
+        ``"leave_one_site_out"``, ``"splits"``, ``"none"``, or ``"auto"``.
+    external
+        A second dataset, manifest or table that judges: it is never learned from.
+    splits
+        A table, or CSV file, of ready train/test splits to replay, see `evaluation.split_table.read_split_table`.
+    task
+        ``"classification"``, or ``"ordinal"`` for grades: classes in the order of their numbers, or as named.
     clinical
         Columns of a manifest to take as inputs, where `fit` gets a file or a table.
     features
         Table of your own features, see `Dataset.with_features`; prediction then wants a dataset with such a table.
     metric
-        Name of the score that the search maximises.
+        Name of the score that the search maximises; None for the task's: ROC AUC, of grades the ordinal AUC.
     n_jobs
         Trials at the same time, each in its own process, with an even share of the cores.
     device
@@ -105,9 +106,12 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
         time_limit: str | float = "30min",
         families: Sequence[str] | None = None,
         evaluation: str = "auto",
+        external: Labelled | None = None,
+        splits: Splits | None = None,
+        task: str = "classification",
         clinical: Sequence[str] = (),
         features: FeatureTable | None = None,
-        metric: str = "roc_auc",
+        metric: str | None = None,
         n_jobs: int = 1,
         device: str = "auto",
         seed: int = 0,
@@ -123,6 +127,9 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
         self.time_limit = time_limit
         self.families = families
         self.evaluation = evaluation
+        self.external = external
+        self.splits = splits
+        self.task = task
         self.clinical = clinical
         self.features = features
         self.metric = metric
@@ -147,8 +154,8 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
             One of its kinds, with what is wrong and what to do.
         """
         started = time.monotonic()
-        dataset = as_labelled(X, clinical=self.clinical, features=self.features)
-        request = self._request(dataset)
+        dataset = dataset_of(self, X)
+        request = request_of(self, dataset)
         access = access_of(request.settings)
         check_asked(access)
         facts = inspect(dataset, n_jobs=cores())
@@ -201,6 +208,7 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
             classes=dataset.classes,
             fingerprint=result.fingerprint,
             facts={
+                "task": request.task.name,
                 "metric": request.metric.name,
                 "inner_score": result.inner_score_of("ensemble"),
                 "evaluation": request.evaluation,
@@ -209,39 +217,6 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
         )
         write_bundle(folder.path / MODEL_FILE, content)
         folder.update(session_s=time.monotonic() - started, status="finished")
-
-    def _request(self, dataset: Dataset) -> Request:
-        limit_s = seconds(self.time_limit)
-        settings = (
-            Settings.preset(self.settings) if isinstance(self.settings, str) else self.settings or Settings()
-        )
-        settings = with_weights_given(
-            settings,
-            weights_dir=self.weights_dir,
-            allow_licences=self.allow_licences,
-            networks=self.networks,
-        )
-        names = tuple(all_families()) if self.families is None else tuple(self.families)
-        for name in names:
-            get_family(name)
-        if self.n_jobs < 1:
-            raise AutoOncoError(f"n_jobs must be 1 or more, got {self.n_jobs}.")
-        if self.seed < 0:
-            raise AutoOncoError(f"seed must be 0 or more, got {self.seed}.")
-        if not _DEVICE.fullmatch(self.device):
-            raise AutoOncoError(f"device must be auto, cpu, cuda or cuda:N, got {self.device!r}.")
-        return Request(
-            time_limit_s=limit_s,
-            families=names,
-            evaluation=resolve(self.evaluation, dataset, time_limit_s=limit_s, settings=settings),
-            metric=get_metric(self.metric),
-            n_jobs=self.n_jobs,
-            n_threads=max(1, cores() // self.n_jobs),
-            device=self.device,
-            seed=self.seed,
-            settings=settings,
-            client=self.client,
-        )
 
     def _take(self, path: Path) -> None:
         runtime = Runtime(artefacts=ArtefactCache(), device=self.device, n_threads=cores())
@@ -270,9 +245,12 @@ def fit(
     time_limit: str | float = "30min",
     families: Sequence[str] | None = None,
     evaluation: str = "auto",
+    external: Labelled | None = None,
+    splits: Splits | None = None,
+    task: str = "classification",
     clinical: Sequence[str] = (),
     features: FeatureTable | None = None,
-    metric: str = "roc_auc",
+    metric: str | None = None,
     n_jobs: int = 1,
     device: str = "auto",
     seed: int = 0,
@@ -290,6 +268,9 @@ def fit(
         time_limit=time_limit,
         families=families,
         evaluation=evaluation,
+        external=external,
+        splits=splits,
+        task=task,
         clinical=clinical,
         features=features,
         metric=metric,

@@ -11,26 +11,30 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from autoonco.commands import Folder, Licences, Networks, names_in, portfolios, weights
+from autoonco.commands import Folder, Licences, Networks, features, names_in, portfolios, weights
 from autoonco.errors import AutoOncoError
 from autoonco.options import (
     Allocation,
     Classes,
     Clinical,
     Data,
-    Extraction,
-    FeatureFile,
+    Evaluation,
+    External,
     Image,
     Label,
     Mask,
+    Metric,
     Model,
     OnBadCase,
     Own,
     Run,
     Scans,
     Split,
+    Splits,
+    TaskName,
     client_of,
     dataset_of,
+    external_of,
     names_of,
 )
 
@@ -61,8 +65,11 @@ def fit(
     clinical: Clinical = "",
     split: Split = "split",
     own: Own = None,
-    evaluation: Annotated[str, typer.Option(help="auto, external, holdout, nested or none.")] = "auto",
-    metric: Annotated[str, typer.Option(help="Score to maximise.")] = "roc_auc",
+    evaluation: Evaluation = "auto",
+    external: External = None,
+    splits: Splits = None,
+    task: TaskName = "classification",
+    metric: Metric = "",
     jobs: Annotated[int, typer.Option(help="Trials at the same time.")] = 1,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto.")] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
@@ -89,7 +96,10 @@ def fit(
             time_limit=time_limit,
             families=names_of(families) or None,
             evaluation=evaluation,
-            metric=metric,
+            external=external_of(external, label=label, image=image, mask=mask, clinical=clinical, own=own),
+            splits=splits,
+            task=task,
+            metric=metric or None,
             n_jobs=jobs,
             device=device,
             seed=seed,
@@ -156,33 +166,6 @@ def predict(
     write_predictions(out, table, output)
     if (table["status"] != "ok").all():
         raise AutoOncoError(f"No case could be predicted. The first: {table['message'].iloc[0]}")
-
-
-@app.command()
-def features(
-    data: Data,
-    output: FeatureFile = Path("features.csv"),
-    settings: Extraction = "default",
-    image: Image = "",
-    mask: Mask = "",
-) -> None:
-    """Write radiomic features, a row a case, and a .json beside it that says how they were made."""
-    from autoonco.arguments import cores, feature_table
-    from autoonco.data.manifest import Dataset
-    from autoonco.evaluation.run_folder import versions
-    from autoonco.features.export import check_output, write_features
-    from autoonco.progress import print_written
-
-    check_output(output)
-    columns = {"image": names_of(image) or None, "mask": names_of(mask) or None}
-    table, spec = feature_table(
-        Dataset.from_csv(data, labelled=False, **columns), settings, n_threads=cores()
-    )
-    beside = write_features(table, spec, output, versions=versions())
-    print_written(out, "features", table, output)
-    out.print(f"settings: {beside}", markup=False, soft_wrap=True)
-    if (table["status"] != "ok").all():
-        raise AutoOncoError(f"No case gave features. The first: {table['message'].iloc[0]}")
 
 
 @app.command()
@@ -276,6 +259,7 @@ def replay(
     out.print(f"trial {trial}: recorded {recorded.score}, now {score}", markup=False)
 
 
+app.command()(features)
 app.add_typer(portfolios, name="portfolio")
 app.add_typer(weights, name="weights")
 

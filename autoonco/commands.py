@@ -1,4 +1,4 @@
-"""The command line's groups: pretrained weights, and start configs."""
+"""Commands that fit nothing: pretrained weights, start configs, features."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from autoonco.errors import AutoOncoError
+from autoonco.options import Data, Extraction, FeatureFile, Image, Mask, names_of
 
 Folder = Annotated[
     Path | None, typer.Option("--weights-dir", help="Folder of pretrained weights; made by `weights fetch`.")
@@ -40,11 +41,11 @@ def list_weights(folder: Folder = None, licences: Licences = "") -> None:
     """List the pretrained networks: which are used, which are left out and why."""
     from autoonco.nets.access import Access
     from autoonco.nets.weight_files import locate, why_absent
-    from autoonco.nets.zoo import networks
+    from autoonco.nets.zoo import all_networks
 
     access = Access.of(weights_dir=folder, allow_licences=names_in(licences))
     able = 0
-    for name, entry in networks(2).items():
+    for name, entry in all_networks().items():
         if not entry["weights"]:
             continue
         reason, found = why_absent(name, entry, access), locate(name, entry, access)
@@ -104,3 +105,29 @@ def build(
 
     write_portfolio(runs, output)
     _say(f"portfolio: {output}")
+
+
+def features(
+    data: Data,
+    output: FeatureFile = Path("features.csv"),
+    settings: Extraction = "default",
+    image: Image = "",
+    mask: Mask = "",
+) -> None:
+    """Write radiomic features, a row a case, and a .json beside it that says how they were made."""
+    from autoonco.arguments import cores, feature_table
+    from autoonco.data.manifest import Dataset
+    from autoonco.evaluation.run_folder import versions
+    from autoonco.features.export import check_output, write_features
+    from autoonco.progress import print_written
+
+    check_output(output)
+    columns = {"image": names_of(image) or None, "mask": names_of(mask) or None}
+    table, spec = feature_table(
+        Dataset.from_csv(data, labelled=False, **columns), settings, n_threads=cores()
+    )
+    beside = write_features(table, spec, output, versions=versions())
+    print_written(out, "features", table, output)
+    _say(f"settings: {beside}")
+    if (table["status"] != "ok").all():
+        raise AutoOncoError(f"No case gave features. The first: {table['message'].iloc[0]}")

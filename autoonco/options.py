@@ -24,6 +24,17 @@ Image = Annotated[str, typer.Option("--image", help="Image column(s); by default
 Mask = Annotated[str, typer.Option("--mask", help="Mask column(s); by default mask and mask_*.")]
 Clinical = Annotated[str, typer.Option("--clinical", help="Clinical columns to use as inputs: a,b.")]
 Split = Annotated[str, typer.Option("--split", help="Column that says train, val or test.")]
+Evaluation = Annotated[
+    str, typer.Option(help="auto, external, holdout, nested, leave_one_site_out, splits or none.")
+]
+External = Annotated[Path | None, typer.Option(help="A second manifest that judges, never learned from.")]
+Splits = Annotated[
+    Path | None, typer.Option(help="Table of ready splits: a column a repeat that says train or test.")
+]
+TaskName = Annotated[str, typer.Option("--task", help="classification, or ordinal for grades in an order.")]
+Metric = Annotated[
+    str, typer.Option(help="Score to maximise; by default ROC AUC, of grades the ordinal AUC.")
+]
 Own = Annotated[
     Path | None,
     typer.Option("--features", help="Table of your own features, keyed by case: .csv or .parquet."),
@@ -71,6 +82,17 @@ def dataset_of(
         split=split,
     )
     return dataset if own is None else dataset.with_features(own)
+
+
+def external_of(
+    data: Path | None, *, label: str, image: str, mask: str, clinical: str, own: Path | None
+) -> Dataset | None:
+    """Return the dataset of a second manifest, read as the first but for its classes and splits; None without one."""
+    if data is None:
+        return None
+    return dataset_of(
+        data, label=label, classes="", image=image, mask=mask, clinical=clinical, split="split", own=own
+    )
 
 
 def client_of(address: str) -> Client:

@@ -18,6 +18,12 @@ class Settings(BaseModel):
         Folds that choose; their out-of-fold probabilities feed the ensemble.
     outer_folds
         Folds that judge, with ``evaluation="nested"``.
+    outer_repeats
+        How often the cases are dealt into those folds anew, each fold with a search of its own; None for up to ten
+        times, as long as each search still has half an hour.
+    patient_level
+        What becomes of several cases of a patient where patients are judged: the ``"mean"`` of their probabilities, or
+        ``"max"``, those of the case that is worst: that has most of the last class or, of grades, the highest expected.
     holdout_share
         Share of patients kept for the test, with ``evaluation="holdout"``.
     min_budget
@@ -95,6 +101,8 @@ class Settings(BaseModel):
 
     inner_folds: int = Field(5, ge=2, le=20)
     outer_folds: int = Field(5, ge=2, le=20)
+    outer_repeats: int | None = Field(None, ge=1, le=50)
+    patient_level: Literal["mean", "max"] = "mean"
     holdout_share: float = Field(0.25, gt=0, lt=0.6)
     min_budget: float = Field(1 / 9, gt=0, le=1)
     eta: int = Field(3, ge=2, le=10)

@@ -36,7 +36,7 @@ ORDER = (
     ("bundle",),
     ("reporting",),
     ("arguments", "options", "progress"),
-    ("predictor", "commands"),
+    ("predictor", "commands", "requests"),
     ("classifier",),
     ("cli",),
     ("__init__", "__main__"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -41,6 +41,11 @@ class Dataset:
         Names of the clinical columns that were asked for.
     features
         Names of the features of the user's own table, see `with_features`.
+    others
+        Cells of the columns that have no part in the task ``(n_cases,)``, for the data check alone: one may tell the
+        label.
+    is_ordered
+        Whether the user named the classes, in an order that may mean something.
     """
 
     cases: tuple[Case, ...]
@@ -50,6 +55,8 @@ class Dataset:
     is_clean: NDArray[np.bool_] | None = None
     clinical: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
+    others: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    is_ordered: bool = False
 
     def __post_init__(self) -> None:
         for name in ("y", "split", "is_clean"):
@@ -96,6 +103,7 @@ class Dataset:
         clinical: cols.Names = (),
         split: str = "split",
         labelled: bool = True,
+        complete: bool = True,
     ) -> Self:
         """Read a manifest from a table, one row a case.
 
@@ -122,6 +130,9 @@ class Dataset:
             Column that says train, val or test; without one there is no split.
         labelled
             False leaves the labels unread, for cases to predict; a missing file is then told case by case.
+        complete
+            False keeps rows without a label (`y` is -1) or without their files, and a single class, for `check` to
+            tell of; they can't be fitted.
 
         Raises
         ------
@@ -134,34 +145,43 @@ class Dataset:
         taken = {label, split, *images.values(), *masks.values()}
         names = pick_clinical(table, clinical, taken=taken, labelled=labelled)
         dataset = cls(
-            cases=make_cases(table, images, masks, names, Path(root), must_exist=labelled), clinical=names
+            cases=make_cases(table, images, masks, names, Path(root), must_exist=labelled and complete),
+            clinical=names,
+            others={
+                name: tuple(cells)
+                for name, cells in table.items()
+                if name not in {*taken, *names, *cols.RESERVED}
+            },
         )
         splits, is_clean = read_splits(table, split)
         dataset = replace(dataset, split=splits, is_clean=is_clean)
-        return dataset._with_labels(table, label, classes) if labelled else dataset
+        return dataset._with_labels(table, label, classes, complete=complete) if labelled else dataset
 
     @classmethod
     def from_scans(cls, paths: Sequence[str | Path]) -> Self:
         """Return image files alone, to predict: no masks, no labels; a case is named by its file's stem."""
         return cls(cases=scan_cases(paths))
 
-    def _with_labels(self, table: Mapping[str, list[str]], label: str, classes: Sequence[str] | None) -> Self:
+    def _with_labels(
+        self, table: Mapping[str, list[str]], label: str, classes: Sequence[str] | None, *, complete: bool
+    ) -> Self:
         cols.require(table, label, "Name the column of classes with label= (--label).")
-        names = cols.class_labels(table[label], label, may_be_many=classes is not None)
+        names = cols.class_labels(table[label], label, may_be_many=classes is not None, may_miss=not complete)
         given = [classes] if isinstance(classes, str) else classes
-        wanted = tuple(map(str, given)) if given is not None else tuple(sorted(set(names)))
+        wanted = tuple(map(str, given)) if given is not None else tuple(sorted(set(names) - {""}))
         for name in wanted:
             if name not in names:
                 raise DataError(
                     f"{UnknownNameError('class', name, set(names))} Correct classes= (--classes)."
                 )
-        if len(set(wanted)) < max(2, len(wanted)):
+        if len(set(wanted)) < max(2 if complete else 1, len(wanted)):
             raise DataError(
                 f"Column {label!r} gives the class {', '.join(wanted)}, expected two different ones or more: "
                 f"name another column with label= (--label)."
             )
         y = np.array([wanted.index(name) if name in wanted else -1 for name in names], dtype=np.int64)
-        return replace(self, classes=wanted, y=y).subset(y >= 0)
+        labelled = replace(self, classes=wanted, y=y, is_ordered=given is not None)
+        return labelled.subset((y >= 0) | (np.array(names, dtype=object) == ""))
 
     def __len__(self) -> int:
         return len(self.cases)
@@ -192,6 +212,7 @@ class Dataset:
             y=None if self.y is None else self.y[picked],
             split=None if self.split is None else self.split[picked],
             is_clean=None if self.is_clean is None else self.is_clean[picked],
+            others={name: tuple(cells[row] for row in picked) for name, cells in self.others.items()},
         )
 
     def unlabelled(self) -> Self:
@@ -229,6 +250,29 @@ class Dataset:
             None if values is None else values.tolist() for values in (self.y, self.split, self.is_clean)
         ]
         return digest(rows, arrays, self.classes, self.clinical)
+
+    def check(self, *, n_jobs: int = 1) -> pd.DataFrame:
+        """Read every case once and tell what is wrong or doubtful, a row a finding, errors first.
+
+        Parameters
+        ----------
+        n_jobs
+            Threads that read.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``code``, ``severity`` (error, warning, note), ``row`` (of the manifest, missing where a finding
+            is about all data), ``case``, ``found``, ``expected`` and ``remedy``.
+        """
+        from autoonco.data.checks import findings, findings_frame, inspect  # which need a dataset
+
+        return findings_frame(findings(self, inspect(self, n_jobs=n_jobs)), self)
+
+    def repaired(self, repair: str) -> Self:
+        """Return the cases to be read with a `repair`: ``"none"``, or ``"resample-mask"`` onto the image's grid."""
+        cases = tuple(replace(case, resample_mask=repair == "resample-mask") for case in self.cases)
+        return replace(self, cases=cases)
 
     def redact(self, text: str) -> str:
         """Return `text` with every path, file name, case and patient identifier replaced by ``row N``."""

@@ -14,11 +14,17 @@ from autoonco.data.cache import ArtefactCache, default_cache_dir, digest
 from autoonco.data.checks import CaseFacts, Finding
 from autoonco.data.manifest import Dataset
 from autoonco.errors import AutoOncoError, RunMismatchError
+from autoonco.evaluation.inner import check_inner
 from autoonco.evaluation.judge import Judge
-from autoonco.evaluation.outcome import Judged, ScopeResult
+from autoonco.evaluation.modes import Mode
+from autoonco.evaluation.outcome import ScopeResult
+from autoonco.evaluation.predicted import predictions_frame
 from autoonco.evaluation.radiomics_record import SETTINGS_FILE, TABLE_FILE, radiomics_record
 from autoonco.evaluation.run_folder import RunFolder, hardware, versions
-from autoonco.evaluation.splits import OuterSplit, outer_splits
+from autoonco.evaluation.said import said, searches_json
+from autoonco.evaluation.split_table import SPLITS_FILE, SplitTable, splits_frame
+from autoonco.evaluation.splits import Groups, OuterSplit, groups_of, outer_splits
+from autoonco.evaluation.tasks import TASKS, Task
 from autoonco.families import get_family
 from autoonco.metrics.scores import Metric
 from autoonco.nets.access import Access
@@ -44,18 +50,28 @@ _ICC_SHARE = 0.02
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a run was asked to do, names resolved; `client` is a `distributed.Client` where a cluster does it."""
+    """What a run was asked to do, names resolved.
+
+    `table` holds the splits to replay; `client` is a `distributed.Client` where a cluster does the work.
+    """
 
     time_limit_s: float
     families: tuple[str, ...]
-    evaluation: str
+    mode: Mode
     metric: Metric
     n_jobs: int
     n_threads: int
     device: str
     seed: int
     settings: Settings
+    task: Task = TASKS["classification"]
+    table: SplitTable | None = None
     client: Any = None
+
+    @property
+    def evaluation(self) -> str:
+        """How the run is judged, by the name that the user knows."""
+        return self.mode.kind
 
 
 _MAY_CHANGE = {"max_trials", "trial_share", "memory_limit_gb", "gpu_rate", "portfolio", "weights_dir"}
@@ -75,7 +91,9 @@ def identity_of(dataset: Dataset, request: Request) -> dict[str, Any]:
         "data": dataset.identity(),
         "classes": list(dataset.classes),
         "families": list(request.families),
+        "task": request.task.name,
         "evaluation": request.evaluation,
+        "table of splits": None if request.table is None else digest(request.table.to_json()),
         "metric": request.metric.name,
         "seed": request.seed,
         "version of autoonco": versions()["autoonco"],
@@ -99,14 +117,27 @@ def run_experiment(
 
     `facts` belong to `dataset`'s cases one by one. The time limit is shared evenly by the scopes.
     """
-    splits = outer_splits(dataset, request.evaluation, settings=request.settings, seed=request.seed)
+    groups = groups_of(dataset, facts)
+    splits = _splits(dataset, groups, request)
+    spoken = said(dataset, groups, splits, request.mode, request.table, limit_s=request.time_limit_s)
+    for sentence in spoken:
+        folder.log(sentence)
     folder.write("checks.csv", _findings_frame(findings))
+    rows = [case.row for case in dataset.cases]
+    folder.write(
+        SPLITS_FILE,
+        splits_frame(rows, {each.scope: (each.train, each.test) for each in splits if len(each.test)}),
+    )
     folder.update(
         session_s=time.monotonic() - started,
         status="running",
         seed=request.seed,
+        task=request.task.name,
         metric=request.metric.name,
         evaluation=request.evaluation,
+        repeats=request.mode.repeats,
+        searches=searches_json(splits, request.time_limit_s),
+        notes=spoken,
         time_limit_s=request.time_limit_s,
         n_jobs=request.n_jobs,
         device=request.device,
@@ -137,7 +168,9 @@ def run_experiment(
             n_workers=_n_workers(request),
             n_threads=request.n_threads,
             limit_s=request.time_limit_s / len(splits),
+            task=request.task,
             observer=observer,
+            notes=spoken,
         )
         _write_space(folder, judge, splits[-1])
         results: list[ScopeResult] = []
@@ -145,12 +178,22 @@ def run_experiment(
             already_s = time.monotonic() - started if not results else 0.0
             results.append(judge.run(split, already_s=already_s))
             tested = list(zip(splits, results, strict=False))
-            folder.write("evaluation/predictions.csv", _predictions(dataset, tested))
+            folder.write("evaluation/predictions.csv", predictions_frame(dataset, groups, tested))
     folder.write("evaluation/models.json", _models(results))
     _write_radiomics(folder, dataset, splits[-1], results[-1], request, judge)
     folder.write("evaluation/rungs.csv", rung_correlations(judge.store.scope_trials(splits[-1].scope)))
     folder.update(session_s=time.monotonic() - started, notes=list(judge.notes))
     return results[-1]
+
+
+def _splits(dataset: Dataset, groups: Groups, request: Request) -> list[OuterSplit]:
+    """Return the searches of the run, each of which is known to be possible."""
+    settings, seed, task = request.settings, request.seed, request.task
+    splits = outer_splits(
+        dataset, request.mode, settings=settings, seed=seed, groups=groups, task=task, table=request.table
+    )
+    check_inner(dataset, splits, groups, task, settings, seed=seed)
+    return splits
 
 
 def _pool(setup: Setup, request: Request) -> WorkerPool | DaskPool:
@@ -238,28 +281,3 @@ def _counts(dataset: Dataset, final: OuterSplit, n_excluded: int) -> dict[str, i
 def _findings_frame(findings: Sequence[Finding]) -> pd.DataFrame:
     columns = ["code", "severity", "row", "message", "remedy"]
     return pd.DataFrame([{name: getattr(f, name) for name in columns} for f in findings], columns=columns)
-
-
-def _predictions(dataset: Dataset, tested: Sequence[tuple[OuterSplit, ScopeResult]]) -> pd.DataFrame:
-    """One row a test case and model, named by manifest row and a patient number: no identifier leaves."""
-    assert dataset.y is not None
-    groups = np.unique(dataset.groups, return_inverse=True)[1]
-    clean = np.ones(len(dataset), dtype=bool) if dataset.is_clean is None else dataset.is_clean
-    frames = []
-    for fold, (split, result) in enumerate(tested):
-        for judged in result.judged if len(split.test) else ():
-            fixed: dict[str, Any] = {
-                "fold": fold,
-                "row": [dataset.cases[position].row for position in split.test],
-                "group": groups[split.test],
-                "truth": dataset.y[split.test],
-                "is_clean": clean[split.test].astype(int),
-                "model": judged.name,
-            }
-            frames.append(pd.DataFrame(fixed | _columns(judged)))
-    empty = pd.DataFrame(columns=["fold", "row", "group", "truth", "is_clean", "model"])
-    return pd.concat(frames, ignore_index=True) if frames else empty
-
-
-def _columns(judged: Judged) -> dict[str, Any]:
-    return {f"p_{k}": judged.proba[:, k] for k in range(judged.proba.shape[1])}

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from autoonco.data.cache import ArtefactCache, digest
 from autoonco.data.checks import CaseFacts
@@ -15,13 +13,17 @@ from autoonco.data.manifest import Dataset
 from autoonco.errors import NothingToFitError
 from autoonco.evaluation import baselines, ensemble
 from autoonco.evaluation.choice import choose, ladders, partial_notes
+from autoonco.evaluation.delivered import in_time
 from autoonco.evaluation.ensemble import Candidate, Member
+from autoonco.evaluation.inner import inner_problem, sentences
+from autoonco.evaluation.judged import judged_ensemble, judged_family
 from autoonco.evaluation.kept import keep, kept_result
 from autoonco.evaluation.outcome import Delivered, Judged, ScopeResult
 from autoonco.evaluation.refit import Refit, Refitted
-from autoonco.evaluation.splits import FINAL, OuterSplit, inner_problem, sentences
+from autoonco.evaluation.splits import FINAL, OuterSplit
+from autoonco.evaluation.tasks import TASKS, Task
 from autoonco.evaluation.timetable import Needed, fitting, makespan
-from autoonco.families.contract import Config
+from autoonco.families.contract import Config, Runtime
 from autoonco.metrics.scores import Metric
 from autoonco.search.clock import Clock
 from autoonco.search.finalists import finalists, rescore
@@ -62,6 +64,7 @@ class Judge:
     n_workers: int
     n_threads: int
     limit_s: float
+    task: Task = TASKS["classification"]
     observer: Observer | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -75,6 +78,7 @@ class Judge:
             families=self.families,
             settings=self.settings,
             seed=self.seed,
+            task=self.task,
         )
 
     def run(self, split: OuterSplit, *, already_s: float = 0.0) -> ScopeResult:
@@ -182,7 +186,8 @@ class Judge:
             problem,
             own,
             ensemble.candidates(problem, self.store, n_test=len(split.test)),
-            rounds=self.settings.ensemble_rounds,
+            rounds=self.settings.ensemble_rounds if self.settings.ensemble else 1,
+            mean_of=self.settings.ensemble_size if self.settings.ensemble == "mean" else None,
             plan_s=np.inf if self.reproducible else _PLAN * left_s,
             n_workers=self._side_by_side,
         )
@@ -194,6 +199,8 @@ class Judge:
             seed=self.seed,
             clock=clock,
             notes=self.notes,
+            keeps_states=bool(len(split.test) and self.settings.shortcuts)
+            or self.settings.max_predict_seconds is not None,
         )
         spares = {} if self.reproducible else {best.key: own[name] for name, best in choice.bests.items()}
         stop_s = _STOP * left_s - (clock.elapsed() - since_s)
@@ -236,19 +243,12 @@ class Judge:
         probas: Refitted,
         refit: Refit,
     ) -> ScopeResult:
-        alive = self._refitted_members(bests, members, probas)
+        alive = self._quick_enough(self._refitted_members(bests, members, probas), bests, probas, refit)
         seconds = {name: self._search_seconds(split.scope, name) for name in problem.families}
-        whole = Judged(
-            name="ensemble",
-            kind="ensemble",
-            proba=sum(m.weight * probas[m.candidate.key][0] for m in alive),  # type: ignore[arg-type]
-            inner_score=ensemble.ensemble_score(problem, alive),
-            members=[_describe(m.candidate, m.weight) for m in alive],
-            refit_s=sum(probas[m.candidate.key][1] for m in alive),
-            search_s=sum(seconds.values()),
-        )
+        searched_s = sum(seconds.values())
+        whole, decided = judged_ensemble(problem, alive, probas, self.settings, search_s=searched_s)
         families = [
-            _judged_family(name, best, probas[best.key], search_s=seconds[name])
+            judged_family(problem, name, best, probas[best.key], self.settings, search_s=seconds[name])
             for name, best in bests.items()
             if best.key in probas
         ]
@@ -260,7 +260,26 @@ class Judge:
             judged=(whole, *families, *self._baselines(split)),
             delivered=delivered if split.scope == FINAL else (),
             fingerprint=problem.fingerprint,
+            decided=decided,
         )
+
+    def _quick_enough(
+        self, alive: list[Member], bests: Mapping[str, Candidate], probas: Refitted, refit: Refit
+    ) -> list[Member]:
+        """Return the members that a case's time allows, where there is a limit to it."""
+        limit_s = self.settings.max_predict_seconds
+        if limit_s is None:
+            return alive
+        spares = [best for best in bests.values() if best.key in probas]
+        every = {item.key: item for item in (*(m.candidate for m in alive), *spares)}
+        seconds = refit.seconds_a_case(list(every.values()), self._runtime, self.dataset)
+        kept, note = in_time(alive, spares, seconds, limit_s)
+        self.notes.extend([] if note is None else [note])
+        return kept
+
+    @property
+    def _runtime(self) -> Runtime:
+        return Runtime(artefacts=self.artefacts, n_threads=self.n_threads)
 
     def _refitted_members(
         self, bests: Mapping[str, Candidate], members: Sequence[Member], probas: Refitted
@@ -309,28 +328,3 @@ def _first_cause(trials: Sequence[Trial]) -> str:
     told = [trial for trial in trials if trial.reason]
     first = min(told, key=lambda trial: order.index(trial.status), default=None)
     return "no trial finished in time" if first is None else str(first.reason)
-
-
-def _judged_family(
-    name: str, best: Candidate, refitted: tuple[NDArray[Any], float], *, search_s: float
-) -> Judged:
-    proba, refit_s = refitted
-    return Judged(
-        name=name,
-        kind="family",
-        proba=proba,
-        inner_score=best.score,
-        members=[_describe(best, 1.0)],
-        refit_s=refit_s,
-        search_s=search_s,
-    )
-
-
-def _describe(candidate: Candidate, weight: float) -> dict[str, Any]:
-    trial = candidate.trial
-    return {
-        "family": trial.family,
-        "config": dict(trial.config),
-        "weight": weight,
-        "inner_score": candidate.score,
-    }

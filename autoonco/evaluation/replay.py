@@ -11,10 +11,13 @@ from autoonco.data.cache import ArtefactCache
 from autoonco.data.checks import CaseFacts
 from autoonco.data.manifest import Dataset
 from autoonco.errors import RunMismatchError, UnknownNameError
+from autoonco.evaluation.inner import inner_problem
+from autoonco.evaluation.modes import SPLITS, Mode
 from autoonco.evaluation.run_folder import read_json
-from autoonco.evaluation.splits import inner_problem, outer_splits
+from autoonco.evaluation.split_table import SPLITS_FILE, read_split_table
+from autoonco.evaluation.splits import groups_of, outer_splits
+from autoonco.evaluation.tasks import get_task, metric_of
 from autoonco.families.contract import Runtime
-from autoonco.metrics.scores import get_metric
 from autoonco.search.store import read_trials
 from autoonco.search.trial import Origin, Task, Trial
 from autoonco.search.worker import run_fold
@@ -34,25 +37,37 @@ def replay(
         If the run has no trial of that number.
     """
     run = read_json(run_dir / "run.json")
+    task = get_task(run["task"])
+    dataset = task.labelled(dataset)
     if run["identity"]["data"] != dataset.identity():
         raise RunMismatchError(f"{run_dir} holds a run over other data: give the manifest it was made with.")
     trial, settings = _trial(run_dir, trial_id), Settings.checked(run["settings"])
-    splits = outer_splits(dataset, run["evaluation"], settings=settings, seed=run["seed"])
+    mode = Mode(kind=run["evaluation"], repeats=run["repeats"])
+    splits = outer_splits(
+        dataset,
+        mode,
+        settings=settings,
+        seed=run["seed"],
+        groups=groups_of(dataset, facts),
+        task=task,
+        table=read_split_table(run_dir / SPLITS_FILE, dataset) if mode.kind == SPLITS else None,
+    )
     problem = inner_problem(
         dataset,
         facts,
         next(split for split in splits if split.scope == trial.scope),
-        metric=get_metric(run["metric"]),
+        metric=metric_of(task, run["metric"]),
         families=run["identity"]["families"],
         settings=settings,
         seed=run["seed"],
+        task=task,
     )
     again = trial.origin is Origin.FINALIST
     n_fresh = (trial.fidelity.repeats - 1) * len(problem.folds)
     runtime = Runtime(artefacts=ArtefactCache(), n_threads=n_threads)
     scores = []
     for fold in problem.fresh[:n_fresh] if again else problem.folds[: trial.fidelity.folds]:
-        task = Task(
+        job = Task(
             id=trial.id,
             family=trial.family,
             config=trial.config,
@@ -61,7 +76,7 @@ def replay(
             fingerprint=problem.fingerprint.to_json(),
             seed=trial.seed,
         )
-        scores.append(problem.fold_score(fold, run_fold(task, dataset, runtime, dict(trial.notes))))
+        scores.append(problem.fold_score(fold, run_fold(job, dataset, runtime, dict(trial.notes))))
     return trial, float(np.mean(scores))
 
 

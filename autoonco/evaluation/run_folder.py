@@ -20,6 +20,7 @@ from autoonco.data.cache import write_atomically
 from autoonco.errors import AutoOncoError, RunMismatchError
 
 FORMAT = 1
+LOG_FILE = "log.txt"
 _LOCK = ".lock"
 _PACKAGES = (
     "autoonco", "torch", "timm", "monai", "smac", "ConfigSpace", "scikit-learn", "xgboost", "numpy", "SimpleITK",
@@ -85,6 +86,12 @@ class RunFolder:
         """Set fields of ``run.json``; `session_s`, this session's seconds, are added to earlier sessions'."""
         self._run |= fields | {"elapsed_s": self._spent_s + session_s}
         self.write("run.json", self._run)
+
+    def log(self, sentence: str) -> None:
+        """Add a sentence with the time to ``log.txt``: what was decided, for whoever watches a run."""
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        with (self.path / LOG_FILE).open("a", encoding="utf-8") as stream:
+            stream.write(f"{now} {sentence}\n")
 
     def write(self, name: str, content: Any) -> None:
         """Write a JSON file, or a CSV file if `content` is a DataFrame."""

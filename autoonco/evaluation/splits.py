@@ -1,150 +1,188 @@
-"""Which cases judge, the outer folds, and which choose, the inner ones. Nothing is fitted or chosen on the outer."""
+"""Which cases judge, the outer folds. Nothing is fitted or chosen on them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoonco.data.checks import CaseFacts
-from autoonco.data.fingerprint import fingerprint
 from autoonco.data.folds import holdout, stratified_group_folds
 from autoonco.data.manifest import Dataset
-from autoonco.errors import DataError, NothingToFitError, UnknownNameError
-from autoonco.families import get_family
-from autoonco.metrics.scores import Metric
-from autoonco.search.problem import Problem
-from autoonco.search.trial import FoldTask
+from autoonco.errors import DataError
+from autoonco.evaluation import modes
+from autoonco.evaluation.modes import Mode
+from autoonco.evaluation.split_table import TEST, TRAIN, SplitTable
+from autoonco.evaluation.tasks import TASKS, Task
 from autoonco.settings import Settings
 
-EVALUATIONS = ("auto", "external", "holdout", "nested", "none")
-# Below this a nested evaluation's searches get too little time to mean anything.
-_MIN_NESTED_SEARCH_S = 120.0
-_MANY_PATIENTS = 1000
 FINAL = "final"
-# Added to the seed for the fresh folds, on which finalists are scored again.
-_FRESH = 1_000_003
+# Added to the seed for each time that the outer folds are dealt anew.
+_ANEW = 2_000_003
+
+Rows = NDArray[np.int64]
+Groups = NDArray[np.str_]
 
 
 @dataclass(frozen=True, kw_only=True)
 class OuterSplit:
-    """One search: the positions it may learn from, and those that judge it (none: nothing judges)."""
+    """One search: the positions it may learn from, and those that judge it (none: nothing judges).
+
+    `repeat` numbers the times that the cases were dealt into folds; `title` names the split to the user.
+    """
 
     scope: str
-    train: NDArray[np.int64]
-    test: NDArray[np.int64]
+    train: Rows
+    test: Rows
+    repeat: int = 0
+    title: str = ""
 
 
-def resolve(evaluation: str, dataset: Dataset, *, time_limit_s: float, settings: Settings) -> str:
-    """Return the kind of evaluation that ``"auto"`` means here; other kinds are checked and returned.
+def groups_of(dataset: Dataset, facts: Sequence[CaseFacts]) -> Groups:
+    """Return who is kept whole by folds ``(n_cases,)``: patients, those that share a picture as one.
 
-    A test split in the manifest is used. Else the data are split: nested folds judge with every case and are
-    taken where each of their searches gets two minutes or more, and one held-out part where there are 1,000
-    patients or little time.
+    The same picture under two patients would otherwise be learned and judged; `facts` belong to the cases one by one.
+    """
+    first_of: dict[tuple[str, ...], str] = {}
+    leader: dict[str, str] = {}
+
+    def find(patient: str) -> str:
+        while leader.setdefault(patient, patient) != patient:
+            patient = leader[patient]
+        return patient
+
+    for patient, case in zip(dataset.groups.tolist(), facts, strict=True):
+        picture = tuple(channel.content for channel in case.channels.values())
+        if picture and case.error is None:
+            leader[find(patient)] = find(first_of.setdefault(picture, patient))
+    return np.array([find(patient) for patient in dataset.groups.tolist()], dtype=np.str_)
+
+
+def outer_splits(
+    dataset: Dataset,
+    mode: Mode,
+    *,
+    settings: Settings,
+    seed: int,
+    groups: Groups | None = None,
+    task: Task = TASKS["classification"],
+    table: SplitTable | None = None,
+) -> list[OuterSplit]:
+    """Return the searches of a run in order; the last, of scope ``"final"``, makes the model that is delivered.
+
+    Parameters
+    ----------
+    groups
+        What folds keep whole ``(n_cases,)``, see `groups_of`; patients by default.
+    table
+        The splits to replay.
 
     Raises
     ------
-    UnknownNameError
-        If there is no such kind.
     DataError
-        If ``"external"`` is asked for and the manifest has no test cases.
+        If a class has too few patients for the folds, naming it and how many are possible, or a ready split can't be
+        used.
     """
-    if evaluation not in EVALUATIONS:
-        raise UnknownNameError("evaluation", evaluation, EVALUATIONS)
-    has_test = dataset.split is not None and bool((dataset.split == "test").any())
-    if evaluation == "external" and not has_test:
-        raise DataError(
-            "evaluation 'external' needs cases whose split column says 'test'; the manifest has none. "
-            "Add such a column or choose 'holdout' or 'nested'."
-        )
-    if evaluation != "auto":
-        return evaluation
-    if has_test:
-        return "external"
-    many = len(set(dataset.groups)) >= _MANY_PATIENTS
-    short = time_limit_s / (settings.outer_folds + 1) < _MIN_NESTED_SEARCH_S
-    return "holdout" if many or short else "nested"
-
-
-def outer_splits(dataset: Dataset, evaluation: str, *, settings: Settings, seed: int) -> list[OuterSplit]:
-    """Return the searches of a run in order; the last, of scope ``"final"``, makes the model that is delivered."""
     assert dataset.y is not None
     is_test = np.zeros(len(dataset), dtype=bool) if dataset.split is None else dataset.split == "test"
     # Cases that the manifest keeps for a test are never learned from, whatever the evaluation.
     pool = np.flatnonzero(~is_test)
-    y, groups, names = dataset.y[pool], dataset.groups[pool], dataset.classes
-    nobody = pool[:0]
-    match evaluation:
-        case "external":
-            return [OuterSplit(scope=FINAL, train=pool, test=np.flatnonzero(is_test))]
-        case "holdout":
-            train, test = holdout(y, groups, settings.holdout_share, seed=seed, class_names=names)
-            return [OuterSplit(scope=FINAL, train=pool[train], test=pool[test])]
-        case "nested":
-            folds = stratified_group_folds(y, groups, settings.outer_folds, seed=seed, class_names=names)
-            outer = [
-                OuterSplit(scope=f"outer{i}", train=pool[train], test=pool[test])
-                for i, (train, test) in enumerate(folds)
+    groups = dataset.groups if groups is None else groups
+    final = OuterSplit(scope=FINAL, train=pool, test=pool[:0], title="the final search")
+    match mode.kind:
+        case modes.EXTERNAL:
+            return [OuterSplit(scope=FINAL, train=pool, test=np.flatnonzero(is_test), title="the search")]
+        case modes.HOLDOUT:
+            return [_held_out(dataset, pool, groups, task, settings, seed)]
+        case modes.NESTED:
+            return [*_nested(dataset, pool, groups, task, settings, seed, mode.repeats), final]
+        case modes.SITES:
+            return [*_by_site(dataset, pool, groups), final]
+        case modes.SPLITS:
+            assert table is not None
+            ready = _ready(dataset, table, is_test)
+            one = [
+                OuterSplit(scope=FINAL, train=each.train, test=each.test, title=each.title) for each in ready
             ]
-            return [*outer, OuterSplit(scope=FINAL, train=pool, test=nobody)]
+            return one if len(ready) == 1 else [*ready, final]
         case _:
-            return [OuterSplit(scope=FINAL, train=pool, test=nobody)]
+            return [final]
 
 
-def inner_problem(
-    dataset: Dataset,
-    facts: Sequence[CaseFacts],
-    split: OuterSplit,
-    *,
-    metric: Metric,
-    families: Sequence[str],
-    settings: Settings,
-    seed: int,
-) -> Problem:
-    """Return the search problem of an outer split: inner folds and fingerprint of its training cases alone.
+def is_unseen(split: OuterSplit, groups: Groups) -> NDArray[np.bool_]:
+    """Return which test cases have nobody of theirs in the training part ``(n_test,)``; `groups` as of `groups_of`."""
+    return ~np.isin(groups[split.test], groups[split.train])
 
-    Raises
-    ------
-    NothingToFitError
-        If no family applies, with each one's reason.
-    """
+
+def _held_out(
+    dataset: Dataset, pool: Rows, groups: Groups, task: Task, settings: Settings, seed: int
+) -> OuterSplit:
     assert dataset.y is not None
-    k = settings.inner_folds
-    known = fingerprint(dataset.subset(split.train), [facts[row] for row in split.train])
-    reasons = {name: get_family(name).why_not(known) for name in families}
-    usable = tuple(name for name, reason in reasons.items() if reason is None)
-    if not usable:
-        raise NothingToFitError("No family of models applies to these data. " + sentences(reasons))
-    return Problem(
-        scope=split.scope,
-        y=dataset.y,
-        folds=_inner_folds(dataset, split.train, k, seed=seed, first=0),
-        fresh=tuple(
-            fold
-            for number in range(1, 1 + (settings.repeats if settings.finalists else 0))
-            for fold in _inner_folds(dataset, split.train, k, seed=seed + number * _FRESH, first=number * k)
-        ),
-        fingerprint=known,
-        metric=metric,
-        families=usable,
-    )
+    y, own = dataset.y[pool], groups[pool]
+    strata = task.strata(y, own, 2)
+    share, names = settings.holdout_share, dataset.classes
+    train, test = holdout(y, own, share, seed=seed, class_names=names, strata=strata)
+    return OuterSplit(scope=FINAL, train=pool[train], test=pool[test], title="the search")
 
 
-def sentences(reasons: Mapping[str, str | None]) -> str:
-    """Return reasons by name as one text."""
-    return " ".join(f"{name}: {reason}" for name, reason in reasons.items())
-
-
-def _inner_folds(
-    dataset: Dataset, rows: NDArray[np.int64], k: int, *, seed: int, first: int
-) -> tuple[FoldTask, ...]:
+def _nested(
+    dataset: Dataset, pool: Rows, groups: Groups, task: Task, settings: Settings, seed: int, repeats: int
+) -> list[OuterSplit]:
     assert dataset.y is not None
-    folds = stratified_group_folds(
-        dataset.y[rows], dataset.groups[rows], k, seed=seed, class_names=dataset.classes
-    )
-    return tuple(
-        FoldTask(index=i, train=tuple(rows[train].tolist()), test=tuple(rows[test].tolist()))
-        for i, (train, test) in enumerate(folds, start=first)
-    )
+    y, own, k = dataset.y[pool], groups[pool], settings.outer_folds
+    strata, found = task.strata(y, own, k), []
+    for repeat in range(repeats):
+        try:
+            folds = stratified_group_folds(
+                y, own, k, seed=seed + repeat * _ANEW, class_names=dataset.classes, strata=strata
+            )
+        except DataError as error:
+            raise DataError(f"Outer folds: {error} The setting is outer_folds.") from None
+        for i, (train, test) in enumerate(folds):
+            title = f"outer fold {i + 1} of {k}" + (f", repeat {repeat + 1}" if repeats > 1 else "")
+            scope = f"outer{repeat * k + i}"
+            found.append(
+                OuterSplit(scope=scope, train=pool[train], test=pool[test], repeat=repeat, title=title)
+            )
+    return found
+
+
+def _by_site(dataset: Dataset, pool: Rows, groups: Groups) -> list[OuterSplit]:
+    """Return a split a site: its cases judge; what else there is of their patients is not learned from either."""
+    assert dataset.sites is not None
+    sites, found = dataset.sites[pool], []
+    for number, site in enumerate(np.unique(sites).tolist()):
+        at_site = sites == site
+        others = ~at_site & ~np.isin(groups[pool], groups[pool][at_site])
+        found.append(
+            OuterSplit(
+                scope=f"outer{number}",
+                train=pool[others],
+                test=pool[at_site],
+                title=f"the search without site {site!r}",
+            )
+        )
+    return found
+
+
+def _ready(dataset: Dataset, table: SplitTable, is_test: NDArray[np.bool_]) -> list[OuterSplit]:
+    found = []
+    for number, name in enumerate(table.names):
+        roles = table.of(dataset, number)
+        train, test = np.flatnonzero(roles == TRAIN), np.flatnonzero(roles == TEST)
+        kept = train[is_test[train]]
+        if len(kept):
+            raise DataError(
+                f"row {dataset.cases[kept[0]].row}: the manifest keeps the case for the test and column {name!r} of "
+                "the table of splits trains on it: read the manifest with another split= (--split), or correct one."
+            )
+        if not len(train) or not len(test):
+            part = "train" if not len(train) else "test"
+            raise DataError(
+                f"No usable case is left to {part} in column {name!r} of the table of splits: drop it."
+            )
+        title = f"the split {name!r}"
+        found.append(OuterSplit(scope=f"outer{number}", train=train, test=test, repeat=number, title=title))
+    return found

@@ -1,0 +1,108 @@
+"""What a user asks of a fit, checked and made a request."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from autoonco.arguments import Labelled, as_labelled, cores, seconds, with_weights_given
+from autoonco.data.feature_table import FeatureTable
+from autoonco.data.joined import joined
+from autoonco.data.manifest import Dataset
+from autoonco.errors import AutoOncoError
+from autoonco.evaluation.experiment import Request
+from autoonco.evaluation.modes import resolve
+from autoonco.evaluation.split_table import Splits, read_split_table
+from autoonco.evaluation.tasks import get_task, metric_of
+from autoonco.families import all_families, get_family
+from autoonco.settings import Settings
+
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
+
+
+class Asked(Protocol):
+    """The arguments of `AutoOncoClassifier` that a request is made of; see there."""
+
+    time_limit: str | float
+    families: Sequence[str] | None
+    evaluation: str
+    external: Labelled | None
+    splits: Splits | None
+    task: str
+    clinical: Sequence[str]
+    features: FeatureTable | None
+    metric: str | None
+    n_jobs: int
+    device: str
+    seed: int
+    settings: Settings | str | None
+    weights_dir: str | Path | None
+    allow_licences: Sequence[str] | None
+    networks: Sequence[str] | None
+    client: Any
+
+
+def dataset_of(asked: Asked, data: Labelled) -> Dataset:
+    """Return the labelled cases, those of an external dataset among them as its test split.
+
+    Raises
+    ------
+    DataError
+        If they have no labels, or don't fit together.
+    """
+    columns: dict[str, Any] = {"clinical": asked.clinical, "features": asked.features}
+    dataset = get_task(asked.task).labelled(as_labelled(data, **columns))
+    return dataset if asked.external is None else joined(dataset, as_labelled(asked.external, **columns))
+
+
+def request_of(asked: Asked, dataset: Dataset) -> Request:
+    """Return what a run is asked to do with the cases of `dataset_of`, every name resolved.
+
+    Raises
+    ------
+    AutoOncoError
+        If an argument is wrong, in one sentence.
+    """
+    limit_s, task = seconds(asked.time_limit), get_task(asked.task)
+    table = None if asked.splits is None else read_split_table(asked.splits, dataset)
+    settings = (
+        Settings.preset(asked.settings) if isinstance(asked.settings, str) else asked.settings or Settings()
+    )
+    settings = with_weights_given(
+        settings,
+        weights_dir=asked.weights_dir,
+        allow_licences=asked.allow_licences,
+        networks=asked.networks,
+    )
+    names = tuple(all_families()) if asked.families is None else tuple(asked.families)
+    for name in names:
+        get_family(name)
+    if asked.n_jobs < 1:
+        raise AutoOncoError(f"n_jobs must be 1 or more, got {asked.n_jobs}.")
+    if asked.seed < 0:
+        raise AutoOncoError(f"seed must be 0 or more, got {asked.seed}.")
+    if not _DEVICE.fullmatch(asked.device):
+        raise AutoOncoError(f"device must be auto, cpu, cuda or cuda:N, got {asked.device!r}.")
+    return Request(
+        time_limit_s=limit_s,
+        families=names,
+        mode=resolve(
+            asked.evaluation,
+            dataset,
+            time_limit_s=limit_s,
+            settings=settings,
+            table=table,
+            has_external=asked.external is not None,
+        ),
+        task=task,
+        table=table,
+        metric=metric_of(task, asked.metric),
+        n_jobs=asked.n_jobs,
+        n_threads=max(1, cores() // asked.n_jobs),
+        device=asked.device,
+        seed=asked.seed,
+        settings=settings,
+        client=asked.client,
+    )
