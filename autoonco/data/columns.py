@@ -184,28 +184,31 @@ def _raise_first(values: Sequence[Any], is_bad: Callable[[Any], bool], message: 
 # --- labels, splits, clinical values ------------------------------------------------------------------------
 
 
-def class_labels(cells: Sequence[str], column: str, *, may_be_many: bool = False) -> list[str]:
-    """Return the class of each row; whole numbers are written without decimals.
+def class_labels(
+    cells: Sequence[str], column: str, *, may_be_many: bool = False, may_miss: bool = False
+) -> list[str]:
+    """Return the class of each row; whole numbers are written without decimals, and a missing one stays empty.
 
     Raises
     ------
     DataError
-        If a label is missing, or if the column looks like a measurement and not like classes.
+        If a label is missing (unless some `may_miss`), or if the column looks like a measurement and not like classes.
 
     Examples
     --------
     >>> class_labels(["1.0", "0"], "label")
     ['1', '0']
     """
-    require_filled(cells, column, "fill it, or drop the row")
-    numbers = [_number(cell) for cell in cells]
-    if all(number is not None for number in numbers):
+    if not may_miss or not any(cells):
+        require_filled(cells, column, "fill it, or drop the row")
+    numbers = [number_of(cell) for cell in cells]
+    if all(number is not None for number, cell in zip(numbers, cells, strict=True) if cell):
         if any(number != int(number) for number in numbers if number is not None):
             raise DataError(
                 f"Column {column!r} holds decimals, expected classes: name the label with label= (--label)."
             )
-        cells = [str(int(number)) for number in numbers if number is not None]
-    found = len(set(cells))
+        cells = [str(int(number)) if number is not None else "" for number in numbers]
+    found = len(set(cells) - {""})
     if found > MAX_CLASSES and not may_be_many:
         raise DataError(
             f"Column {column!r} holds {found} different values, expected at most {MAX_CLASSES} classes: "
@@ -232,13 +235,20 @@ def clinical_values(cells: Sequence[str]) -> list[float | str | None]:
     >>> clinical_values(["61", "", "7.5"]), clinical_values(["male", "", "2"])
     ([61.0, None, 7.5], ['male', None, '2'])
     """
-    numbers = [_number(cell) for cell in cells]
+    numbers = [number_of(cell) for cell in cells]
     if all(number is not None for number, cell in zip(numbers, cells, strict=True) if cell):
         return list(numbers)
     return [cell or None for cell in cells]
 
 
-def _number(cell: str) -> float | None:
+def number_of(cell: str) -> float | None:
+    """Return the finite number that a cell holds, or None.
+
+    Examples
+    --------
+    >>> number_of("7.5"), number_of("nan"), number_of("seven")
+    (7.5, None, None)
+    """
     try:
         number = float(cell)
     except ValueError:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,28 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from autoonco.data.case import Case
+from autoonco.data.looks import look_of
 from autoonco.data.manifest import Dataset
-from autoonco.data.readers import read_scan
-from autoonco.errors import DataError, GeometryError
+from autoonco.data.readers import Scan, read_scan
+from autoonco.errors import AbsentLabelError, DataError, DimensionError, GeometryError
 
 _WHOLE_TOLERANCE = 1e-3  # float32 keeps whole numbers, and so does a rescale slope of one
+
+
+class Fault(StrEnum):
+    """Why a case can't be read."""
+
+    UNREADABLE = "unreadable"
+    MISPLACED = "misplaced"
+    DIMENSIONS = "dimensions"
+    LABEL = "label"
+
+
+_FAULTS = {
+    GeometryError: Fault.MISPLACED,
+    DimensionError: Fault.DIMENSIONS,
+    AbsentLabelError: Fault.LABEL,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +50,17 @@ class LesionFacts:
         Edges of the bounding box.
     touches_border
         Whether the lesion reaches the image's edge, on any axis longer than one voxel.
+    is_binary, gap_voxels, share
+        As `readers.Scan` tells: whether the file holds one value beside 0, how far its header lay from the image's,
+        and what part of it a resampling kept.
     """
 
     voxels: int
     extent_mm: tuple[float, ...] | None
     touches_border: bool
+    is_binary: bool = True
+    gap_voxels: float = 0.0
+    share: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +68,8 @@ class ChannelFacts:
     """An image, measured. Axes are (x, y[, z]), lengths in millimetres.
 
     `low` and `high` are over finite values only, None where there are none; `whole_share` is the share of
-    values that are whole numbers; `content` is the hash of shape and values as decoded.
+    values that are whole numbers; `content` is the hash of shape and values as decoded, `look` the perceptual one
+    (see `looks`), empty for an image of a single value.
     """
 
     shape: tuple[int, ...]
@@ -56,6 +81,7 @@ class ChannelFacts:
     n_not_finite: int
     content: str
     lesion: LesionFacts | None
+    look: str = ""
 
     @property
     def ndim(self) -> int:
@@ -72,14 +98,13 @@ class ChannelFacts:
 class CaseFacts:
     """A case, measured; `dataclasses.asdict` gives plain JSON. It names the case by its row only.
 
-    `error` is what reading said, and `is_misplaced` whether it was about the mask's grid; `channels` then
-    holds those that could be read.
+    `error` is what reading said, and `fault` the kind of it; `channels` then holds those that could be read.
     """
 
     row: int
     channels: Mapping[str, ChannelFacts] = field(default_factory=dict)
     error: str | None = None
-    is_misplaced: bool = False
+    fault: Fault | None = None
 
 
 def inspect(
@@ -101,18 +126,19 @@ def inspect(
     list of CaseFacts
         One for each case, in order; a case that can't be read has its `error` set.
     """
-    found = []
+    found: list[CaseFacts] = []
+    channels = list(dict.fromkeys(name for case in dataset.cases for name in case.images))
     with ThreadPoolExecutor(max_workers=n_jobs) as pool:
-        for facts in pool.map(_measure_case, dataset.cases):
+        for facts in pool.map(lambda case: _measure_case(case, channels), dataset.cases):
             found.append(facts)
             if on_progress is not None:
                 on_progress(len(found), len(dataset))
     return found
 
 
-def _measure_case(case: Case) -> CaseFacts:
+def _measure_case(case: Case, names: Sequence[str]) -> CaseFacts:
     channels: dict[str, ChannelFacts] = {}
-    for name in case.images:
+    for name in names:
         try:
             scan = read_scan(case, name)
         except DataError as error:
@@ -120,26 +146,30 @@ def _measure_case(case: Case) -> CaseFacts:
                 row=case.row,
                 channels=channels,
                 error=str(error),
-                is_misplaced=isinstance(error, GeometryError),
+                fault=_FAULTS.get(type(error), Fault.UNREADABLE),
             )
-        channels[name] = _measure(scan.image, scan.mask)
+        channels[name] = _measure(scan)
     return CaseFacts(row=case.row, channels=channels)
 
 
-def _measure(image: sitk.Image, mask: sitk.Image | None) -> ChannelFacts:
+def _measure(scan: Scan) -> ChannelFacts:
+    image = scan.image
     values = sitk.GetArrayViewFromImage(image)
     is_byte = values.dtype == np.uint8
     finite = values if is_byte else values[np.isfinite(values)]
+    is_colour = image.GetNumberOfComponentsPerPixel() > 1
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (None, None)
     return ChannelFacts(
         shape=tuple(image.GetSize()),
         spacing_mm=tuple(image.GetSpacing()),
-        is_colour=image.GetNumberOfComponentsPerPixel() > 1,
-        low=float(finite.min()) if finite.size else None,
-        high=float(finite.max()) if finite.size else None,
+        is_colour=is_colour,
+        low=low,
+        high=high,
         whole_share=1.0 if is_byte else _whole_share(finite),
         n_not_finite=int(values.size - finite.size),
         content=_content(values),
-        lesion=None if mask is None else _measure_lesion(mask),
+        lesion=None if scan.mask is None else _measure_lesion(scan, scan.mask),
+        look="" if low == high else look_of(values.mean(axis=-1, dtype=np.float32) if is_colour else values),
     )
 
 
@@ -153,7 +183,7 @@ def _content(values: NDArray[Any]) -> str:
     return found.hexdigest()[:24]
 
 
-def _measure_lesion(mask: sitk.Image) -> LesionFacts:
+def _measure_lesion(scan: Scan, mask: sitk.Image) -> LesionFacts:
     inside = sitk.GetArrayViewFromImage(mask) > 0
     if not inside.any():
         return LesionFacts(voxels=0, extent_mm=None, touches_border=False)
@@ -167,6 +197,9 @@ def _measure_lesion(mask: sitk.Image) -> LesionFacts:
             length > 1 and (first == 0 or last == length - 1)
             for (first, last), length in zip(box, mask.GetSize(), strict=True)
         ),
+        is_binary=scan.is_binary,
+        gap_voxels=scan.gap_voxels,
+        share=scan.mask_share,
     )
 
 

@@ -1,4 +1,8 @@
-"""The rules of the data check: each yields (row, message), row None where it is about the data as a whole."""
+"""The rules of the data check: each yields (row, message), row None where it is about the data as a whole.
+
+Here are those about files, masks, classes and splits; `copies` has those about equal pictures, `hints` those about
+what gives the label away.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,16 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import chi2_contingency, fisher_exact
 
-from autoonco.data.facts import CaseFacts, ChannelFacts
+from autoonco.data.facts import CaseFacts, ChannelFacts, Fault, LesionFacts
 from autoonco.data.fingerprint import unit_of
 from autoonco.data.manifest import Dataset
 
 MIN_LESION_VOXELS = 3  # below, no second-order texture has a pair to count
 MIN_PATIENTS = 5  # a class with fewer can't be in each of five folds
-MAX_P_VALUE = 0.001  # of missingness against the label; strict, for there are several columns
+MAX_SPACING_RATIO = 3.0  # between an image's spacing and the usual one; a texture then has another meaning
+NOTED_GAP_VOXELS = 1e-3  # float32 headers differ by less of themselves
+LEAST_SHARE = 0.9  # of a lesion's volume that a resampling has to keep
 
 Found = Iterator[tuple[int | None, str]]
 Rule = Callable[[Dataset, Sequence[CaseFacts]], Found]
@@ -24,7 +28,8 @@ Rule = Callable[[Dataset, Sequence[CaseFacts]], Found]
 # --- one case -----------------------------------------------------------------------------------------------
 
 
-def _channels(facts: Sequence[CaseFacts]) -> Iterator[tuple[int, str, ChannelFacts]]:
+def channels_of(facts: Sequence[CaseFacts]) -> Iterator[tuple[int, str, ChannelFacts]]:
+    """Yield (row, channel, its facts) of every image that could be read."""
     for case in facts:
         for name, channel in case.channels.items():
             yield case.row, name, channel
@@ -32,31 +37,95 @@ def _channels(facts: Sequence[CaseFacts]) -> Iterator[tuple[int, str, ChannelFac
 
 def unreadable(_: Dataset, facts: Sequence[CaseFacts]) -> Found:
     """Yield cases whose files could not be read."""
-    yield from ((case.row, case.error) for case in facts if case.error and not case.is_misplaced)
+    yield from _faulty(facts, Fault.UNREADABLE)
 
 
 def misplaced(_: Dataset, facts: Sequence[CaseFacts]) -> Found:
     """Yield cases whose mask does not lie on the grid of its image."""
-    yield from ((case.row, case.error) for case in facts if case.error and case.is_misplaced)
+    yield from _faulty(facts, Fault.MISPLACED)
+
+
+def four_axes(_: Dataset, facts: Sequence[CaseFacts]) -> Found:
+    """Yield images with more than three axes."""
+    yield from _faulty(facts, Fault.DIMENSIONS)
+
+
+def absent_label(_: Dataset, facts: Sequence[CaseFacts]) -> Found:
+    """Yield masks in which the value that stands for the lesion does not occur."""
+    yield from _faulty(facts, Fault.LABEL)
+
+
+def _faulty(facts: Sequence[CaseFacts], fault: Fault) -> Found:
+    yield from ((case.row, case.error) for case in facts if case.error and case.fault is fault)
+
+
+def missing_label(dataset: Dataset, _: Sequence[CaseFacts]) -> Found:
+    """Yield cases without a label."""
+    if dataset.y is not None:
+        for position in np.flatnonzero(dataset.y < 0):
+            row = dataset.cases[position].row
+            yield row, f"row {row}: the label is missing."
+
+
+def mixed_values(_: Dataset, facts: Sequence[CaseFacts]) -> Found:
+    """Yield masks that hold several values beside 0."""
+    odd = [row for row, _, lesion in _lesions(facts) if not lesion.is_binary]
+    if odd:
+        yield None, f"{len(odd)} masks hold several values beside 0, all taken as one lesion{some_rows(odd)}."
+
+
+def healed(_: Dataset, facts: Sequence[CaseFacts]) -> Found:
+    """Yield how many headers of masks were taken for their image's, a fraction of a voxel away."""
+    gaps = {row: lesion.gap_voxels for row, _, lesion in _lesions(facts)}
+    odd = [row for row, gap in gaps.items() if gap > NOTED_GAP_VOXELS]
+    if odd:
+        yield (
+            None,
+            f"{len(odd)} masks lay up to {max(gaps.values()):.2g} voxels beside their image by their headers, "
+            f"and were put on its grid{some_rows(odd)}.",
+        )
+
+
+def resampled(_: Dataset, facts: Sequence[CaseFacts]) -> Found:
+    """Yield how many masks were resampled onto the grid of their image."""
+    moved = [row for row, _, lesion in _lesions(facts) if lesion.share is not None]
+    if moved:
+        yield None, f"{len(moved)} masks were resampled onto the grid of their image{some_rows(moved)}."
+
+
+def clipped(_: Dataset, facts: Sequence[CaseFacts]) -> Found:
+    """Yield masks that lost part of their volume in a resampling."""
+    for row, name, lesion in _lesions(facts):
+        if lesion.share is not None and lesion.share < LEAST_SHARE:
+            yield (
+                row,
+                f"row {row}: {lesion.share:.0%} of the mask of {name!r} lies in the image, the rest beside it.",
+            )
+
+
+def _lesions(facts: Sequence[CaseFacts]) -> Iterator[tuple[int, str, LesionFacts]]:
+    for row, name, channel in channels_of(facts):
+        if channel.lesion is not None:
+            yield row, name, channel.lesion
 
 
 def empty_mask(_: Dataset, facts: Sequence[CaseFacts]) -> Found:
     """Yield masks without a voxel."""
-    for row, name, channel in _channels(facts):
-        if channel.lesion is not None and channel.lesion.voxels == 0:
+    for row, name, lesion in _lesions(facts):
+        if lesion.voxels == 0:
             yield row, f"row {row}: the mask of {name!r} is empty."
 
 
 def tiny_lesion(_: Dataset, facts: Sequence[CaseFacts]) -> Found:
     """Yield masks of one or two voxels."""
-    for row, name, channel in _channels(facts):
-        if channel.lesion is not None and 0 < channel.lesion.voxels < MIN_LESION_VOXELS:
-            yield row, f"row {row}: the mask of {name!r} has {channel.lesion.voxels} voxel(s)."
+    for row, name, lesion in _lesions(facts):
+        if 0 < lesion.voxels < MIN_LESION_VOXELS:
+            yield row, f"row {row}: the mask of {name!r} has {lesion.voxels} voxel(s)."
 
 
 def not_finite(_: Dataset, facts: Sequence[CaseFacts]) -> Found:
     """Yield images with NaN or infinite values."""
-    for row, name, channel in _channels(facts):
+    for row, name, channel in channels_of(facts):
         if channel.n_not_finite:
             count = channel.n_not_finite
             yield row, f"row {row}: image {name!r} has {count} values that are NaN or infinite."
@@ -64,15 +133,15 @@ def not_finite(_: Dataset, facts: Sequence[CaseFacts]) -> Found:
 
 def constant(_: Dataset, facts: Sequence[CaseFacts]) -> Found:
     """Yield images of a single value."""
-    for row, name, channel in _channels(facts):
+    for row, name, channel in channels_of(facts):
         if channel.is_constant:
             yield row, f"row {row}: all values of image {name!r} are {channel.low}."
 
 
 def mixed_dimensions(_: Dataset, facts: Sequence[CaseFacts]) -> Found:
     """Yield images whose number of axes is not the usual one."""
-    usual = Counter(channel.ndim for _, _, channel in _channels(facts)).most_common(1)
-    for row, name, channel in _channels(facts):
+    usual = Counter(channel.ndim for _, _, channel in channels_of(facts)).most_common(1)
+    for row, name, channel in channels_of(facts):
         if channel.ndim != usual[0][0]:
             yield row, f"row {row}: image {name!r} is {channel.ndim}D, most are {usual[0][0]}D."
 
@@ -82,33 +151,72 @@ def mixed_dimensions(_: Dataset, facts: Sequence[CaseFacts]) -> Found:
 
 def mixed_colour(_: Dataset, facts: Sequence[CaseFacts]) -> Found:
     """Yield channels that hold both colour and grey images."""
-    for name in dict.fromkeys(name for _, name, _ in _channels(facts)):
-        colour = [channel.is_colour for _, other, channel in _channels(facts) if other == name]
+    for name in dict.fromkeys(name for _, name, _ in channels_of(facts)):
+        colour = [channel.is_colour for _, other, channel in channels_of(facts) if other == name]
         if 0 < sum(colour) < len(colour):
             yield None, f"{sum(colour)} of {len(colour)} images of {name!r} are in colour, the others grey."
 
 
 def border(_: Dataset, facts: Sequence[CaseFacts]) -> Found:
     """Yield how many lesions touch the edge of the image."""
-    lesions = [(row, channel.lesion) for row, _, channel in _channels(facts) if channel.lesion is not None]
-    cut = [row for row, lesion in lesions if lesion.touches_border]
+    lesions = list(_lesions(facts))
+    cut = [row for row, _, lesion in lesions if lesion.touches_border]
     if cut:
-        yield None, f"{len(cut)} of {len(lesions)} lesions touch the edge of the image{_rows(cut)}."
+        yield None, f"{len(cut)} of {len(lesions)} lesions touch the edge of the image{some_rows(cut)}."
 
 
 def mixed_units(_: Dataset, facts: Sequence[CaseFacts]) -> Found:
     """Yield channels whose images' grey values aren't all of one unit."""
     readable = [case for case in facts if case.error is None]
-    for name in dict.fromkeys(name for _, name, _ in _channels(readable)):
-        units = {row: unit_of(channel) for row, other, channel in _channels(readable) if other == name}
+    for name in dict.fromkeys(name for _, name, _ in channels_of(readable)):
+        units = {row: unit_of(channel) for row, other, channel in channels_of(readable) if other == name}
         usual = Counter(units.values()).most_common(1)[0][0]
         odd = [row for row, unit in units.items() if unit is not usual]
         if odd:
             yield (
                 None,
                 f"The grey values of {len(odd)} of {len(units)} images of {name!r} are not of the unit of the "
-                f"others, {usual}{_rows(odd)}.",
+                f"others, {usual}{some_rows(odd)}.",
             )
+
+
+def mixed_spacing(_: Dataset, facts: Sequence[CaseFacts]) -> Found:
+    """Yield channels in which the spacing of some images is far from the usual one along an axis."""
+    for name in dict.fromkeys(name for _, name, _ in channels_of(facts)):
+        mine = [(row, channel.spacing_mm) for row, other, channel in channels_of(facts) if other == name]
+        ndim = Counter(len(spacing) for _, spacing in mine).most_common(1)[0][0]
+        rows, spacings = zip(*((row, s) for row, s in mine if len(s) == ndim), strict=True)
+        usual = np.median(np.array(spacings), axis=0)
+        ratio = np.exp(np.abs(np.log(np.array(spacings) / usual)).max(axis=1))
+        odd = [row for row, far in zip(rows, ratio, strict=True) if far > MAX_SPACING_RATIO]
+        if odd:
+            worst = " × ".join(f"{length:.3g}" for length in spacings[int(ratio.argmax())])
+            yield (
+                None,
+                f"The spacing of {len(odd)} of {len(mine)} images of {name!r} is over {MAX_SPACING_RATIO:.0f} times "
+                f"away from the usual {' × '.join(f'{length:.3g}' for length in usual)} mm, as far as {worst} mm"
+                f"{some_rows(odd)}.",
+            )
+
+
+def one_class(dataset: Dataset, _: Sequence[CaseFacts]) -> Found:
+    """Yield that there is a single class."""
+    if dataset.y is not None and len(dataset.classes) == 1:
+        yield None, f"All cases are of the class {dataset.classes[0]!r}."
+
+
+def torn_labels(dataset: Dataset, _: Sequence[CaseFacts]) -> Found:
+    """Yield how many patients have cases of several classes."""
+    if dataset.y is None:
+        return
+    known: dict[str, set[int]] = defaultdict(set)
+    for patient, label in zip(dataset.groups.tolist(), dataset.y.tolist(), strict=True):
+        if label >= 0:
+            known[patient].add(label)
+    rows = [case.row for case in dataset.cases if len(known[case.patient]) > 1]
+    if rows:
+        count = sum(len(found) > 1 for found in known.values())
+        yield None, f"{count} patients have cases of several classes{some_rows(rows)}."
 
 
 def small_class(dataset: Dataset, facts: Sequence[CaseFacts]) -> Found:
@@ -151,7 +259,7 @@ def patient_in_splits(dataset: Dataset, _: Sequence[CaseFacts]) -> Found:
         clean = f"; {left} of them are also without the rows that split_clean excludes"
     yield (
         None,
-        f"{len(torn)} patients are in test and in train or val, with {len(rows)} cases{_rows(rows)}{clean}.",
+        f"{len(torn)} patients are in test and in train or val, with {len(rows)} cases{some_rows(rows)}{clean}.",
     )
 
 
@@ -162,72 +270,8 @@ def _torn_patients(dataset: Dataset) -> set[str]:
     return set(dataset.groups[is_test].tolist()) & set(dataset.groups[~is_test].tolist())
 
 
-def same_picture(kind: str, values: Callable[[Dataset], Sequence[str] | None]) -> Rule:
-    """Return a rule: exactly equal images with different `values`."""
-
-    def find(dataset: Dataset, facts: Sequence[CaseFacts]) -> Found:
-        known = values(dataset)
-        if known is None:
-            return
-        copies: dict[tuple[str, ...], list[int]] = defaultdict(list)
-        for position, case in enumerate(facts):
-            if case.channels and case.error is None:
-                copies[tuple(channel.content for channel in case.channels.values())].append(position)
-        for positions in copies.values():
-            if len({known[position] for position in positions}) > 1:
-                rows = [facts[position].row for position in positions]
-                yield None, f"Rows {', '.join(map(str, rows))} hold the same picture under different {kind}."
-
-    return find
-
-
-def patients(dataset: Dataset) -> list[str]:
-    """Return the patient of each case."""
-    return [str(patient) for patient in dataset.groups]
-
-
-def labels(dataset: Dataset) -> list[str] | None:
-    """Return the class name of each case, or None."""
-    return None if dataset.y is None else [dataset.classes[label] for label in dataset.y]
-
-
-def splits(dataset: Dataset) -> list[str] | None:
-    """Return the split of each case, or None."""
-    return None if dataset.split is None else [str(split) for split in dataset.split]
-
-
-def telling_gaps(dataset: Dataset, _: Sequence[CaseFacts]) -> Found:
-    """Yield what is missing in one class more than in another: it tells the label without being seen."""
-    if dataset.y is None:
-        return
-    for what, missing in _gaps(dataset):
-        if 0 < missing.sum() < len(missing) and (p := _association(missing, dataset.y)) < MAX_P_VALUE:
-            shares = ", ".join(
-                f"{missing[dataset.y == index].mean():.0%} of {name}"
-                for index, name in enumerate(dataset.classes)
-                if (dataset.y == index).any()
-            )
-            yield None, f"A missing {what} predicts the label (p = {p:.1g}): it is missing in {shares}."
-
-
-def _gaps(dataset: Dataset) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    for channel in dataset.channels:
-        what = "mask" if len(dataset.channels) == 1 else f"mask of {channel!r}"
-        yield what, np.array([case.mask_of(channel) is None for case in dataset.cases])
-    for name in dataset.clinical:
-        yield f"value of {name!r}", np.array([case.clinical.get(name) is None for case in dataset.cases])
-
-
-def _association(missing: NDArray[np.bool_], y: NDArray[np.int64]) -> float:
-    """Return the p-value of missing against class: Fisher's exact test, chi squared beyond two classes."""
-    table = np.array(
-        [[np.sum(missing[y == index] == state) for index in np.unique(y)] for state in (False, True)]
-    )
-    test = fisher_exact if table.shape[1] == 2 else chi2_contingency
-    return float(test(table).pvalue)
-
-
-def _rows(rows: Sequence[int]) -> str:
-    """Return at most eight rows as text."""
-    shown = ", ".join(map(str, rows[:8]))
-    return f" (rows {shown}{', …' if len(rows) > 8 else ''})"
+def some_rows(rows: Sequence[int]) -> str:
+    """Return at most eight rows as text, each once."""
+    different = list(dict.fromkeys(rows))
+    shown = ", ".join(map(str, different[:8]))
+    return f" (rows {shown}{', …' if len(different) > 8 else ''})"
