@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,9 +58,15 @@ def seconds(time_limit: str | float) -> float:
 
 
 def as_labelled(
-    data: Labelled, *, clinical: Sequence[str] = (), features: FeatureTable | None = None
+    data: Labelled,
+    *,
+    clinical: Sequence[str] = (),
+    features: FeatureTable | None = None,
+    complete: bool = True,
 ) -> Dataset:
     """Return a `Dataset` with labels, and with the features of the user's own table where one is given.
+
+    Not `complete`, faulty rows are kept for the data check to tell, see `Dataset.from_frame`.
 
     Raises
     ------
@@ -67,9 +74,9 @@ def as_labelled(
         If there are none.
     """
     if isinstance(data, str | Path):
-        data = Dataset.from_csv(data, clinical=tuple(clinical))
+        data = Dataset.from_csv(data, clinical=tuple(clinical), complete=complete)
     if isinstance(data, pd.DataFrame):
-        data = Dataset.from_frame(data, clinical=tuple(clinical))
+        data = Dataset.from_frame(data, clinical=tuple(clinical), complete=complete)
     if not isinstance(data, Dataset):
         raise DataError(f"A Dataset, a manifest file or a table is needed, got {type(data).__name__}.")
     if data.y is None:
@@ -130,7 +137,7 @@ def usable(
             raise DataError(f"{finding.message} {finding.remedy}")
     rows = {finding.row for finding in bad}
     keep = [i for i, case in enumerate(dataset.cases) if case.row not in rows]
-    left = dataset.subset(keep)
+    left = replace(dataset.subset(keep), others={})  # what may tell the label goes no further
     assert left.y is not None
     if len(set(left.y.tolist())) < len(dataset.classes):
         first = bad[0]

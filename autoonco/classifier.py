@@ -212,6 +212,7 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
                 "metric": request.metric.name,
                 "inner_score": result.inner_score_of("ensemble"),
                 "evaluation": request.evaluation,
+                "repair": request.settings.repair,
                 "versions": versions(),
             },
         )

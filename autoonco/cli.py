@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from autoonco.commands import Folder, Licences, Networks, features, names_in, portfolios, weights
+from autoonco.commands import Folder, Licences, Networks, check, features, names_in, portfolios, weights
 from autoonco.errors import AutoOncoError
 from autoonco.options import (
     Allocation,
@@ -27,6 +27,7 @@ from autoonco.options import (
     Model,
     OnBadCase,
     Own,
+    Repair,
     Run,
     Scans,
     Split,
@@ -82,11 +83,20 @@ def fit(
     allow_licences: Licences = "",
     networks: Networks = "",
     on_bad_case: OnBadCase = "raise",
+    repair: Repair = "none",
     no_resume: Annotated[bool, typer.Option("--no-resume", help="Refuse a folder that holds a run.")] = False,
 ) -> None:
     """Search, judge and refit models; write run folder, model file and report."""
     dataset = dataset_of(
-        data, label=label, classes=classes, image=image, mask=mask, clinical=clinical, split=split, own=own
+        data,
+        label=label,
+        classes=classes,
+        image=image,
+        mask=mask,
+        clinical=clinical,
+        split=split,
+        own=own,
+        complete=on_bad_case == "raise",
     )
     from autoonco.classifier import AutoOncoClassifier
     from autoonco.settings import Settings
@@ -112,6 +122,7 @@ def fit(
             settings=Settings.preset(
                 preset,
                 on_bad_case=on_bad_case,
+                repair=repair,
                 allocation=allocation,
                 max_trials=max_trials,
                 portfolio=portfolio,
@@ -182,36 +193,6 @@ def report(
 
 
 @app.command()
-def check(
-    data: Data,
-    label: Label = "label",
-    classes: Classes = "",
-    image: Image = "",
-    mask: Mask = "",
-    clinical: Clinical = "",
-    split: Split = "split",
-) -> None:
-    """Read every case once and tell what is wrong or doubtful."""
-    dataset = dataset_of(
-        data, label=label, classes=classes, image=image, mask=mask, clinical=clinical, split=split
-    )
-    from autoonco.arguments import cores
-    from autoonco.data.checks import Severity, findings, inspect
-
-    found = findings(dataset, inspect(dataset, n_jobs=cores()))
-    for finding in found:
-        out.print(
-            f"{finding.code} {finding.severity}: {finding.message} {finding.remedy}",
-            markup=False,
-            soft_wrap=True,
-        )
-    n_errors = sum(finding.severity is Severity.ERROR for finding in found)
-    out.print(f"{len(dataset)} cases, {n_errors} errors, {len(found) - n_errors} warnings and notes.")
-    if n_errors:
-        raise typer.Exit(2)
-
-
-@app.command()
 def leaderboard(run: Run, top: Annotated[int, typer.Option(help="Rows to show.")] = 20) -> None:
     """Show the best trials of a run, also while it runs."""
     from autoonco.progress import print_frame
@@ -259,6 +240,7 @@ def replay(
     out.print(f"trial {trial}: recorded {recorded.score}, now {score}", markup=False)
 
 
+app.command()(check)
 app.command()(features)
 app.add_typer(portfolios, name="portfolio")
 app.add_typer(weights, name="weights")

@@ -1,7 +1,8 @@
-"""Commands that fit nothing: pretrained weights, start configs, features."""
+"""Commands that fit nothing: the data check, pretrained weights, start configs, features."""
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,21 @@ import typer
 from rich.console import Console
 
 from autoonco.errors import AutoOncoError
-from autoonco.options import Data, Extraction, FeatureFile, Image, Mask, names_of
+from autoonco.options import (
+    Classes,
+    Clinical,
+    Data,
+    Extraction,
+    FeatureFile,
+    Image,
+    Label,
+    Mask,
+    Own,
+    Repair,
+    Split,
+    dataset_of,
+    names_of,
+)
 
 Folder = Annotated[
     Path | None, typer.Option("--weights-dir", help="Folder of pretrained weights; made by `weights fetch`.")
@@ -131,3 +146,54 @@ def features(
     _say(f"settings: {beside}")
     if (table["status"] != "ok").all():
         raise AutoOncoError(f"No case gave features. The first: {table['message'].iloc[0]}")
+
+
+def check(
+    data: Data,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Table of all findings to write: .csv.")
+    ] = None,
+    label: Label = "label",
+    classes: Classes = "",
+    image: Image = "",
+    mask: Mask = "",
+    clinical: Clinical = "",
+    split: Split = "split",
+    own: Own = None,
+    repair: Repair = "none",
+    most: Annotated[int, typer.Option(help="Findings of one kind to show.")] = 5,
+) -> None:
+    """Read every case once and tell what is wrong or doubtful; exit code 2 where something can't be used."""
+    from autoonco.arguments import cores
+    from autoonco.data.checks import Severity, findings, findings_frame, inspect
+    from autoonco.progress import reading_bar
+    from autoonco.settings import Settings
+
+    dataset = dataset_of(
+        data,
+        label=label,
+        classes=classes,
+        image=image,
+        mask=mask,
+        clinical=clinical,
+        split=split,
+        own=own,
+        complete=False,
+    ).repaired(Settings.preset("standard", repair=repair).repair)
+    with reading_bar(err) as on_progress:
+        found = findings(dataset, inspect(dataset, n_jobs=cores(), on_progress=on_progress))
+    shown = Counter[str]()
+    for finding in found:
+        shown[finding.code] += 1
+        if shown[finding.code] <= most:
+            _say(f"{finding.code} {finding.severity}: {finding.message} {finding.remedy}")
+    for code, count in shown.items():
+        if count > most:
+            _say(f"{code}: {count - most} more of this kind.")
+    if output is not None:
+        findings_frame(found, dataset).to_csv(output, index=False)
+        _say(f"findings: {output}")
+    n_errors = sum(finding.severity is Severity.ERROR for finding in found)
+    _say(f"{len(dataset)} cases, {n_errors} errors, {len(found) - n_errors} warnings and notes.")
+    if n_errors:
+        raise typer.Exit(2)

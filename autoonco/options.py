@@ -43,6 +43,9 @@ Allocation = Annotated[
     str, typer.Option(help="shared: spend where it pays; equal: the same compute for each family.")
 ]
 OnBadCase = Annotated[str, typer.Option(help="What to do about a case that can't be used: raise, exclude.")]
+Repair = Annotated[
+    str, typer.Option("--repair", help="resample-mask puts a mask on another grid onto its image's.")
+]
 Model = Annotated[Path, typer.Argument(metavar="MODEL.onco", help="Model file.")]
 Scans = Annotated[
     list[Path], typer.Argument(metavar="DATA|SCAN...", help="A manifest (.csv), or image files.")
@@ -68,8 +71,12 @@ def dataset_of(
     clinical: str,
     split: str,
     own: Path | None = None,
+    complete: bool = True,
 ) -> Dataset:
-    """Return the labelled dataset of a manifest; empty texts leave the choice to it."""
+    """Return the labelled dataset of a manifest; empty texts leave the choice to it.
+
+    Not `complete`, faulty rows are left for the data check to tell, see `Dataset.from_frame`.
+    """
     from autoonco.data.manifest import Dataset
 
     dataset = Dataset.from_csv(
@@ -80,6 +87,7 @@ def dataset_of(
         mask=names_of(mask) or None,
         clinical=names_of(clinical),
         split=split,
+        complete=complete,
     )
     return dataset if own is None else dataset.with_features(own)
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.live import Live
+from rich.progress import Progress as Bar
 from rich.table import Table
 
 from autoonco.search.problem import Progress
@@ -47,6 +50,14 @@ class ProgressTable:
         elif time.monotonic() - self._last_line >= _LINE_EVERY_S:
             self._last_line = time.monotonic()
             self._console.print(progress_line(progress), highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def reading_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
+    """Show how many cases are read while the block runs; what it gives is called with (cases done, all cases)."""
+    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("Reading the cases", total=None)
+        yield lambda done, n: bar.update(task, completed=done, total=n)
 
 
 def progress_table(progress: Progress) -> Table:

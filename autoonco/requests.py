@@ -52,9 +52,22 @@ def dataset_of(asked: Asked, data: Labelled) -> Dataset:
     DataError
         If they have no labels, or don't fit together.
     """
-    columns: dict[str, Any] = {"clinical": asked.clinical, "features": asked.features}
+    settings = _settings_of(asked)
+    columns: dict[str, Any] = {
+        "clinical": asked.clinical,
+        "features": asked.features,
+        "complete": settings.on_bad_case == "raise",  # else faulty rows stay in, for the check to leave out
+    }
     dataset = get_task(asked.task).labelled(as_labelled(data, **columns))
-    return dataset if asked.external is None else joined(dataset, as_labelled(asked.external, **columns))
+    if asked.external is not None:
+        dataset = joined(dataset, as_labelled(asked.external, **columns))
+    return dataset if settings.repair == "none" else dataset.repaired(settings.repair)
+
+
+def _settings_of(asked: Asked) -> Settings:
+    if isinstance(asked.settings, str):
+        return Settings.preset(asked.settings)
+    return asked.settings or Settings()
 
 
 def request_of(asked: Asked, dataset: Dataset) -> Request:
@@ -67,11 +80,8 @@ def request_of(asked: Asked, dataset: Dataset) -> Request:
     """
     limit_s, task = seconds(asked.time_limit), get_task(asked.task)
     table = None if asked.splits is None else read_split_table(asked.splits, dataset)
-    settings = (
-        Settings.preset(asked.settings) if isinstance(asked.settings, str) else asked.settings or Settings()
-    )
     settings = with_weights_given(
-        settings,
+        _settings_of(asked),
         weights_dir=asked.weights_dir,
         allow_licences=asked.allow_licences,
         networks=asked.networks,

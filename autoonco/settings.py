@@ -26,6 +26,8 @@ class Settings(BaseModel):
         ``"max"``, those of the case that is worst: that has most of the last class or, of grades, the highest expected.
     holdout_share
         Share of patients kept for the test, with ``evaluation="holdout"``.
+    equivalence_margin
+        Difference in AUC that is too small to matter: two families are called equivalent within it. Stated beforehand.
     min_budget
         Smallest budget of the search, a fraction of a config's full training.
     eta
@@ -95,6 +97,8 @@ class Settings(BaseModel):
         The only pretrained networks to search; None for all whose weights are on the machine.
     on_bad_case
         ``"raise"`` stops the run at a case that can't be used, ``"exclude"`` leaves it out and says so.
+    repair
+        ``"resample-mask"`` puts a mask that lies on another grid than its image onto it; ``"none"`` refuses it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -104,6 +108,7 @@ class Settings(BaseModel):
     outer_repeats: int | None = Field(None, ge=1, le=50)
     patient_level: Literal["mean", "max"] = "mean"
     holdout_share: float = Field(0.25, gt=0, lt=0.6)
+    equivalence_margin: float = Field(0.05, gt=0, lt=0.5)
     min_budget: float = Field(1 / 9, gt=0, le=1)
     eta: int = Field(3, ge=2, le=10)
     max_trials: int | None = Field(None, ge=1)
@@ -135,6 +140,7 @@ class Settings(BaseModel):
     allow_licences: tuple[str, ...] = ("permissive",)
     networks: tuple[str, ...] | None = None
     on_bad_case: Literal["exclude", "raise"] = "raise"
+    repair: Literal["none", "resample-mask"] = "none"
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> Self:

@@ -71,7 +71,7 @@ def _labels(dataset: Dataset, external: Dataset) -> NDArray[np.int64]:
             "name the classes to keep with classes= (--classes), or correct the label."
         )
     place = [dataset.classes.index(name) if name not in unknown else -1 for name in external.classes]
-    return np.array(place, dtype=np.int64)[external.y]
+    return np.array([*place, -1], dtype=np.int64)[external.y]
 
 
 def _names_patients(dataset: Dataset) -> bool:

@@ -279,5 +279,5 @@ def _counts(dataset: Dataset, final: OuterSplit, n_excluded: int) -> dict[str, i
 
 
 def _findings_frame(findings: Sequence[Finding]) -> pd.DataFrame:
-    columns = ["code", "severity", "row", "message", "remedy"]
+    columns = ["code", "severity", "row", "message", "expected", "remedy"]
     return pd.DataFrame([{name: getattr(f, name) for name in columns} for f in findings], columns=columns)

@@ -99,7 +99,7 @@ class Ordinal:
         return replace(
             dataset,
             classes=tuple(dataset.classes[k] for k in order),
-            y=None if dataset.y is None else place[dataset.y],
+            y=None if dataset.y is None else np.append(place, -1)[dataset.y],  # -1 stays: no label
             is_ordered=True,
         )
 
