@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autoonco.data.pick import WHOLE, Pick
+
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
@@ -18,13 +20,16 @@ class Case:
     patient
         Identifier of the patient; a patient is never on both sides of a split.
     images
-        Channel name → file, in a fixed order. A single-image task has the one channel ``"image"``.
+        Channel name → file, or folder of a DICOM series, in a fixed order. A single-image task has the one channel
+        ``"image"``.
     masks
         Channel name → file. A lone mask has the key ``"mask"`` and belongs to every channel.
     clinical
         The values of the columns that the user named as clinical.
     features
         The values of the user's own feature table, NaN for an empty cell; none without such a table.
+    image_picks, mask_picks
+        Key of `images` and `masks` → what to take of that file; by default the whole of it.
     site
         Hospital, scanner or collection, where the manifest says so.
     resample_mask
@@ -39,6 +44,8 @@ class Case:
     masks: Mapping[str, Path] = field(default_factory=dict)
     clinical: Mapping[str, float | str | None] = field(default_factory=dict)
     features: Mapping[str, float] = field(default_factory=dict)
+    image_picks: Mapping[str, Pick] = field(default_factory=dict)
+    mask_picks: Mapping[str, Pick] = field(default_factory=dict)
     site: str | None = None
     resample_mask: bool = False
     row: int = 0
@@ -46,3 +53,11 @@ class Case:
     def mask_of(self, channel: str) -> Path | None:
         """Return the mask file that belongs to `channel`, or None."""
         return self.masks.get(channel, self.masks.get("mask"))
+
+    def image_pick(self, channel: str) -> Pick:
+        """Return what to take of the image file of `channel`."""
+        return self.image_picks.get(channel, WHOLE)
+
+    def mask_pick(self, channel: str) -> Pick:
+        """Return what to take of the mask file that belongs to `channel`."""
+        return self.mask_picks.get(channel if channel in self.masks else "mask", WHOLE)

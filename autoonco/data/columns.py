@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from autoonco.data.pick import IMAGE_OPTIONS, MASK_OPTIONS, Pick, parse_cell
 from autoonco.errors import DataError, UnknownNameError
 
 SPLITS = ("train", "val", "test")
@@ -145,28 +146,44 @@ def _unique(channels: Mapping[str, str]) -> dict[str, str]:
     return turned
 
 
-def paths(cells: Sequence[str], root: Path) -> list[Path | None]:
-    """Return the paths of a column, counted from `root`, whether there are such files or not."""
-    return [root / cell if cell else None for cell in cells]
+Found = tuple[Path, Pick] | None
+"""A cell of files, understood: where they are and what of them is meant; None where it is empty."""
 
 
-def existing_files(cells: Sequence[str], column: str, root: Path, *, may_miss: bool) -> list[Path | None]:
-    """Return the files of a column, paths counted from `root`.
+def cells_of(cells: Sequence[str], root: Path, *, of_masks: bool) -> list[Found]:
+    """Return what a column of files names, counted from `root`, whether there are such files or not."""
+    return [parse_cell(cell, root, may_be_several=of_masks) if cell else None for cell in cells]
+
+
+def existing(cells: Sequence[str], column: str, root: Path, *, of_masks: bool) -> list[Found]:
+    """Return what a column of files names, counted from `root`.
 
     Raises
     ------
     DataError
-        Naming the first row whose cell is empty (unless `may_miss`) or whose file does not exist.
+        Naming the first row whose cell is empty (that of a mask may be) or whose file or folder does not exist.
     """
-    files = paths(cells, root)
-    if not may_miss:
+    found = cells_of(cells, root, of_masks=of_masks)
+    if not of_masks:
         require_filled(cells, column, "give the path of its file")
     _raise_first(
-        files,
-        lambda file: file is not None and not file.is_file(),
+        found,
+        lambda one: one is not None and not all(path.exists() for path in (one[0], *one[1].also)),
         f"the file in column {column!r} does not exist: correct its path, counted from the manifest's folder",
     )
-    return files
+    return found
+
+
+def options_of(columns: Mapping[str, list[str]], channel: str, kinds: Sequence[str]) -> dict[str, list[str]]:
+    """Return kind → cells of the columns that say what to pick of a channel: ``series_ct``, or ``series`` for all."""
+    own = {kind: columns.get(f"{kind}_{channel}", columns.get(kind)) for kind in kinds}
+    return {kind: cells for kind, cells in own.items() if cells is not None}
+
+
+def is_option(column: str, channels: Iterable[str]) -> bool:
+    """Return whether a column says what to pick of files, of all or of one of `channels`."""
+    kinds = (*IMAGE_OPTIONS, *MASK_OPTIONS)
+    return column in kinds or any(column == f"{kind}_{channel}" for kind in kinds for channel in channels)
 
 
 def require_filled(cells: Sequence[str], column: str, remedy: str) -> None:

@@ -16,6 +16,7 @@ from autoonco.data import columns as cols
 from autoonco.data.cache import content_hash, digest
 from autoonco.data.case import Case
 from autoonco.data.feature_table import FeatureTable, read_features, values_of
+from autoonco.data.pick import Always
 from autoonco.data.redaction import identifiers, redact
 from autoonco.data.rows import make_cases, pick_clinical, read_splits, scan_cases
 from autoonco.errors import DataError, UnknownNameError
@@ -104,6 +105,9 @@ class Dataset:
         split: str = "split",
         labelled: bool = True,
         complete: bool = True,
+        mask_label: int | str | Sequence[int] | None = None,
+        mask_roi: str | Sequence[str] | None = None,
+        suv: cols.Names = None,
     ) -> Self:
         """Read a manifest from a table, one row a case.
 
@@ -113,7 +117,8 @@ class Dataset:
         Parameters
         ----------
         frame
-            Without a column ``case`` the row's number names the case; without ``patient`` each case is one.
+            Without a column ``case`` the row's number names the case; without ``patient`` each case is one. What a
+            cell of files may say is told in `autoonco.data.pick`.
         root
             Folder that relative paths count from.
         label
@@ -133,6 +138,12 @@ class Dataset:
         complete
             False keeps rows without a label (`y` is -1) or without their files, and a single class, for `check` to
             tell of; they can't be fitted.
+        mask_label
+            Value(s) of the masks that are lesion, by default all but 0; a column ``mask_label`` says it row by row.
+        mask_roi
+            Name(s) of the segment or ROI of DICOM masks; a column ``mask_roi`` says it row by row.
+        suv
+            Channel(s) of PET in DICOM to read as standardised uptake values by body weight.
 
         Raises
         ------
@@ -144,13 +155,16 @@ class Dataset:
         masks = cols.mask_columns(table, mask, images)
         taken = {label, split, *images.values(), *masks.values()}
         names = pick_clinical(table, clinical, taken=taken, labelled=labelled)
+        always = Always.of(mask_label=mask_label, mask_roi=mask_roi, suv=suv, channels=images)
         dataset = cls(
-            cases=make_cases(table, images, masks, names, Path(root), must_exist=labelled and complete),
+            cases=make_cases(
+                table, images, masks, names, Path(root), must_exist=labelled and complete, always=always
+            ),
             clinical=names,
             others={
                 name: tuple(cells)
                 for name, cells in table.items()
-                if name not in {*taken, *names, *cols.RESERVED}
+                if name not in {*taken, *names, *cols.RESERVED} and not cols.is_option(name, images)
             },
         )
         splits, is_clean = read_splits(table, split)

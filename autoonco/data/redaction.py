@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from autoonco.data.case import Case
 
@@ -18,7 +19,7 @@ def identifiers(cases: Sequence[Case]) -> dict[str, int]:
     several rows share (``ct.nii.gz`` in each patient's folder): they name nobody.
     """
     rows: dict[str, int] = {}
-    files = [(file, case.row) for case in cases for file in (*case.images.values(), *case.masks.values())]
+    files = [(file, case.row) for case in cases for file in _files(case)]
     owners = Counter(name for name, _ in {(file.name, row) for file, row in files})
     for file, row in files:
         own = [file.name] if owners[file.name] == 1 else []
@@ -29,6 +30,12 @@ def identifiers(cases: Sequence[Case]) -> dict[str, int]:
             if len(name) >= MIN_LENGTH and name != str(case.row):
                 rows.setdefault(name, case.row)
     return rows
+
+
+def _files(case: Case) -> Iterator[Path]:
+    yield from (*case.images.values(), *case.masks.values())
+    for pick in case.mask_picks.values():
+        yield from pick.also
 
 
 def redact(text: str, names: Mapping[str, int]) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from autoonco.data import columns as cols
 from autoonco.data.case import Case
+from autoonco.data.pick import ALWAYS, IMAGE_OPTIONS, MASK_OPTIONS, WHOLE, Always, Pick, with_options
 from autoonco.errors import DataError
 
 
@@ -23,6 +25,7 @@ def make_cases(
     root: Path,
     *,
     must_exist: bool,
+    always: Always = ALWAYS,
 ) -> tuple[Case, ...]:
     """Return one case a row; `images`, `masks` map channel → column, relative paths count from `root`.
 
@@ -34,25 +37,25 @@ def make_cases(
     _refuse_duplicates(names)
     patients = table.get("patient", names)
     cols.require_filled(patients, "patient", "fill it, or drop the column to count each case as a patient")
-
-    def files(columns: Mapping[str, str], *, may_miss: bool) -> dict[str, list[Path | None]]:
-        if not must_exist:
-            return {key: cols.paths(table[name], root) for key, name in columns.items()}
-        return {
-            key: cols.existing_files(table[name], name, root, may_miss=may_miss)
-            for key, name in columns.items()
-        }
-
-    image_files, mask_files = files(images, may_miss=False), files(masks, may_miss=True)
+    image_files = {
+        key: _files(table, key, name, root, must_exist=must_exist, of_masks=False)
+        for key, name in images.items()
+    }
+    mask_files = {
+        key: _files(table, key, name, root, must_exist=must_exist, of_masks=True)
+        for key, name in masks.items()
+    }
     values = {name: cols.clinical_values(table[name]) for name in clinical}
     sites = table.get("site", [""] * n_rows)
     return tuple(
         Case(
             case=names[i],
             patient=patients[i],
-            images=_filled(image_files, i),
-            masks=_filled(mask_files, i),
+            images=_paths(image_files, i),
+            masks=_paths(mask_files, i),
             clinical={name: column[i] for name, column in values.items()},
+            image_picks=_picks(image_files, i, always.of_image),
+            mask_picks=_picks(mask_files, i, always.of_mask),
             site=sites[i] or None,
             row=i + 1,
         )
@@ -60,8 +63,42 @@ def make_cases(
     )
 
 
-def _filled(files: Mapping[str, list[Path | None]], position: int) -> dict[str, Path]:
-    return {key: file for key, column in files.items() if (file := column[position]) is not None}
+def _files(
+    table: Mapping[str, list[str]], channel: str, column: str, root: Path, *, must_exist: bool, of_masks: bool
+) -> list[cols.Found]:
+    """Return what each row's cell in `column` names, with what the option columns add."""
+    cells = table[column]
+    if must_exist:
+        found = cols.existing(cells, column, root, of_masks=of_masks)
+    else:
+        found = cols.cells_of(cells, root, of_masks=of_masks)
+    for kind, texts in cols.options_of(table, channel, MASK_OPTIONS if of_masks else IMAGE_OPTIONS).items():
+        for i, (one, text) in enumerate(zip(found, texts, strict=True)):
+            if one is not None:
+                with naming_row(i + 1):
+                    found[i] = one[0], with_options(one[1], kind, text)
+    return found
+
+
+@contextmanager
+def naming_row(row: int) -> Iterator[None]:
+    """Put the row in front of what is wrong with it."""
+    try:
+        yield
+    except DataError as error:
+        raise type(error)(f"row {row}: {error}") from error
+
+
+def _paths(files: Mapping[str, list[cols.Found]], position: int) -> dict[str, Path]:
+    return {key: found[0] for key, column in files.items() if (found := column[position]) is not None}
+
+
+def _picks(
+    files: Mapping[str, list[cols.Found]], position: int, always: Callable[[str, Pick], Pick]
+) -> dict[str, Pick]:
+    """Return what is picked of each file, where it is not the whole."""
+    found = {key: always(key, one[1]) for key, column in files.items() if (one := column[position])}
+    return {key: pick for key, pick in found.items() if pick != WHOLE}
 
 
 def _refuse_duplicates(names: Sequence[str]) -> None:
@@ -111,16 +148,26 @@ def read_splits(
 
 
 def scan_cases(paths: Sequence[str | Path]) -> tuple[Case, ...]:
-    """Return one case a file, named by its stem, or by its path where two files share a stem."""
-    files = cols.existing_files([str(path) for path in paths], "image", Path(), may_miss=False)
-    images = [file for file in files if file is not None]
+    """Return one case a file or DICOM folder, named by its stem, or by its path where two share a stem."""
+    found = cols.existing([str(path) for path in paths], "image", Path(), of_masks=False)
+    images = [one for one in found if one is not None]
     if not images:
         raise DataError("No scan was given: name at least one image file.")
-    stems = [file.name.removesuffix(".gz").rsplit(".", 1)[0] for file in images]
+    stems = [_stem(path) + ("" if pick.index is None else f"[{pick.index}]") for path, pick in images]
     count = Counter(stems)
-    names = [stem if count[stem] == 1 else str(file) for stem, file in zip(stems, images, strict=True)]
+    names = [stem if count[stem] == 1 else str(given) for stem, given in zip(stems, paths, strict=True)]
     _refuse_duplicates(names)
     return tuple(
-        Case(case=name, patient=name, images={"image": file}, row=row)
-        for row, (name, file) in enumerate(zip(names, images, strict=True), start=1)
+        Case(
+            case=name,
+            patient=name,
+            images={"image": path},
+            image_picks={} if pick == WHOLE else {"image": pick},
+            row=row,
+        )
+        for row, (name, (path, pick)) in enumerate(zip(names, images, strict=True), start=1)
     )
+
+
+def _stem(path: Path) -> str:
+    return path.name if path.is_dir() else path.name.removesuffix(".gz").rsplit(".", 1)[0]
