@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -70,6 +70,19 @@ class HandcraftedFeatures:
         table, _ = extract_table(cases, self.spec, artefacts=runtime.artefacts, n_threads=runtime.n_threads)
         return table
 
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        return {"spec": self.spec.to_json(), "names": list(self.names), "backend": self.backend}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> HandcraftedFeatures:
+        """Read what `to_json` wrote."""
+        return cls(
+            spec=ExtractionSpec.from_json(plain["spec"]),
+            names=tuple(plain["names"]),
+            backend=plain["backend"],
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClinicalModel:
@@ -102,14 +115,9 @@ class ClinicalModel:
         """Return the columns and their categories, the extraction's settings and the pipeline as skops bytes."""
         from autoonco.tabular.serialise import to_parts
 
-        handcrafted = self.radiomics and {
-            "spec": self.radiomics.spec.to_json(),
-            "names": list(self.radiomics.names),
-            "backend": self.radiomics.backend,
-        }
         meta = {
             "columns": self.encoder.to_json(),
-            "radiomics": handcrafted,
+            "radiomics": None if self.radiomics is None else self.radiomics.to_json(),
             "labels": list(self.labels),
             "n_classes": self.n_classes,
         }
@@ -144,7 +152,7 @@ class Clinical:
         if fingerprint.has_mask:
             below = {"parent": space["features"], "value": BOTH}
             space.add_configuration_space(
-                EXTRACTION, _extraction_space(fingerprint), parent_hyperparameter=below
+                EXTRACTION, extraction_space(fingerprint), parent_hyperparameter=below
             )
         return space
 
@@ -201,9 +209,9 @@ class Clinical:
             min_share=float(config["min_share"]),
             flag_missing=config["missing"] == "flagged",
         )
-        radiomics = _handcrafted(config, context.fingerprint) if config.get("features") == BOTH else None
+        radiomics = handcrafted(config, context.fingerprint) if config.get("features") == BOTH else None
         table = _table(cases, encoder, radiomics, context.runtime)
-        if not _varies(table):
+        if not varies(table):
             raise DataError(
                 f"The clinical columns {', '.join(columns)} have one value each in the training cases: "
                 "name others with clinical= (--clinical)."
@@ -238,11 +246,7 @@ class Clinical:
         from autoonco.tabular.serialise import from_parts
 
         stored = state.meta["radiomics"]
-        radiomics = stored and HandcraftedFeatures(
-            spec=ExtractionSpec.from_json(stored["spec"]),
-            names=tuple(stored["names"]),
-            backend=stored["backend"],
-        )
+        radiomics = None if stored is None else HandcraftedFeatures.from_json(stored)
         return ClinicalModel(
             encoder=ClinicalEncoder.from_json(state.meta["columns"]),
             radiomics=radiomics,
@@ -253,7 +257,7 @@ class Clinical:
         )
 
 
-def _extraction_space(fingerprint: Fingerprint) -> ConfigurationSpace:
+def extraction_space(fingerprint: Fingerprint) -> ConfigurationSpace:
     """Return the settings of extraction that change something on these data."""
     from ConfigSpace import ConfigurationSpace
 
@@ -265,14 +269,15 @@ def _extraction_space(fingerprint: Fingerprint) -> ConfigurationSpace:
     return space
 
 
-def _handcrafted(config: Config, fingerprint: Fingerprint) -> HandcraftedFeatures:
+def handcrafted(config: Config, fingerprint: Fingerprint) -> HandcraftedFeatures:
+    """Return which features a config asks for by its settings under `EXTRACTION`."""
     prefix = f"{EXTRACTION}:"
     own = {name.removeprefix(prefix): value for name, value in config.items() if name.startswith(prefix)}
     spec = spec_of(own, fingerprint)
     return HandcraftedFeatures(spec=spec, names=column_names(spec), backend=BACKEND)
 
 
-def _varies(table: NDArray[np.float64]) -> bool:
+def varies(table: NDArray[np.float64]) -> bool:
     """Tell whether some column has two values, missing ones aside."""
     return any(len(np.unique(column[~np.isnan(column)])) > 1 for column in table.T)
 

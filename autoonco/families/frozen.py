@@ -163,7 +163,7 @@ def fit_frozen(
 
     The head is that of the config's ``head:`` pipeline, or the one of ``linear:`` where `classifier` says so.
     """
-    network, network_id = _frozen_network(name, spec.in_channels)
+    network, network_id = frozen_network(name, spec.in_channels)
     labels, codes = np.unique(y, return_inverse=True)
     X = embeddings(cases, network, spec, features, context.runtime, network_id=network_id)
     if config.get("classifier") == "linear":
@@ -226,7 +226,7 @@ def restore_frozen(network: Network, spec: InputSpec, state: ModelState, runtime
         head = from_parts(state.parts["head"])
     return FrozenModel(
         network=network,
-        network_id=_identity(str(state.meta["build"]["name"]), network),
+        network_id=identity_of(str(state.meta["build"]["name"]), network),
         head=head,
         build=state.meta["build"],
         spec=spec,
@@ -242,7 +242,7 @@ def tensors_of_network(state: ModelState) -> dict[str, NDArray[Any]]:
     return {name: value for name, value in state.tensors.items() if not name.startswith(_LINEAR)}
 
 
-def _frozen_network(name: str, in_channels: int) -> tuple[Network, str]:
+def frozen_network(name: str, in_channels: int) -> tuple[Network, str]:
     """Return the pretrained network without its classifier, and what names its weights; an unchanged file is read once.
 
     Where the weights are, and whether they may be used, is asked each time: a process may see several folders.
@@ -258,10 +258,11 @@ def _loaded(name: str, in_channels: int, found: WeightFile, changed_ns: int) -> 
     from autoonco.nets.builders import build_2d
 
     network = build_2d(name, n_classes=0, in_channels=in_channels, pretrained=True)
-    return network, _identity(name, network)
+    return network, identity_of(name, network)
 
 
-def _identity(name: str, network: Network) -> str:
+def identity_of(name: str, network: Network) -> str:
+    """Return what names a network's embeddings in the cache: the architecture and every weight of it."""
     from autoonco.nets.embeddings import weights_id
 
     return f"{name}:{weights_id(network)}"

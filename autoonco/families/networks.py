@@ -174,6 +174,14 @@ class TrainedNetwork:
         views = self.views or Views()
         return predict(self.network, inputs, views, device=self.runtime.device, n_threads=n_threads)
 
+    def embed(self, cases: Sequence[Case]) -> NDArray[np.float64]:
+        """Return what the network's last layer sees of each case ``(n_cases, n_features)``."""
+        from autoonco.nets.penultimate import penultimate
+
+        n_threads = self.runtime.n_threads
+        inputs = crops(cases, self.spec, self.runtime.artefacts, n_threads=n_threads)
+        return penultimate(self.network, inputs, device=self.runtime.device, n_threads=n_threads)
+
     def explain(self, cases: Sequence[Case], target: int) -> list[Explanation]:
         """Return where each case speaks for class `target`."""
         from autoonco.nets.explanations import log_odds

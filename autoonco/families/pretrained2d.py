@@ -76,7 +76,7 @@ class Pretrained2D:
         names = with_weights(2)
         space.add(CategoricalHyperparameter("network", names, default_value=names[0]))
         add_pictures(space, fingerprint)
-        _add_pooling(space, names)
+        add_pooling(space, names)
         mode, classifier = space["mode"], space["classifier"]
         head = tabular_space(learners=HEAD_LEARNERS, steps=HEAD_STEPS)
         for name, component, value in (
@@ -171,7 +171,7 @@ class Pretrained2D:
             build |= {"in_channels": spec.grey_channels, "mask_channels": spec.n_masks}
         else:
             build |= {"layout": layout_of(spec, picture_pooling(config))}
-        network = _build(
+        network = build_network(
             build,
             drop_rate=float(config["dropout"]),
             drop_path_rate=float(config.get("drop_path", 0.0)),
@@ -183,14 +183,14 @@ class Pretrained2D:
     def restore(self, state: ModelState, runtime: Runtime) -> FittedModel:
         """Return the model that `state` described; no weights need be on this machine."""
         spec = InputSpec.from_json(state.meta["spec"])
-        network = _build(state.meta["build"])
+        network = build_network(state.meta["build"])
         fill(network, tensors_of_network(state))
         if "labels" in state.meta:
             return restore_frozen(network, spec, state, runtime)
         return TrainedNetwork.restored(network, state, runtime)
 
 
-def _build(build: Mapping[str, Any], **options: Any) -> Network:
+def build_network(build: Mapping[str, Any], **options: Any) -> Network:
     """Return the network of one picture, or of several, that `build` describes."""
     if "layout" in build:
         from autoonco.nets.pooling import build_bag
@@ -201,7 +201,7 @@ def _build(build: Mapping[str, Any], **options: Any) -> Network:
     return build_2d(**build, **options)
 
 
-def _add_pooling(space: ConfigurationSpace, names: Sequence[str]) -> None:
+def add_pooling(space: ConfigurationSpace, names: Sequence[str]) -> None:
     """Have networks with a class token choose among its poolings, and the others among theirs."""
     from ConfigSpace import AndConjunction, EqualsCondition, InCondition
 
