@@ -25,12 +25,13 @@ from autoonco.data.checks import inspect
 from autoonco.data.fingerprint import Fingerprint, Intensity, fingerprint
 from autoonco.data.manifest import Dataset
 from autoonco.data.phantoms import make_phantoms
-from autoonco.families import clinical, pretrained2d, radiomics, scratch2d, volumetric3d
+from autoonco.families import clinical, fusion, pretrained2d, radiomics, scratch2d, volumetric3d
 from autoonco.families.contract import Family, Fidelity, FitContext, Runtime
 from autoonco.families.embedded import Features
 from autoonco.families.networks import fit_network, picture_spec
 from autoonco.nets.inputs import InputSpec, crops
 from autoonco.resources import load_space
+from autoonco.tabular.blocked import fit_blocked
 from autoonco.tabular.groups import GROUPS
 from autoonco.tabular.pipeline import (
     STEPS,
@@ -267,6 +268,32 @@ def fitted(
     return found | {"proba": model.predict_proba(tiny.cases[:2])}
 
 
+def fused(config: Config, tiny: Tiny, **small: Any) -> Arrays:
+    """Fit a fusion on cases that have masks and an age."""
+    cases = tuple(replace(case, clinical={"age": 40.0 + 7 * i % 31}) for i, case in enumerate(tiny.cases))
+    both = replace(tiny, cases=cases, fingerprint=replace(tiny.fingerprint, clinical=("age",)))
+    base = {"training:batch_size": 8} if config.get("mode") == "finetune" else {}
+    return fitted(config, both, family=fusion.family, n=8, base=base, **small)
+
+
+def fused_block(config: Config, tiny: Tiny) -> Arrays:
+    """Fit a block of skewed columns, some of them alike, beside one without steps of its own."""
+    rng = np.random.default_rng(0)
+    y = (np.arange(80) % 4 == 0).astype(int)
+    X = rng.normal(size=(80, 120)) ** 3 + (np.arange(120) < 20) * y[:, None]
+    X[:, 60:] = X[:, :60] + rng.normal(size=(80, 60)) * X[:, :60].std(axis=0)
+    learner = complete(tabular_space(learners=["logistic_regression"], steps=("scale",)), {"scale": "zscore"})
+    found = fit_blocked(
+        {"embedding": X, "clinical": X[:, :1]},
+        y,
+        config=learner,
+        of_blocks={"embedding": config},
+        groups=np.arange(80),
+        seed=0,
+    )
+    return {"proba": found.predict_proba({"embedding": X, "clinical": X[:, :1]})}
+
+
 CHEAP = {"architecture:width": 16, "architecture:stages": 2, "training:batch_size": 8, "epochs": 10}
 scratch = partial(fitted, family=scratch2d.family, n=N_CASES, epochs=4)
 
@@ -326,6 +353,8 @@ PROBES: Mapping[str, Probe] = {
     "class_token": class_token,
     "clinical": clinical_columns,
     "finetune": finetuned,
+    "fusion": fused,
+    "fusion_block": fused_block,
     "lesion_slice": partial(view, spec_of=picture_spec),
     "linear_head": lambda config, tiny: fitted(
         {},
@@ -354,6 +383,7 @@ PROBES: Mapping[str, Probe] = {
     ),
 }
 SMALL: Mapping[str, Config] = {
+    "fusion": {"size": 32},
     "pretrained2d": {"size": 32},
     "scratch2d": {"size": 24},
     "volumetric3d": {"size": 24},
