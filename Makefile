@@ -23,10 +23,10 @@ CAN_COMPILE := $(shell \
 	include=$$($(PYTHON) -c 'import sysconfig; print(sysconfig.get_paths()["include"])' 2>/dev/null); \
 	$${cc:-cc} -E -x c -I"$$include" -include Python.h /dev/null >/dev/null 2>&1 && echo yes)
 ifdef CAN_COMPILE
-EXTRAS := oracle,lightgbm,onnx,dev
+EXTRAS := oracle,lightgbm,onnx,dask,docs,dev
 STAMP  := $(VENV)/.installed-with-oracle
 else
-EXTRAS := lightgbm,onnx,dev
+EXTRAS := lightgbm,onnx,dask,docs,dev
 STAMP  := $(VENV)/.installed-without-oracle
 endif
 

@@ -12,21 +12,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from autoonco.classifier import AutoOncoClassifier, fit, load
+    from autoonco.data.arrays import ArrayScan
     from autoonco.data.manifest import Dataset
     from autoonco.errors import AutoOncoError
+    from autoonco.reporting.result import Result
     from autoonco.settings import Settings
 
 # Imported on first use (PEP 562): `import autoonco` alone must not cost the seconds of scikit-learn and pandas.
 _HOMES = {
+    "ArrayScan": "autoonco.data.arrays",
     "AutoOncoClassifier": "autoonco.classifier",
     "AutoOncoError": "autoonco.errors",
     "Dataset": "autoonco.data.manifest",
+    "Result": "autoonco.reporting.result",
     "Settings": "autoonco.settings",
     "fit": "autoonco.classifier",
     "load": "autoonco.classifier",
 }
 
-__all__ = ["AutoOncoClassifier", "AutoOncoError", "Dataset", "Settings", "fit", "load"]
+__all__ = ["ArrayScan", "AutoOncoClassifier", "AutoOncoError", "Dataset", "Result", "Settings", "fit", "load"]
 __version__ = "0.1.0"
 
 

@@ -1,0 +1,151 @@
+"""The documentation says what is so: its code runs in the order of its pages' blocks, and the site builds."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from autoonco.data.phantoms import make_phantoms
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+FENCE = re.compile(r'^```(?P<kind>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```$', re.M | re.S)
+# What runs here, what is a file to write, and what is for other machines (clusters, hospitals) or no code.
+RUN, FILES, REST = ("python", "sh"), ("python", "toml", "yaml"), ("console", "text")
+LIMIT = "25s"
+"""Every time limit in the pages becomes this one."""
+
+
+@dataclass(frozen=True)
+class Block:
+    kind: str
+    title: str | None
+    text: str
+
+
+def blocks(page: Path) -> list[Block]:
+    found = FENCE.finditer(page.read_text(encoding="utf-8"))
+    return [Block(kind=m["kind"], title=m["title"], text=m["text"]) for m in found]
+
+
+def in_a_hurry(text: str) -> str:
+    text = re.sub(r'time_limit="[^"]+"', f'time_limit="{LIMIT}"', text)
+    return re.sub(r"--time-limit \S+", f"--time-limit {LIMIT}", text)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_blocks_are_of_a_kind_that_is_dealt_with(page):
+    text = page.read_text(encoding="utf-8")
+    assert text.count("```") == 2 * len(blocks(page)), "a fence that is not understood"
+    for block in blocks(page):
+        assert block.kind in (RUN if block.title is None else FILES) + REST
+        if block.kind == "sh":
+            assert all(line.startswith("autoonco ") for line in block.text.splitlines() if line)
+
+
+def test_every_page_is_in_the_navigation():
+    text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    assert [page.name for page in PAGES if f": {page.name}" not in text] == []
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder with what the pages speak of: manifests of made-up pictures, and a run."""
+    folder = tmp_path_factory.mktemp("docs")
+    make_phantoms(folder, n=60, ndim=2, seed=3)
+    table = pd.read_csv(folder / "manifest.csv")
+    table.to_csv(folder / "data.csv", index=False)
+    table.drop(columns="label").iloc[:5].to_csv(folder / "new.csv", index=False)
+    names = {"image": "scan", "mask": "roi", "label": "diagnosis"}
+    table.assign(age=50 + table.index % 30, sex="f").rename(columns=names).to_csv(
+        folder / "clinic.csv", index=False
+    )
+    call(folder, f"autoonco fit data.csv --time-limit {LIMIT} --families radiomics -o run")
+    return folder
+
+
+def call(folder: Path, line: str) -> None:
+    command = shlex.split(line)
+    command[0] = str(Path(sys.executable).with_name("autoonco"))
+    execute(folder, command, line)
+
+
+def execute(folder: Path, command: list[str], what: str) -> None:
+    paths = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    assert done.returncode == 0, f"{what}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+
+
+def write(folder: Path, block: Block) -> None:
+    """Write a block's file; a project's table is installed as pip would install it: by its entry points."""
+    assert block.title is not None
+    target = folder / block.title
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(block.text, encoding="utf-8")
+    if block.title == "pyproject.toml":
+        import tomllib
+
+        project = tomllib.loads(block.text)["project"]
+        info = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+        info.mkdir(exist_ok=True)
+        header = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+        (info / "METADATA").write_text(header, encoding="utf-8")
+        lines = [
+            f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in entries.items())
+            for group, entries in project["entry-points"].items()
+        ]
+        (info / "entry_points.txt").write_text("\n".join(lines), encoding="utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_code_of_a_page_runs(page, workplace):
+    found = blocks(page)
+    for block in found:
+        if block.title is not None:
+            write(workplace, block)
+    done = ""  # the Python blocks of a page go on from each other
+    for number, block in enumerate(found):
+        if block.title is not None or block.kind not in RUN:
+            continue
+        text = in_a_hurry(block.text)
+        if block.kind == "sh":
+            for line in filter(None, text.splitlines()):
+                call(workplace, line.partition("#")[0])
+        else:
+            script = workplace / f"{page.stem}_{number}.py"
+            script.write_text(done + text, encoding="utf-8")
+            execute(workplace, [sys.executable, "-W", "error:::autoonco", str(script)], textwrap.dedent(text))
+            done += text if "fit(" not in text else "import autoonco\n"
+
+
+@pytest.mark.slow
+def test_site_builds_without_a_warning(tmp_path):
+    pytest.importorskip("mkdocs")
+    if shutil.which("mkdocs", path=str(Path(sys.executable).parent)) is None:
+        pytest.skip("mkdocs is not installed beside this Python")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")],
+        cwd=ROOT, capture_output=True, text=True, timeout=600,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert (tmp_path / "site" / "api" / "index.html").stat().st_size > 20_000
+    for page in (tmp_path / "site").rglob("*.html"):
+        assert "fonts.googleapis" not in page.read_text(encoding="utf-8")
