@@ -1,4 +1,4 @@
-"""Loops over voxels as machine code, made the first time a process calls them."""
+"""Loops over voxels as machine code, made the first time that they are called on a machine."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ R = TypeVar("R")
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
     """Return `function`, compiled by numba at its first call, without the GIL while it runs.
 
-    numba is imported then, not before: listing the families needs no compiler. Nothing is kept on disk,
-    because numba's cache is made of pickles.
+    numba is imported then, not before: listing the families needs no compiler. The machine code is kept where Python
+    keeps its own, beside the source, or where ``NUMBA_CACHE_DIR`` says: compiling takes seconds, and each worker is a
+    process of its own. Whoever can write there could change the source as well. Where nothing can be written, each
+    process compiles.
 
     Examples
     --------
@@ -30,7 +32,10 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     def machine_code() -> Any:
         import numba
 
-        return numba.njit(nogil=True)(function)
+        try:
+            return numba.njit(nogil=True, cache=True)(function)
+        except RuntimeError:  # no place to keep it
+            return numba.njit(nogil=True)(function)
 
     lock = Lock()
 
