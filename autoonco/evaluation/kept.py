@@ -42,7 +42,15 @@ def keep(
             for item in result.delivered
         ],
         "decided": None if result.decided is None else result.decided.to_json(),
-        "probes": [{"name": item.name, "proba": _array_json(item.proba)} for item in result.probes],
+        "probes": [
+            {
+                "name": item.name,
+                "positions": list(item.positions),
+                "proba": _array_json(item.proba),
+                "reason": item.reason,
+            }
+            for item in result.probes
+        ],
     }
     text = json.dumps(content)
     with stops_on_full_disk():
@@ -76,7 +84,13 @@ def kept_result(
         fingerprint=Fingerprint.from_json(content["fingerprint"]),
         decided=None if content.get("decided") is None else Decided.from_json(content["decided"]),
         probes=tuple(
-            Probed(name=item["name"], proba=_array(item["proba"])) for item in content.get("probes", ())
+            Probed(
+                name=item["name"],
+                positions=tuple(item["positions"]),
+                proba=_array(item["proba"]),
+                reason=item["reason"],
+            )
+            for item in content.get("probes", ())
         ),
     )
     return result, content["notes"]

@@ -48,10 +48,16 @@ class Delivered:
 
 @dataclass(frozen=True, kw_only=True)
 class Probed:
-    """Probabilities of the ensemble where scans or masks were changed: of the first test cases, as many as there are."""
+    """Probabilities of the ensemble where scans or masks were changed.
+
+    `positions` ``(n,)`` are the places in the scope's test part of the cases that were done, `proba`
+    ``(n, n_classes)`` what became of them; `reason` says why there are not all, or none.
+    """
 
     name: str
+    positions: tuple[int, ...]
     proba: NDArray[Any]
+    reason: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

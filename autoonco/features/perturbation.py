@@ -69,7 +69,7 @@ def perturb(
     """
     rng = np.random.default_rng([seed, zlib.crc32(np.packbits(mask).tobytes())])
     spacing = np.asarray(spacing_mm, dtype=np.float64)
-    radius = _radius_mm(mask, spacing)
+    radius = radius_mm(mask, spacing)
     if kind is Perturbing.CONTOUR:
         found = _recontoured(mask, spacing, radius, rng)
     else:
@@ -77,7 +77,7 @@ def perturb(
     return found if found.any() else mask.copy()
 
 
-def _radius_mm(mask: NDArray[np.bool_], spacing: NDArray[np.float64]) -> float:
+def radius_mm(mask: NDArray[np.bool_], spacing: NDArray[np.float64]) -> float:
     """Return the radius of the disc or ball of the lesion's size."""
     size = float(mask.sum() * spacing.prod())
     return float(np.sqrt(size / np.pi)) if mask.ndim == 2 else float(np.cbrt(size * 0.75 / np.pi))
