@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
+from autoonco.data.arrays import ArrayScan, written
 from autoonco.data.case import Case
 from autoonco.data.feature_table import FeatureTable
 from autoonco.data.manifest import Dataset
@@ -22,7 +26,7 @@ if TYPE_CHECKING:
     from autoonco.settings import Settings
 
 Labelled = Dataset | pd.DataFrame | str | Path
-Unlabelled = Labelled | Sequence[Case] | Sequence[str | Path]
+Unlabelled = Labelled | Sequence[Case] | Sequence[str | Path] | ArrayScan | Sequence[ArrayScan]
 
 
 def cores() -> int:
@@ -99,6 +103,32 @@ def as_cases(
     columns: dict[str, Any] = {"clinical": tuple(clinical), "image": image or None, "mask": mask or None}
     cases = _as_cases(data, columns)
     return cases if features is None else Dataset(cases=cases).with_features(features).cases
+
+
+@contextmanager
+def as_read(data: Unlabelled, *, clinical: Sequence[str] = ()) -> Iterator[tuple[Case, ...]]:
+    """Give `as_cases` of `data`, or the cases of `ArrayScan`s, which are in files as long as the block runs."""
+    scans = [data] if isinstance(data, ArrayScan) else data
+    is_array = isinstance(scans, Sequence) and not isinstance(scans, str) and len(scans) > 0
+    if is_array and all(isinstance(scan, ArrayScan) for scan in scans):  # type: ignore[union-attr]
+        with TemporaryDirectory(prefix="autoonco-") as folder:
+            yield written(scans, Path(folder))  # type: ignore[arg-type]
+    elif isinstance(data, np.ndarray):
+        raise DataError(
+            "An array alone has no spacing: give ArrayScan(pixels, spacing_mm=...), or a list of them."
+        )
+    else:
+        yield as_cases(data, clinical=clinical)
+
+
+def fitted_to(case: Case, channels: Sequence[str], repair: str | None) -> Case:
+    """Return a case to predict as a model reads its own: its one image under the model's name, its mask repaired."""
+    if repair == "resample-mask":
+        case = replace(case, resample_mask=True)
+    if len(channels) != 1 or list(case.images) != ["image"] or channels[0] == "image":
+        return case
+    masks = {"mask": mask} if (mask := case.mask_of("image")) is not None else {}
+    return replace(case, images={channels[0]: case.images["image"]}, masks=masks)
 
 
 def _as_cases(data: Unlabelled, columns: dict[str, Any]) -> tuple[Case, ...]:

@@ -18,6 +18,7 @@ from autoonco.arguments import (
     usable,
 )
 from autoonco.bundle import Content, read_bundle, write_bundle
+from autoonco.card import plain_rows
 from autoonco.data.cache import ArtefactCache, digest
 from autoonco.data.checks import CaseFacts, Finding, errors_of, findings, inspect
 from autoonco.data.feature_table import FeatureTable
@@ -215,6 +216,7 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
                 "repair": request.settings.repair,
                 "versions": versions(),
             },
+            performance=plain_rows(Result(folder.path).evaluation()),
         )
         write_bundle(folder.path / MODEL_FILE, content)
         folder.update(session_s=time.monotonic() - started, status="finished")

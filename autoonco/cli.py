@@ -24,6 +24,7 @@ from autoonco.options import (
     Label,
     Mask,
     Metric,
+    MissingMask,
     Model,
     OnBadCase,
     Own,
@@ -163,20 +164,23 @@ def predict(
     image: Image = "",
     mask: Mask = "",
     own: Own = None,
+    missing_mask: MissingMask = "raise",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto.")] = "auto",
 ) -> None:
     """Predict new scans; one bad scan doesn't lose the others."""
     from autoonco.arguments import as_cases
     from autoonco.classifier import load
-    from autoonco.progress import write_predictions
+    from autoonco.progress import reading_bar, write_predictions
 
     classifier = load(model, device=device)
     data = scans[0] if len(scans) == 1 else scans
     columns = {"image": names_of(image), "mask": names_of(mask), "clinical": classifier.clinical_}
-    table = classifier.predict_table(as_cases(data, features=own, **columns))
-    write_predictions(out, table, output)
-    if (table["status"] != "ok").all():
-        raise AutoOncoError(f"No case could be predicted. The first: {table['message'].iloc[0]}")
+    cases = as_cases(data, features=own, **columns)
+    with reading_bar(err) as on_progress:
+        tables = classifier.predict_tables(cases, missing_mask=missing_mask, on_progress=on_progress)
+        written = write_predictions(out, tables, output)
+    if written.n_failed == written.n_cases:
+        raise AutoOncoError(f"No case could be predicted. The first: {written.first}")
 
 
 @app.command()
@@ -280,8 +284,8 @@ def demo(
     else:
         new = Dataset.from_csv(unseen, labelled=False)
     # Beside the run folder, not in it: the table names cases as the user does.
-    table = load(run / MODEL_FILE).predict_table(new)
-    write_predictions(out, table, run.parent / f"{run.name}-predictions.csv")
+    tables = load(run / MODEL_FILE).predict_tables(new)
+    write_predictions(out, tables, run.parent / f"{run.name}-predictions.csv")
 
 
 def main() -> None:

@@ -46,6 +46,12 @@ OnBadCase = Annotated[str, typer.Option(help="What to do about a case that can't
 Repair = Annotated[
     str, typer.Option("--repair", help="resample-mask puts a mask on another grid onto its image's.")
 ]
+MissingMask = Annotated[
+    str,
+    typer.Option(
+        help="Of a case without a mask where the model needs one: raise, or partial for its other members."
+    ),
+]
 Model = Annotated[Path, typer.Argument(metavar="MODEL.onco", help="Model file.")]
 Scans = Annotated[
     list[Path], typer.Argument(metavar="DATA|SCAN...", help="A manifest (.csv), or image files.")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import accuracy_score
 
-from autoonco.arguments import Unlabelled, as_cases, as_labelled
-from autoonco.bundle import Bundle, prediction_table
+from autoonco.arguments import Unlabelled, as_labelled, as_read, fitted_to
+from autoonco.bundle import Bundle
+from autoonco.card import card_text
 from autoonco.data.case import Case
 from autoonco.errors import DataError, ExportError, UnknownNameError
 from autoonco.families.contract import Explanation
+from autoonco.prediction import probabilities, table_of, tables
 
 
 class Predictor:
@@ -47,21 +50,36 @@ class Predictor:
             )
         return self._bundle
 
-    def predict_proba(self, X: Unlabelled) -> NDArray[Any]:
+    def predict_proba(self, X: Unlabelled, *, missing_mask: str = "raise") -> NDArray[Any]:
         """Return probabilities ``(n_cases, n_classes)``, one row a case in the order given.
 
-        `X` is a `Dataset`, a manifest file (.csv), a table, a list of cases, an image file or a list of them.
+        Cases are read in batches, so that memory does not grow with their number.
+
+        Parameters
+        ----------
+        X
+            A `Dataset`, a manifest file (.csv), a table, a list of cases, an image file or a list of them, an
+            `ArrayScan` or a list of them.
+        missing_mask
+            ``"partial"`` lets the members that need no mask answer for a case without one; ``"raise"`` refuses it.
 
         Raises
         ------
         DataError
             If a case can't be read or lacks what the model needs, such as a mask.
         """
-        return self._fitted().predict_proba(self._cases(X))
+        bundle = self._fitted()
+        with self._cases(X) as cases:
+            return probabilities(bundle, cases, missing_mask=missing_mask)
 
-    def _cases(self, X: Unlabelled) -> tuple[Case, ...]:
-        self._fitted()
-        return as_cases(X, clinical=self.clinical_)
+    @contextmanager
+    def _cases(self, X: Unlabelled) -> Iterator[tuple[Case, ...]]:
+        """Give the cases of `X`, read as those that were fitted; arrays are in files while the block runs."""
+        bundle = self._fitted()
+        with as_read(X, clinical=self.clinical_) as cases:
+            yield tuple(
+                fitted_to(case, bundle.fingerprint.channels, bundle.facts.get("repair")) for case in cases
+            )
 
     def predict(self, X: Unlabelled) -> NDArray[Any]:
         """Return the most probable class of each case ``(n_cases,)``."""
@@ -78,13 +96,37 @@ class Predictor:
             X, y = data, np.array(data.classes)[data.y]
         return float(accuracy_score(y, self.predict(X), sample_weight=sample_weight))
 
-    def predict_table(self, X: Unlabelled) -> pd.DataFrame:
+    def predict_table(
+        self,
+        X: Unlabelled,
+        *,
+        missing_mask: str = "raise",
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> pd.DataFrame:
         """Return a row a case: case, prediction, ``probability_<class>``, status, message.
 
-        A case that can't be predicted has the status ``"error"`` and the reason; the others are not lost.
+        A case that can't be predicted has the status ``"error"`` and the reason, one that was predicted without its
+        mask ``"partial"``; the others are not lost. For the arguments see `predict_proba`; `on_progress` is called
+        with (cases done, all cases).
         """
-        cases = self._cases(X)
-        return prediction_table(cases, self.classes_.tolist(), self._fitted().predict_proba)
+        return pd.concat(
+            list(self.predict_tables(X, missing_mask=missing_mask, on_progress=on_progress)),
+            ignore_index=True,
+        )
+
+    def predict_tables(
+        self,
+        X: Unlabelled,
+        *,
+        missing_mask: str = "raise",
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Iterator[pd.DataFrame]:
+        """Yield `predict_table` a batch of cases at a time, so that none of many is lost when one stops halfway."""
+        bundle = self._fitted()
+        with self._cases(X) as cases:
+            if not cases:
+                yield table_of([], bundle.classes)
+            yield from tables(bundle, cases, missing_mask=missing_mask, on_progress=on_progress)
 
     def explain(self, X: Unlabelled, target: str | None = None) -> Explanation:
         """Return where the model looked in one case: the evidence for a class on the pixels of its first image.
@@ -103,15 +145,19 @@ class Predictor:
         ExplanationError
             If no member of the ensemble looks at pixels.
         """
-        cases = self._cases(X)
-        if len(cases) != 1:
-            raise DataError(f"One case is explained at a time, got {len(cases)}: give a single one.")
-        names = [str(name) for name in self.classes_]
-        if target is not None and target not in names:
-            raise UnknownNameError("class", target, names)
         bundle = self._fitted()
-        wanted = int(bundle.predict_proba(cases)[0].argmax()) if target is None else names.index(target)
-        return bundle.explain(cases[0], wanted)
+        names = [str(name) for name in self.classes_]
+        with self._cases(X) as cases:
+            if len(cases) != 1:
+                raise DataError(f"One case is explained at a time, got {len(cases)}: give a single one.")
+            if target is not None and target not in names:
+                raise UnknownNameError("class", target, names)
+            wanted = int(bundle.predict_proba(cases)[0].argmax()) if target is None else names.index(target)
+            return bundle.explain(cases[0], wanted)
+
+    def card(self) -> str:
+        """Return the model card as Markdown: what the model was made from, what it wants, how good it was."""
+        return card_text(self._fitted().card)
 
     def save(self, path: str | Path) -> Path:
         """Write the model to a file that `autoonco.load` reads; no pickle is in it."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -121,14 +122,37 @@ def print_frame(console: Console, frame: pd.DataFrame, title: str) -> None:
     console.print(table)
 
 
-def write_predictions(console: Console, table: pd.DataFrame, output: Path) -> None:
-    """Write a table of predictions as CSV and say so."""
+@dataclass(frozen=True, kw_only=True)
+class Written:
+    """What a table of predictions holds: how many cases, how many that failed, and what the first failure says."""
+
+    n_cases: int = 0
+    n_failed: int = 0
+    first: str = ""
+
+
+def write_predictions(console: Console, tables: Iterable[pd.DataFrame], output: Path) -> Written:
+    """Write tables of predictions to one CSV file as they come and say so; what was written stays after a stop."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(output, index=False)
-    print_written(console, "predictions", table, output)
+    found = Written()
+    with output.open("w", encoding="utf-8", newline="") as stream:
+        for table in tables:
+            table.to_csv(stream, index=False, header=found.n_cases == 0)
+            stream.flush()
+            bad = table.loc[table["status"] == "error", "message"]
+            found = Written(
+                n_cases=found.n_cases + len(table),
+                n_failed=found.n_failed + len(bad),
+                first=found.first or next(iter(bad), ""),
+            )
+    _print_written(console, "predictions", output, found.n_cases, found.n_failed)
+    return found
 
 
 def print_written(console: Console, what: str, table: pd.DataFrame, output: Path) -> None:
     """Say where a table with a column ``status`` is, and how many of its cases failed."""
-    failed = int((table["status"] != "ok").sum())
-    console.print(f"{what}: {output} ({len(table)} cases, {failed} failed)", markup=False, soft_wrap=True)
+    _print_written(console, what, output, len(table), int((table["status"] != "ok").sum()))
+
+
+def _print_written(console: Console, what: str, output: Path, n_cases: int, n_failed: int) -> None:
+    console.print(f"{what}: {output} ({n_cases} cases, {n_failed} failed)", markup=False, soft_wrap=True)
