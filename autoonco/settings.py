@@ -45,6 +45,8 @@ class Settings(BaseModel):
         Least share of the compute that a family gets.
     gpu_rate
         CPU-seconds that one GPU-second counts as, where compute is shared.
+    search
+        ``"smac"``, or ``"random"``: configs drawn at random, each trained in full, as a control.
     racing
         Whether a config is stopped after some folds when it can't come near the best.
     all_rungs, cooling, family_promotion
@@ -117,6 +119,7 @@ class Settings(BaseModel):
     allocation: Literal["shared", "equal"] = "shared"
     floor: float = Field(0.1, ge=0, le=0.5)
     gpu_rate: float = Field(10.0, gt=0)
+    search: Literal["smac", "random"] = "smac"
     racing: bool = True
     all_rungs: bool = True
     cooling: bool = True

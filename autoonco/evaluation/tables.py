@@ -1,4 +1,4 @@
-"""Figures of a run as DataFrames: how good each model is on the test cases, who differs, and what was tried.
+"""Figures of a run as DataFrames: how good each model is on the test cases, and what was tried.
 
 With one test set every interval is of that set's cases. With several outer folds each figure is the mean
 over the folds and its interval the corrected resampled t: resampling cases pooled across folds would treat
@@ -8,22 +8,44 @@ the predictions of different models, trained on overlapping cases, as one sample
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from autoonco.errors import DataError
-from autoonco.metrics.comparison import MARGIN, Comparison, compare_auc, compare_folds, holm
-from autoonco.metrics.intervals import Interval, auc_interval, bootstrap_interval, resampled_t_interval
-from autoonco.metrics.scores import METRICS, get_metric
-from autoonco.metrics.weighted import STATISTICS
+from autoonco.evaluation.tasks import CLASSIFICATION, ORDINAL
+from autoonco.metrics.intervals import (
+    FIGURES,
+    RESAMPLES,
+    STATISTIC_OF,
+    Interval,
+    auc_interval,
+    bootstrap_intervals,
+    resampled_t_interval,
+)
+from autoonco.metrics.scores import METRICS, checked
 
 TEST, CLEAN = "test", "test, clean"
 _COLUMNS = ("fold", "row", "group", "truth", "is_clean", "model")
-_BINARY = ("sensitivity", "specificity")
+_OF_ONE_CLASS = {"accuracy", "log_loss", "brier", "mean_absolute_error", "ranked_probability"}
+"""Figures that mean something where all cases are of one class."""
+_FIGURES: dict[str, tuple[str, ...]] = {
+    CLASSIFICATION: tuple(name for name in METRICS if name != "f1_macro"),
+    ORDINAL: (
+        "ordinal_auc",
+        "quadratic_kappa",
+        "mean_absolute_error",
+        "ranked_probability",
+        "accuracy",
+        "balanced_accuracy",
+        "log_loss",
+        "brier",
+    ),
+}
+"""The figures of a table, by task; the first is the one that ranks."""
 
 
 def read_predictions(run: Path) -> pd.DataFrame | None:
@@ -58,116 +80,61 @@ def probability_columns(predictions: pd.DataFrame) -> list[str]:
 def evaluation_table(
     predictions: pd.DataFrame,
     classes: Sequence[str],
-    metric: str = "roc_auc",
+    metric: str | None = None,
     *,
+    task: str = CLASSIFICATION,
+    figures: Sequence[str] | None = None,
     level: float = 0.95,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> pd.DataFrame:
     """Return how good each model is on the test cases, and on the clean ones among them where some aren't.
 
-    Sensitivity, specificity and balanced accuracy are those of the most probable class; with two classes
-    the positive one is the **last** of `classes`. The AUC of more classes is macro one-against-rest.
-    `metric`, the score that the search maximised, gets columns of its own where it isn't among these.
+    A case is called what it is most probable to be; with two classes the positive one is the **last** of `classes`,
+    and figures of more are macro one-against-rest. `metric`, the score that the search maximised, gets columns of its
+    own where it isn't among these and a run folder can hold it (a function of the user's it can't).
+
+    Parameters
+    ----------
+    figures
+        Names in `FIGURES` of those that are wanted, beside the one that ranks; all of the task where None.
+    resamples
+        Of the patient bootstrap, which figures of a single test set other than the AUC have.
 
     Returns
     -------
     DataFrame
-        ``model``, ``subset``, ``n`` (cases), ``n_patients``, ``n_folds``; then for ``auc``,
-        ``balanced_accuracy``, ``sensitivity``, ``specificity`` (two classes) and ``log_loss`` the figure
-        with ``_lower`` and ``_upper``; ``method`` of the AUC's interval. A figure that is undefined (a
-        subset of one class) is ``nan``.
+        ``model``, ``subset`` (``"test"``, or ``"test, clean"``), ``n`` (cases), ``n_patients``, ``n_folds``; then the
+        figures, each with ``_lower`` and ``_upper`` (95 %), see `autoonco.metrics.scores.METRICS`: ``auc``,
+        ``average_precision``, ``balanced_accuracy``, ``accuracy``, ``sensitivity``, ``specificity``, ``ppv``, ``npv``,
+        ``f1``, ``mcc``; lower is better: ``log_loss``, ``brier``, ``ece`` (expected calibration error);
+        ``calibration_slope`` (1 is right), ``calibration_intercept`` (0 is right); ``method`` of the AUC. Of
+        grades: ``auc`` (ordinal), ``quadratic_kappa``, ``mean_absolute_error``, ``ranked_probability``, and what
+        knows no order. A figure that is undefined (a subset of one class, the PPV of what is never called) is ``nan``.
+
+    Raises
+    ------
+    DataError
+        If the predictions are not of these classes.
     """
-    names = ["roc_auc", "balanced_accuracy", *(_BINARY if len(classes) == 2 else ()), "log_loss"]
-    names += [get_metric(metric).name] if metric not in names else []
+    if len(found := probability_columns(predictions)) != len(classes):
+        raise DataError(
+            f"evaluation/predictions.csv holds {len(found)} probabilities a case, expected {len(classes)}, one a class "
+            "of the run: it isn't this run's file."
+        )
+    ranking, *others = _FIGURES[task]
+    names = [ranking, *(others if figures is None else figures)]
+    names += [metric] if metric in FIGURES and metric not in names and figures is None else []
+    how: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed}
     rows = []
     for model in _in_order(predictions["model"]):
         own = predictions[predictions["model"] == model]
         subsets = {TEST: own} if own["is_clean"].all() else {TEST: own, CLEAN: own[own["is_clean"] == 1]}
         for subset, cases in subsets.items():
             if len(cases):
-                found = {name: _interval(name, cases, level=level, seed=seed) for name in names}
-                rows.append(_evaluation_row(model, subset, cases, found))
+                figures = _intervals(names, cases, how)
+                rows.append(_evaluation_row(model, subset, cases, figures))
     return pd.DataFrame(rows)
-
-
-def comparison_table(
-    predictions: pd.DataFrame,
-    models: Sequence[Mapping[str, Any]],
-    *,
-    margin: float = MARGIN,
-    level: float = 0.95,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Return the AUC difference of every pair among the families and the ensemble, on the same test cases.
-
-    `models` is the content of ``evaluation/models.json``; baselines are not compared. Only clean cases count:
-    one that has a near-duplicate in training rewards the model that remembers best.
-
-    Returns
-    -------
-    DataFrame
-        ``first``, ``second``, ``difference`` (AUC of the first minus that of the second), ``lower``,
-        ``upper``, ``p``, ``p_holm`` (adjusted for the number of pairs), ``p_equivalent`` (TOST, see
-        `autoonco.metrics.comparison`), ``margin``, ``n``, ``n_folds``, ``method``.
-    """
-    present = set(predictions["model"])
-    names = [
-        str(m["name"]) for m in models if m.get("kind") in ("ensemble", "family") and m["name"] in present
-    ]
-    rows = []
-    for first, second in combinations(names, 2):
-        found = compare_models(predictions, first, second, margin=margin, level=level, seed=seed)
-        if found is not None:
-            rows.append({"first": first, "second": second} | found)
-    columns = [
-        "first",
-        "second",
-        "difference",
-        "lower",
-        "upper",
-        "p",
-        "p_holm",
-        "p_equivalent",
-        "margin",
-        "n",
-    ]
-    table = pd.DataFrame(rows, columns=[*columns, "n_folds", "method"])
-    table["p_holm"] = holm(table["p"].tolist())
-    return table
-
-
-def compare_models(
-    predictions: pd.DataFrame,
-    first: str,
-    second: str,
-    *,
-    margin: float = MARGIN,
-    level: float = 0.95,
-    seed: int = 0,
-) -> dict[str, Any] | None:
-    """Return one pair's difference in AUC as a row of `comparison_table`, or None where it can't be had.
-
-    Only clean cases that both models predicted count. None: there are none, or all are of one class.
-    """
-    predictions = predictions[predictions["is_clean"] == 1]
-    columns = probability_columns(predictions)
-    keys = ["fold", "row", "group", "truth"]
-    one, two = (predictions.loc[predictions["model"] == name, [*keys, *columns]] for name in (first, second))
-    both = one.merge(two, on=keys, suffixes=("", " of second"))
-    folds = [cases for _, cases in both.groupby("fold") if cases["truth"].nunique() > 1]
-    if not folds:
-        return None
-    others = [f"{name} of second" for name in columns]
-    found: Comparison
-    if len(folds) == 1:
-        only = folds[0]
-        arrays = (only["truth"], only[columns], only[others], only["group"])
-        found = compare_auc(*arrays, margin=margin, level=level, seed=seed)
-    else:
-        auc = METRICS["roc_auc"]
-        differences = [auc(f["truth"], f[columns]) - auc(f["truth"], f[others]) for f in folds]
-        found = compare_folds(differences, _test_to_train(folds), margin=margin, level=level)
-    return vars(found) | {"n": sum(len(fold) for fold in folds), "n_folds": len(folds)}
 
 
 _FINALIST = "finalist"
@@ -229,39 +196,63 @@ def _in_order(names: pd.Series) -> list[str]:
     return sorted(distinct, key=lambda name: name.startswith("baseline"))
 
 
-def _test_to_train(folds: Sequence[pd.DataFrame]) -> float:
-    """Return the mean of n_test/n_train: what isn't in a fold is what its models were trained on."""
+def fold_ratio(folds: Sequence[pd.DataFrame]) -> float:
+    """Return the mean of n_test / n_train of outer folds, each the predictions of one model.
+
+    Where the number of training cases was not noted, what isn't in a fold is what its models were trained on.
+    """
+    if all("n_train" in fold for fold in folds):
+        return float(np.mean([len(fold) / max(1, int(fold["n_train"].iloc[0])) for fold in folds]))
     rows = set().union(*(fold["row"] for fold in folds))
     return float(np.mean([len(fold) / max(1, len(rows) - len(fold)) for fold in folds]))
 
 
-def _interval(name: str, cases: pd.DataFrame, *, level: float, seed: int) -> Interval:
-    """Return one figure of one model: of its one test set, or over its folds."""
-    columns = probability_columns(cases)
-    folds = [fold for _, fold in cases.groupby("fold") if name == "log_loss" or fold["truth"].nunique() > 1]
-    if not folds:
-        return Interval(value=np.nan, lower=np.nan, upper=np.nan, method="undefined: one class")
-    if cases["fold"].nunique() == 1:
-        arrays = (cases["truth"], cases[columns], cases["group"])
-        if name == "roc_auc":
-            return auc_interval(*arrays, level=level, seed=seed)
-        return bootstrap_interval(name, *arrays, level=level, seed=seed)
-    scores = [_score(name, fold["truth"].to_numpy(), fold[columns].to_numpy()) for fold in folds]
-    if np.ptp(scores) == 0:
+def figure_of(name: str, y: ArrayLike, proba: ArrayLike) -> float:
+    """Return one figure of one test set, as `FIGURES` has it."""
+    labels, values = checked(y, proba)
+    return float(STATISTIC_OF[name](labels, values, np.ones((1, len(labels))))[0])
+
+
+def _intervals(names: Sequence[str], cases: pd.DataFrame, how: Mapping[str, Any]) -> dict[str, Interval]:
+    """Return the figures of one model: of its one test set, or over its folds."""
+    every = [fold for _, fold in cases.groupby("fold")]
+    telling = [fold for fold in every if fold["truth"].nunique() > 1]
+    found: dict[str, Interval] = {}
+    for folds, wanted in (
+        (every, [name for name in names if name in _OF_ONE_CLASS]),
+        (telling, [name for name in names if name not in _OF_ONE_CLASS]),
+    ):
+        if len(folds) == 1:
+            found |= _of_one_set(wanted, folds[0], how)
+        else:
+            found |= {name: _over_folds(name, folds, how) for name in wanted}
+    return {name: found[name] for name in names}
+
+
+def _of_one_set(names: Sequence[str], cases: pd.DataFrame, how: Mapping[str, Any]) -> dict[str, Interval]:
+    arrays = (cases["truth"], cases[probability_columns(cases)], cases["group"])
+    others = [name for name in names if name != "roc_auc"]
+    found = bootstrap_intervals(others, *arrays, **how) if others else {}
+    if "roc_auc" in names:
+        found["roc_auc"] = auc_interval(*arrays, level=how["level"], seed=how["seed"])
+    return found
+
+
+def _over_folds(name: str, folds: Sequence[pd.DataFrame], how: Mapping[str, Any]) -> Interval:
+    columns = probability_columns(folds[0]) if folds else []
+    scores = [figure_of(name, fold["truth"], fold[columns]) for fold in folds]
+    defined = [(score, fold) for score, fold in zip(scores, folds, strict=True) if np.isfinite(score)]
+    if not defined:
+        return Interval(value=np.nan, lower=np.nan, upper=np.nan, method="undefined")
+    scores = [score for score, _ in defined]
+    if len(scores) == 1 or np.ptp(scores) == 0:
         # Equal folds have no variance to estimate, so the widest of the folds' own intervals stands for all.
-        own = [_interval(name, fold, level=level, seed=seed) for fold in folds]
+        own = [_of_one_set([name], fold, how)[name] for _, fold in defined]
         lower, upper = min(each.lower for each in own), max(each.upper for each in own)
         return Interval(value=scores[0], lower=lower, upper=upper, method=f"widest fold, {own[0].method}")
-    known = METRICS.get(name, METRICS["accuracy"])
-    return resampled_t_interval(
-        scores, _test_to_train(folds), level=level, best=known.best, worst=known.worst
-    )
-
-
-def _score(name: str, y: Any, proba: Any) -> float:
-    if name in METRICS:
-        return METRICS[name](y, proba)
-    return float(STATISTICS[name](y, proba, np.ones((1, len(y))))[0])
+    worst, best = FIGURES[name].limits
+    ratio = fold_ratio([fold for _, fold in defined])
+    return resampled_t_interval(scores, ratio, level=how["level"], best=best, worst=worst)
 
 
 def _evaluation_row(
@@ -270,15 +261,16 @@ def _evaluation_row(
     row: dict[str, Any] = {
         "model": model,
         "subset": subset,
-        "n": len(cases),
+        "n": cases["row"].nunique(),
         "n_patients": cases["group"].nunique(),
         "n_folds": cases["fold"].nunique(),
     }
+    ranking = next(iter(found))
     for name, interval in found.items():
         column, bounds = name, (interval.value, interval.lower, interval.upper)
-        if name == "roc_auc":
+        if name == ranking:
             column = "auc"
-        elif name in ("log_loss", "brier"):  # printed as users know them: positive, lower is better
+        elif FIGURES[name].negated:  # printed as users know them: positive, lower is better
             bounds = (-interval.value, -interval.upper, -interval.lower)
         row |= dict(zip((column, f"{column}_lower", f"{column}_upper"), bounds, strict=True))
-    return row | {"method": found["roc_auc"].method}
+    return row | {"method": found[ranking].method}

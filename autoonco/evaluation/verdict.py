@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from autoonco.evaluation.tables import compare_models
+from autoonco.evaluation.pairs import (
+    ALPHA,
+    BEST_SINGLE,
+    Kind,
+    chosen_by_fold,
+    compare_models,
+    kind_of,
+    seconds_by_model,
+)
 from autoonco.metrics.comparison import MARGIN
 
 RADIOMICS = "radiomics"
@@ -26,26 +33,30 @@ TITLES = {
     "own_features": "Own features",
     "fusion": "Fusion",
     BEST_DEEP: "Deep networks (2D or 3D, as each fold's inner score chose)",
+    BEST_SINGLE: "Best single family (as each fold's inner score chose)",
 }
-_ALPHA = 0.05
-
-
-class Kind(StrEnum):
-    """What the figures allow to say of deep networks against radiomics."""
-
-    BETTER = "better"
-    WORSE = "worse"
-    EQUIVALENT = "equivalent"
-    INCONCLUSIVE = "inconclusive"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """The kind, the sentence, and the figures of `compare_models` (None: nothing to compare)."""
+    """What can be said of deep networks against radiomics, in a sentence made from the figures.
+
+    Attributes
+    ----------
+    kind
+        Better, worse, equivalent or inconclusive.
+    sentence
+        The same in words, with the figures and the compute that both sides spent.
+    figures
+        The row of `compare_models`; None where there is nothing to compare.
+    seconds
+        Compute of search and refits, of all outer folds, by family.
+    """
 
     kind: Kind
     sentence: str
     figures: Mapping[str, Any] | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 def title(model: str) -> str:
@@ -66,11 +77,13 @@ def verdict(
     *,
     margin: float = MARGIN,
     seed: int = 0,
+    allocation: str | None = None,
+    task: str = "classification",
 ) -> Verdict:
     """Return whether the best deep family is better or worse than radiomics on the clean test cases.
 
     The deep family is the one of the best inner score, in each outer fold that fold's own, so that the test
-    cases choose nothing. Better or
+    cases choose nothing. It is the one primary test of a run, so its p is not adjusted for others. Better or
     worse is a two-sided p below 0.05; equivalent only what two one-sided tests show to lie within `margin`;
     anything else is inconclusive, which isn't "no difference".
 
@@ -82,48 +95,59 @@ def verdict(
         The content of ``evaluation/models.json``.
     families
         ``run.json``'s families: None for those that took part, else the reason why not.
+    margin
+        What difference in AUC is too small to matter, stated before the run: `Settings.equivalence_margin`.
+    allocation
+        How the search shared its compute between families (`Settings.allocation`), None where it is not known.
     """
     predicted = set() if predictions is None else set(predictions["model"])
     judged = {str(m["name"]): m for m in models if m["name"] in predicted}
     if predictions is None or RADIOMICS not in judged or not predicted & set(DEEP):
         return Verdict(kind=Kind.INCONCLUSIVE, sentence=_why_none(predictions, set(judged), families))
-    predictions, deep = _with_best_deep(predictions, judged)
-    figures = compare_models(predictions, deep, RADIOMICS, margin=margin, seed=seed)
+    deep_families = [name for name in DEEP if name in judged]
+    predictions, chosen = chosen_by_fold(predictions, list(judged.values()), deep_families, BEST_DEEP)
+    figures = compare_models(predictions, BEST_DEEP, RADIOMICS, margin=margin, seed=seed, task=task)
     if figures is None:
         sentence = "Deep networks and radiomics can't be compared: the clean test cases are all of one class."
         return Verdict(kind=Kind.INCONCLUSIVE, sentence=sentence)
-    kind = _kind(figures)
-    macro = "macro AUC" if any(str(name) == "p_2" for name in predictions) else "AUC"
-    n_test = int((predictions["model"] == deep).sum())
-    sentence = _sentence(kind, deep, figures, auc=macro, n_test=n_test)
-    return Verdict(kind=kind, sentence=sentence, figures=figures)
+    kind = kind_of(figures["difference"], figures["p"], figures["p_equivalent"])
+    deep = next(iter(chosen)) if len(chosen) == 1 else BEST_DEEP
+    by_model = seconds_by_model(models)
+    seconds = {name: by_model[name] for name in (*sorted(chosen), RADIOMICS) if by_model[name] > 0}
+    n_test = predictions.loc[predictions["model"] == BEST_DEEP, "row"].nunique()
+    sentence = _sentence(kind, deep, figures, auc=_auc_name(predictions, task), n_test=n_test)
+    return Verdict(
+        kind=kind, sentence=f"{sentence}{_compute(seconds, allocation)}", figures=figures, seconds=seconds
+    )
 
 
-def _with_best_deep(
-    predictions: pd.DataFrame, models: Mapping[str, Mapping[str, Any]]
-) -> tuple[pd.DataFrame, str]:
-    """Return the predictions and the name in them of the deep family that each fold's inner score chooses."""
-    folds = sorted(predictions["fold"].unique())
-    chosen = {fold: _best_deep(models, fold) for fold in folds}
-    if len(set(chosen.values())) == 1:
-        return predictions, chosen[folds[0]]
-    rows = predictions[predictions["model"] == predictions["fold"].map(chosen)].assign(model=BEST_DEEP)
-    return pd.concat([predictions, rows], ignore_index=True), BEST_DEEP
+def _auc_name(predictions: pd.DataFrame, task: str) -> str:
+    if task == "ordinal":
+        return "ordinal AUC"
+    return "macro AUC" if any(str(name) == "p_2" for name in predictions) else "AUC"
 
 
-def _best_deep(models: Mapping[str, Mapping[str, Any]], fold: int) -> str:
-    def inner_score(name: str) -> float:
-        scores = models[name].get("fold_scores") or []
-        score = scores[fold] if fold < len(scores) else models[name].get("inner_score")
-        return -math.inf if score is None or math.isnan(score) else float(score)
+def _compute(seconds: Mapping[str, float], allocation: str | None) -> str:
+    """Return a sentence on the compute of both sides, and whether they had the same; empty where it is not known."""
+    if RADIOMICS not in seconds or len(seconds) < 2:
+        return ""
+    spent = ", ".join(f"{_plain(name)} {_duration(value)}" for name, value in seconds.items())
+    how = {
+        "equal": ", with equal shares of the search",
+        "shared": ": the search spent where it paid, so the compute differed",
+    }
+    return f" Compute spent: {spent}{how.get(allocation or '', '')}."
 
-    return max((name for name in DEEP if name in models), key=inner_score)
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def _kind(figures: Mapping[str, Any]) -> Kind:
-    if figures["p"] < _ALPHA:
-        return Kind.BETTER if figures["difference"] > 0 else Kind.WORSE
-    return Kind.EQUIVALENT if figures["p_equivalent"] < _ALPHA else Kind.INCONCLUSIVE
+def _plain(name: str) -> str:
+    """Return a title as it stands within a sentence."""
+    return title(name) if name == "volumetric3d" else title(name)[0].lower() + title(name)[1:]
 
 
 def _sentence(kind: Kind, deep: str, figures: Mapping[str, Any], *, auc: str, n_test: int) -> str:
@@ -138,9 +162,10 @@ def _sentence(kind: Kind, deep: str, figures: Mapping[str, Any], *, auc: str, n_
             f"(equivalence: {_p(figures['p_equivalent'])})."
         )
     if kind is Kind.INCONCLUSIVE:
-        plain = title(deep) if deep == "volumetric3d" else title(deep)[0].lower() + title(deep)[1:]
-        return f"No difference shown between {plain} and radiomics, and no equivalence either: {numbers}."
-    small = f" Yet the difference is smaller than {margin}." if figures["p_equivalent"] < _ALPHA else ""
+        return (
+            f"No difference shown between {_plain(deep)} and radiomics, and no equivalence either: {numbers}."
+        )
+    small = f" Yet the difference is smaller than {margin}." if figures["p_equivalent"] < ALPHA else ""
     return f"{names} are {kind.value} than radiomics here: {numbers}.{small}"
 
 

@@ -12,13 +12,15 @@ from scipy.stats import norm, t
 from autoonco.metrics.delong import components, variance
 from autoonco.metrics.intervals import (
     RESAMPLES,
+    STATISTIC_OF,
     auc_interval,
+    bootstrap_interval,
     corrected_error,
     evaluate_resamples,
     patient_codes,
 )
 from autoonco.metrics.scores import METRICS, Labels, Probabilities, Values, checked
-from autoonco.metrics.weighted import STATISTICS, Weights
+from autoonco.metrics.weighted import Weights
 
 MARGIN = 0.05
 
@@ -50,11 +52,13 @@ def compare_auc(
     margin: float = MARGIN,
     level: float = 0.95,
     seed: int = 0,
+    metric: str = "roc_auc",
 ) -> Comparison:
     """Return the AUC of `first` minus that of `second`, both ``(n_cases, n_classes)``, on one test set.
 
-    Two classes: paired DeLong, patient-clustered where `groups` repeat. More: macro one-against-rest with a
-    paired bootstrap of patients, percentile bounds and the p value that goes with them.
+    Two classes: paired DeLong, patient-clustered where `groups` repeat. More classes (macro one-against-rest), or
+    another `metric` that ranks, such as the ordinal AUC: a paired bootstrap of patients, percentile bounds and the p
+    value that goes with them.
 
     Raises
     ------
@@ -73,8 +77,8 @@ def compare_auc(
     """
     labels, one = checked(y, first)
     two = checked(y, second)[1]
-    if one.shape[1] > 2:
-        return _by_bootstrap(labels, one, two, groups, margin=margin, level=level, seed=seed)
+    if one.shape[1] > 2 or metric != "roc_auc":
+        return _by_bootstrap(labels, one, two, groups, metric, margin=margin, level=level, seed=seed)
     patients, positive = patient_codes(groups, len(labels)), labels == 1
     auc = METRICS["roc_auc"]
     difference = auc(labels, one) - auc(labels, two)
@@ -148,10 +152,15 @@ def _from_error(
     )
 
 
-def _error_of_bounds(labels: Labels, one: Probabilities, two: Probabilities, patients: Labels) -> float:
+def _error_of_bounds(
+    labels: Labels, one: Probabilities, two: Probabilities, patients: Labels, metric: str = "roc_auc"
+) -> float:
     # Two perfect models have no variance to estimate. Square and add (Zou and Donner 2008) takes it from the
     # bounds of each AUC; as if independent, which for models of the same cases errs on the wide side.
-    a, b = (auc_interval(labels, values, patients) for values in (one, two))
+    if metric == "roc_auc":
+        a, b = (auc_interval(labels, values, patients) for values in (one, two))
+    else:
+        a, b = (bootstrap_interval(metric, labels, values, patients) for values in (one, two))
     down = np.hypot(a.value - a.lower, b.upper - b.value)
     up = np.hypot(a.upper - a.value, b.value - b.lower)
     return float(max(down, up) / norm.ppf(0.975))
@@ -162,12 +171,13 @@ def _by_bootstrap(
     one: Probabilities,
     two: Probabilities,
     groups: ArrayLike | None,
+    metric: str,
     *,
     margin: float,
     level: float,
     seed: int,
 ) -> Comparison:
-    auc = STATISTICS["roc_auc"]
+    auc = STATISTIC_OF[metric]
 
     def statistic(weights: Weights) -> Values:
         values: Values = auc(labels, one, weights) - auc(labels, two, weights)
@@ -182,7 +192,7 @@ def _by_bootstrap(
         return float((hits.sum() + 1) / (hits.size + 1))
 
     if draws.size == 0 or (np.ptp(draws) < 1e-12 and not np.array_equal(one, two)):
-        error = _error_of_bounds(labels, one, two, patients)
+        error = _error_of_bounds(labels, one, two, patients, metric)
         method = "bounds of both, squared and added"
         return _from_error(difference, error, np.inf, margin=margin, level=level, method=method)
     lower, upper = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])

@@ -17,14 +17,22 @@ from scipy.optimize import brentq
 from scipy.stats import norm, t
 
 from autoonco.metrics.delong import components, variance
-from autoonco.metrics.scores import METRICS, Labels, Values, checked
-from autoonco.metrics.weighted import STATISTICS, Weights
+from autoonco.metrics.ordinal import ORDINAL_METRICS, ORDINAL_STATISTICS
+from autoonco.metrics.scores import METRICS, Labels, Metric, Values, checked
+from autoonco.metrics.weighted import STATISTICS, Statistic, Weights
+
+FIGURES: dict[str, Metric] = METRICS | ORDINAL_METRICS
+"""Every figure that has an interval, by name."""
+STATISTIC_OF: dict[str, Statistic] = STATISTICS | ORDINAL_STATISTICS
 
 RESAMPLES = 2000
 _CELLS = 250_000  # weights held at once: 2 MB, which stay in the cache of a core
 _SAME = 1e-12  # resamples that differ by less are equal
 _TINY = 1e-9  # at 0 and 1 the value itself is a root, and not the one that bounds
-_FEW_PAIRS = 5  # with more pairs in the wrong order the simulated coverage of DeLong is near nominal
+_FEW_PAIRS = (
+    60  # with more pairs in the wrong order the simulated coverage on the logit scale is near nominal
+)
+_PRIOR_PAIRS, _HANDFUL = 30, 5
 _JACKKNIFE = 500  # parts left out in turn; with more patients a part holds several
 
 
@@ -49,9 +57,9 @@ def auc_interval(
     """Return the ROC AUC of probabilities ``(n_cases, n_classes)`` with its interval on one test set.
 
     Two classes: DeLong's variance, patient-clustered (Obuchowski 1997), on the logit scale with a t
-    quantile (Satterthwaite). Where that variance says nothing (an AUC of 0 or 1, a constant score, a class
-    with one patient) Newcombe's (2006) method 5 stands in, which needs only the AUC and the numbers of
-    patients; with fewer than five pairs out of order the wider of the two is taken.
+    quantile (Satterthwaite). Where less than 60 pairs are out of order the logit scale covers too much: DeLong's
+    variance then stands at the AUC that was found and is carried to other AUCs as in Newcombe's (2006) method 5,
+    which it becomes where no variance can be had (an AUC of 0 or 1, a constant score, a class with one patient).
     More classes: macro one-against-rest with the patient bootstrap.
 
     Parameters
@@ -76,34 +84,34 @@ def auc_interval(
     value = METRICS["roc_auc"](labels, values)
     positive = labels == 1
     patients = patient_codes(groups, len(labels))
-    counts = [np.unique(patients[part]).size for part in (positive, ~positive)]
+    m, n = (np.unique(patients[part]).size for part in (positive, ~positive))
     var, freedom = variance(positive, components(positive, values[:, 1]), patients)
     if not var > 0 or value in (0.0, 1.0):
-        lower, upper = newcombe_bounds(value, *counts, level=level)
+        lower, upper = newcombe_bounds(value, m, n, level=level)
         return Interval(value=value, lower=lower, upper=upper, method="Newcombe")
+    misplaced = min(value, 1 - value) * m * n
+    if misplaced < _FEW_PAIRS:
+        # of few pairs the variance comes out too small: a prior as of thirty pairs holds it, and a handful of them
+        # may not narrow the bounds, for one misplaced pair would be told as surer than none
+        ratio = (misplaced * var / _error_squared(value, m, n) + _PRIOR_PAIRS) / (misplaced + _PRIOR_PAIRS)
+        ratio = max(1.0, ratio) if misplaced < _HANDFUL else ratio
+        lower, upper = newcombe_bounds(value, m, n, level=level, ratio=ratio)
+        return Interval(value=value, lower=lower, upper=upper, method="DeLong, Newcombe")
     # d logit(A) / dA = 1 / (A (1 - A))
     half = t.ppf((1 + level) / 2, freedom) * np.sqrt(var) / (value * (1 - value))
     odds = value / (1 - value)
     lower, upper = (float(1 / (1 + np.exp(-step) / odds)) for step in (-half, half))
-    if min(value, 1 - value) * positive.sum() * (~positive).sum() >= _FEW_PAIRS:
-        return Interval(value=value, lower=lower, upper=upper, method="DeLong, logit")
-    # A handful of misranked pairs is left to estimate the variance from, so it comes out too small: one such pair
-    # would give a tighter bound than none. The wider of the two intervals is told.
-    bound = newcombe_bounds(value, *counts, level=level)
-    return Interval(
-        value=value,
-        lower=min(lower, bound[0]),
-        upper=max(upper, bound[1]),
-        method="DeLong, logit, or Newcombe",
-    )
+    return Interval(value=value, lower=lower, upper=upper, method="DeLong, logit")
 
 
-def newcombe_bounds(value: float, m: int, n: int, *, level: float = 0.95) -> tuple[float, float]:
+def newcombe_bounds(
+    value: float, m: int, n: int, *, level: float = 0.95, ratio: float = 1.0
+) -> tuple[float, float]:
     """Return bounds of an AUC from its value and the sizes `m`, `n` of the two classes alone.
 
     Newcombe (2006), Statistics in Medicine 25:559, method 5: the AUCs that `value` lies not more than z
     standard errors from, the error being the Hanley-McNeil one *at that AUC*, so that 0 and 1 have a bound
-    too.
+    too. `ratio` multiplies its square, where more is known of it.
 
     Examples
     --------
@@ -111,15 +119,20 @@ def newcombe_bounds(value: float, m: int, n: int, *, level: float = 0.95) -> tup
     >>> round(lower, 3), upper
     (0.899, 1.0)
     """
-    z, more = norm.ppf((1 + level) / 2), (m + n) / 2 - 1
+    z = norm.ppf((1 + level) / 2)
 
     def beyond(theta: float) -> float:
-        spread = 1 + more * ((1 - theta) / (2 - theta) + theta / (1 + theta))
-        return float((value - theta) ** 2 - z**2 * theta * (1 - theta) * spread / (m * n))
+        return float((value - theta) ** 2 - z**2 * ratio * _error_squared(theta, m, n))
 
     lower = 0.0 if value <= 0 else brentq(beyond, 0, value - _TINY)
     upper = 1.0 if value >= 1 else brentq(beyond, value + _TINY, 1)
     return float(lower), float(upper)
+
+
+def _error_squared(theta: float, m: int, n: int) -> float:
+    """Return Hanley and McNeil's variance of an AUC, m - 1 and n - 1 being their mean, as Newcombe has it."""
+    more = (m + n) / 2 - 1
+    return theta * (1 - theta) * (1 + more * ((1 - theta) / (2 - theta) + theta / (1 + theta))) / (m * n)
 
 
 def bootstrap_interval(
@@ -149,7 +162,7 @@ def bootstrap_intervals(
 ) -> dict[str, Interval]:
     """Return the figures of `metrics` with BCa intervals over resampled patients, all from the same resamples.
 
-    `metrics` are names in `weighted.STATISTICS`. Resamples in which a figure is undefined (a class is missing) are
+    `metrics` are names in `FIGURES`. Resamples in which a figure is undefined (a class is missing) are
     left out. Bias and skewness are corrected after Efron (1987). Where every resample gives the same value (all
     cases right, say) the bootstrap knows nothing: the bounds then lie 1 - (alpha/2)^(1/n) away, n being the
     patients of the smaller class (an infinity, where the score has no worst value), which for a value of 1 is
@@ -164,7 +177,7 @@ def bootstrap_intervals(
     patients = patient_codes(groups, len(labels))
 
     def statistics(weights: Weights) -> Values:
-        return np.stack([STATISTICS[name](labels, values, weights) for name in metrics])
+        return np.stack([STATISTIC_OF[name](labels, values, weights) for name in metrics])
 
     points = statistics(np.ones((1, len(labels))))[:, 0]
     draws = evaluate_resamples(statistics, patients, resamples=resamples, seed=seed)
@@ -173,7 +186,7 @@ def bootstrap_intervals(
     slack = 1 - ((1 - level) / 2) ** (1 / fewest)
     return {
         name: _bootstrapped(
-            float(point), _finite(drawn), _finite(without), METRICS[name].limits, level=level, slack=slack
+            float(point), _finite(drawn), _finite(without), FIGURES[name].limits, level=level, slack=slack
         )
         for name, point, drawn, without in zip(metrics, points, draws, left_out, strict=True)
     }

@@ -16,7 +16,7 @@ Flags = NDArray[np.bool_]
 BINS = 10
 """Bins of equal width of the calibration error, as in the paper that named it."""
 _SURE = 1e-6  # a probability of 0 or 1 has no logit
-_ROUNDS, _NEAR, _STEP = 60, 1e-8, 2.0
+_ROUNDS, _NEAR, _STEP = 60, 1e-7, 2.0
 _STEEP = (
     100.0  # of a slope for one standard deviation of the logits: the classes are told apart without an error
 )
@@ -106,18 +106,24 @@ def _regression(positive: Flags, x: Values, weights: Values) -> tuple[Values, Fl
     """Return the slopes of weighted logistic regressions on `x`, and which of them converged (Newton's method)."""
     share = (weights @ positive) / weights.sum(axis=1)
     a, b = np.asarray(logit(share)), np.zeros(len(weights))
-    last = np.full(len(weights), np.inf)
+    right, left = np.zeros(len(weights), dtype=bool), np.arange(len(weights))
     for _ in range(_ROUNDS):
-        mu = expit(a[:, None] + b[:, None] * x)
-        rest, bend = weights * (positive - mu), weights * mu * (1 - mu)
+        w = weights[left]
+        mu = expit(a[left, None] + b[left, None] * x)
+        rest, bend = w * (positive - mu), w * mu * (1 - mu)
         h00, h01, h11 = bend.sum(axis=1), bend @ x, bend @ x**2
         g0, g1 = rest.sum(axis=1), rest @ x
         det = h00 * h11 - h01**2
-        safe = np.where(det > 1e-12, det, np.inf)
-        step_a, step_b = (h11 * g0 - h01 * g1) / safe, (h00 * g1 - h01 * g0) / safe
-        last = np.maximum(np.abs(step_a), np.abs(step_b)) + np.where(np.isinf(safe), np.inf, 0.0)
-        shrink = np.minimum(1.0, _STEP / np.maximum(last, 1e-300))
-        a, b = a + shrink * step_a, b + shrink * step_b
-        if (last[np.isfinite(last)] < _NEAR).all():
+        flat = det < 1e-12
+        det = np.where(flat, 1.0, det)
+        step_a, step_b = (h11 * g0 - h01 * g1) / det, (h00 * g1 - h01 * g0) / det
+        length = np.maximum(np.abs(step_a), np.abs(step_b))
+        shrink = np.where(flat, 0.0, np.minimum(1.0, _STEP / np.maximum(length, 1e-300)))
+        a[left] += shrink * step_a
+        b[left] += shrink * step_b
+        right[left] = ~flat & (length < _NEAR)
+        # what is steep by now grows without end: no line tells more than that the classes lie apart
+        left = left[~flat & (length >= _NEAR) & (np.abs(b[left]) < _STEEP)]
+        if not left.size:
             break
-    return b, last < 1e-6
+    return b, right

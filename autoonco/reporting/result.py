@@ -3,54 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from autoonco.errors import AutoOncoError
-from autoonco.evaluation.tables import comparison_table, evaluation_table, leaderboard_table
-from autoonco.evaluation.verdict import Verdict, verdict
-from autoonco.reporting import plots
+from autoonco.errors import UnknownNameError
+from autoonco.evaluation.tables import leaderboard_table
+from autoonco.evaluation.verdict import Verdict
+from autoonco.reporting.checklist_section import checklist_table
+from autoonco.reporting.checklists import checklists, facts_of
+from autoonco.reporting.content import make_content, run_tables
+from autoonco.reporting.judged import comparison_of, evaluation_of, verdict_of
 from autoonco.reporting.read_run import RunData, read_run
-
-
-class Plots:
-    """The figures of a run, each made on call."""
-
-    def __init__(self, result: Result) -> None:
-        self._result = result
-
-    def roc(self) -> Figure:
-        """Return the ROC curve of each family and the ensemble on the test cases.
-
-        Raises
-        ------
-        AutoOncoError
-            If no test case was predicted.
-        """
-        run, predictions = self._judged()
-        return plots.roc(predictions, self._result.evaluation(), [str(model["name"]) for model in run.models])
-
-    def forest(self) -> Figure:
-        """Return each model's test AUC with its interval; raises as `roc` does."""
-        self._judged()
-        return plots.forest(self._result.evaluation())
-
-    def search_curve(self) -> Figure:
-        """Return the best inner score so far against time, a line a family."""
-        run = self._result.read()
-        return plots.search_curve(run.trials, run.metric)
-
-    def time_per_family(self) -> Figure:
-        """Return where the time went."""
-        run = self._result.read()
-        return plots.time_per_family(run.trials, run.models)
-
-    def _judged(self) -> tuple[RunData, pd.DataFrame]:
-        run = self._result.read()
-        if run.predictions is None:
-            raise AutoOncoError("No test case was predicted in this run, so there is nothing to draw.")
-        return run, run.predictions
+from autoonco.reporting.result_plots import Plots
 
 
 class Result:
@@ -71,10 +36,7 @@ class Result:
 
     def evaluation(self) -> pd.DataFrame:
         """Return the figures of each model on the test cases with 95 % intervals, see `evaluation_table`."""
-        run = self.read()
-        if run.predictions is None:
-            return pd.DataFrame(columns=["model", "subset", "n", "auc", "auc_lower", "auc_upper"])
-        return evaluation_table(run.predictions, run.classes, run.metric)
+        return evaluation_of(self.read())
 
     def summary(self) -> pd.DataFrame:
         """Return the few columns of `evaluation` that are read first."""
@@ -83,18 +45,39 @@ class Result:
 
     def comparison(self) -> pd.DataFrame:
         """Return the AUC difference of every pair of families and the ensemble, see `comparison_table`."""
-        run = self.read()
-        empty = pd.DataFrame(columns=["fold", "row", "group", "truth", "is_clean", "model"])
-        return comparison_table(empty if run.predictions is None else run.predictions, run.models)
+        return comparison_of(self.read())
 
     def verdict(self) -> Verdict:
         """Return whether deep learning beats radiomics here, and how sure that is."""
-        run = self.read()
-        return verdict(run.predictions, run.models, run.families)
+        return verdict_of(self.read())
 
     def leaderboard(self) -> pd.DataFrame:
         """Return every trial of the final search, best first."""
         return leaderboard_table(self.read().trials)
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return every table of the report by name, as its files in ``tables/`` have it; empty ones left out."""
+        data = self.read()
+        found = run_tables(data)
+        found["checklists"] = checklist_table(checklists(facts_of(data, found), ()))
+        return found
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Return one table of the report.
+
+        Raises
+        ------
+        UnknownNameError
+            If this run has no table of that name; the message lists those it has.
+        """
+        found = self.tables()
+        if name not in found:
+            raise UnknownNameError("table", name, found)
+        return found[name]
+
+    def model_card(self) -> dict[str, Any]:
+        """Return the model card as plain JSON, empty while there is no model."""
+        return dict(make_content(self.read(), pictures=False).card)
 
     def excluded(self) -> list[str]:
         """Return why each case that was left out could not be used, in the words of the data check."""
@@ -116,4 +99,4 @@ class Result:
     @property
     def plots(self) -> Plots:
         """The figures of the report."""
-        return Plots(self)
+        return Plots(self.folder)

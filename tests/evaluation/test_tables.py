@@ -1,21 +1,29 @@
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import log_loss, recall_score, roc_auc_score
-
-from autoonco.errors import DataError, UnknownNameError
-from autoonco.evaluation.tables import (
-    comparison_table,
-    evaluation_table,
-    leaderboard_table,
-    read_predictions,
+from scipy.special import logit
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import (
+    average_precision_score,
+    brier_score_loss,
+    f1_score,
+    log_loss,
+    matthews_corrcoef,
+    precision_score,
+    recall_score,
+    roc_auc_score,
 )
-from autoonco.metrics.comparison import compare_auc
+
+from autoonco.errors import DataError
+from autoonco.evaluation import tables
+from autoonco.evaluation.pairs import comparison_table
+from autoonco.evaluation.tables import leaderboard_table, read_predictions
 from autoonco.metrics.intervals import auc_interval, resampled_t_interval
 
 MODELS = [
@@ -24,6 +32,9 @@ MODELS = [
     {"name": "pretrained2d", "kind": "family"},
     {"name": "baseline: lesion size", "kind": "baseline"},
 ]
+
+
+evaluation_table = partial(tables.evaluation_table, resamples=300)
 
 
 def predictions(*, k: int = 2, n: int = 120, folds: int = 1, unclean: int = 0, seed: int = 0) -> pd.DataFrame:
@@ -63,6 +74,14 @@ def test_figures_are_those_of_scikit_learn_and_the_last_class_is_positive() -> N
     assert found["specificity"] == pytest.approx(recall_score(y, called, pos_label=0))
     assert found["balanced_accuracy"] == pytest.approx((found["sensitivity"] + found["specificity"]) / 2)
     assert found["log_loss"] == pytest.approx(log_loss(y, p))
+    assert found["brier"] == pytest.approx(brier_score_loss(y, p))
+    assert found["ppv"] == pytest.approx(precision_score(y, called))
+    assert found["npv"] == pytest.approx(precision_score(y, called, pos_label=0))
+    assert found["f1"] == pytest.approx(f1_score(y, called))
+    assert found["mcc"] == pytest.approx(matthews_corrcoef(y, called))
+    assert found["average_precision"] == pytest.approx(average_precision_score(y, p))
+    fit = LogisticRegression(C=np.inf, tol=1e-10).fit(logit(p.to_numpy())[:, None], y)
+    assert found["calibration_slope"] == pytest.approx(fit.coef_[0, 0], rel=1e-3)
     assert (found["n"], found["n_patients"], found["n_folds"]) == (120, 60, 1)
     interval = auc_interval(y, own[["p_0", "p_1"]], own["group"])
     assert (found["auc_lower"], found["auc_upper"]) == (interval.lower, interval.upper)
@@ -73,21 +92,74 @@ def test_figures_are_those_of_scikit_learn_and_the_last_class_is_positive() -> N
 def test_every_figure_has_bounds_around_it(k: int, folds: int) -> None:
     table = evaluation_table(predictions(k=k, folds=folds), [f"class {j}" for j in range(k)])
     names = [name.removesuffix("_lower") for name in table if name.endswith("_lower")]
-    assert ("sensitivity" in names) == (k == 2)
-    assert {"auc", "balanced_accuracy", "log_loss"} <= set(names)
+    assert {"auc", "sensitivity", "specificity", "ppv", "npv", "log_loss", "ece", "calibration_slope"} <= set(
+        names
+    )
     for name in names:
         assert (table[f"{name}_lower"] < table[name]).all()
         assert (table[f"{name}_upper"] > table[name]).all()
-        assert (table[f"{name}_lower"] >= 0).all()
-        assert name == "log_loss" or (table[f"{name}_upper"] <= 1).all()
+        if name not in ("mcc", "calibration_slope", "calibration_intercept"):
+            assert (table[f"{name}_lower"] >= 0).all()
+        if name not in ("log_loss", "brier", "calibration_slope", "calibration_intercept"):
+            assert (table[f"{name}_upper"] <= 1).all()
 
 
 def test_the_metric_of_the_search_is_shown_too() -> None:
-    table = evaluation_table(predictions(), ["a", "b"], "mcc")
-    assert (table["mcc_lower"] < table["mcc"]).all()
-    assert "mcc" not in evaluation_table(predictions(), ["a", "b"], "log_loss")
-    with pytest.raises(UnknownNameError, match="metric"):
-        evaluation_table(predictions(), ["a", "b"], "auc")
+    few = predictions(n=40)
+    table = evaluation_table(few, ["a", "b"], "f1_macro")
+    assert (table["f1_macro_lower"] < table["f1_macro"]).all()
+    assert "f1_macro" not in evaluation_table(few, ["a", "b"], "log_loss")
+    assert "f1_macro" not in evaluation_table(
+        few, ["a", "b"], "mylab.scores.own"
+    )  # a run folder can't hold it
+
+
+def test_predictions_of_other_classes_are_told() -> None:
+    with pytest.raises(DataError, match="holds 2 probabilities a case, expected 3"):
+        evaluation_table(predictions(n=20), ["a", "b", "c"])
+
+
+@pytest.mark.parametrize("folds", [1, 3])
+def test_grades_have_figures_of_their_own(folds: int) -> None:
+    table = evaluation_table(predictions(k=4, n=60, folds=folds), list("0123"), task="ordinal")
+    found = row(table, "ensemble")
+    assert {"quadratic_kappa", "mean_absolute_error", "ranked_probability"} <= set(table)
+    assert "sensitivity" not in table
+    assert 0 <= found["mean_absolute_error_lower"] < found["mean_absolute_error"] < 3
+    assert 0.5 < found["auc"] < 1
+
+
+def test_training_cases_are_those_that_were_noted() -> None:
+    table = predictions(folds=5)
+    widths = {}
+    for n_train in (96, 48):
+        found = row(evaluation_table(table.assign(n_train=n_train), ["a", "b"]), "radiomics")
+        widths[n_train] = found["auc"] - found["auc_lower"]
+    assert widths[48] / widths[96] == pytest.approx(np.sqrt((1 / 5 + 24 / 48) / (1 / 5 + 24 / 96)), rel=0.01)
+
+
+def test_a_fold_of_one_class_is_left_out_of_what_ranks() -> None:
+    table = predictions(folds=3)
+    table.loc[(table["fold"] == 2), "truth"] = 1
+    found = row(evaluation_table(table, ["a", "b"]), "radiomics")
+    own = of(table, "radiomics")
+    aucs = [roc_auc_score(f["truth"], f["p_1"]) for k, f in own.groupby("fold") if k < 2]
+    assert found["auc"] == pytest.approx(np.mean(aucs))
+    assert found["log_loss"] == pytest.approx(
+        np.mean([log_loss(f["truth"], f["p_1"], labels=[0, 1]) for _, f in own.groupby("fold")])
+    )
+    assert np.isfinite(found["sensitivity"])
+
+
+def test_a_constant_prediction_is_told_as_what_it_is() -> None:
+    table = predictions(n=10)
+    table[["p_0", "p_1"]] = [0.7, 0.3]
+    found = row(evaluation_table(table, ["a", "b"]), "radiomics")
+    assert found["auc"] == 0.5
+    assert 0 <= found["auc_lower"] < 0.3
+    assert found["sensitivity"] == 0
+    assert np.isnan([found["ppv"], found["calibration_slope"]]).all()
+    assert found["npv"] == 0.5
 
 
 def test_clean_rows_are_those_of_the_clean_cases() -> None:
@@ -126,34 +198,6 @@ def test_a_subset_of_one_class_is_undefined_and_nothing_breaks() -> None:
     assert np.isnan(found["auc"])
     assert np.isfinite(found["log_loss"])
     assert comparison_table(table, MODELS).empty
-
-
-def test_comparison_has_every_pair_once_and_no_baseline() -> None:
-    table = predictions()
-    found = comparison_table(table, MODELS)
-    pairs = list(zip(found["first"], found["second"], strict=True))
-    assert pairs == [("ensemble", "radiomics"), ("ensemble", "pretrained2d"), ("radiomics", "pretrained2d")]
-    one, two = (of(table, name) for name in ("ensemble", "radiomics"))
-    expected = compare_auc(one["truth"], one[["p_0", "p_1"]], two[["p_0", "p_1"]].to_numpy(), one["group"])
-    assert found.loc[0, "difference"] == pytest.approx(expected.difference)
-    assert found.loc[0, "p"] == pytest.approx(expected.p)
-    assert (found["p_holm"] >= found["p"]).all()
-    assert found["p_holm"].max() <= 1
-
-
-def test_comparison_pairs_cases_whatever_their_order() -> None:
-    table = predictions()
-    shuffled = table.sample(frac=1, random_state=1)
-    pd.testing.assert_frame_equal(comparison_table(table, MODELS), comparison_table(shuffled, MODELS))
-
-
-def test_comparison_takes_clean_cases_that_both_predicted() -> None:
-    table = predictions(folds=4, unclean=10)
-    lost = (table["model"] == "radiomics") & (table["fold"] == 3)
-    found = comparison_table(table[~lost], MODELS).set_index(["first", "second"])
-    assert found.loc[("ensemble", "radiomics"), "n"] == 80
-    assert found.loc[("ensemble", "radiomics"), "n_folds"] == 3
-    assert found.loc[("ensemble", "pretrained2d"), "n"] == 110
 
 
 def trial(id_: int, score: float | None, budget: float = 1.0, **more: Any) -> dict[str, Any]:
