@@ -15,6 +15,7 @@ from autoonco.search.costs import SecondsModel
 from autoonco.search.execution import Candidate
 from autoonco.search.optimizer import Optimizer, OptimizerSettings, Proposal
 from autoonco.search.problem import Problem
+from autoonco.search.random_search import RandomSearch
 from autoonco.search.space import build_space, join
 from autoonco.search.trial import Origin, Trial
 from autoonco.settings import Settings
@@ -57,7 +58,7 @@ class Source:
         )
         self._affordable_s = AFFORDABLE * limit_s
         self._queue = self._defaults()
-        self._optimizer: Optimizer | None = None
+        self._optimizer: Optimizer | RandomSearch | None = None
         self._skips: Counter[str] = Counter()
         self._skipped_in_a_row = 0
 
@@ -171,8 +172,10 @@ class Source:
         free = [family for family in self._problem.families if family not in blocked]
         return self._optimizer.ask(families=free) if blocked else self._optimizer.ask()
 
-    def _make_optimizer(self) -> Optimizer:
+    def _make_optimizer(self) -> Optimizer | RandomSearch:
         settings = self._settings
+        if settings.search == "random":
+            return RandomSearch(self._space, seed=self._seed)
         starts = [*((name, config) for name, _, config in self._default_configs()), *self._starts]
         optimizer = Optimizer(
             self._space,
