@@ -30,6 +30,10 @@ class GeometryError(DataError):
     """An image and its mask don't lie on the same grid."""
 
 
+class OutlineNeededError(DataError):
+    """A lesion's outline is needed, and only its place is known: a point or a box can't stand in for a mask here."""
+
+
 class UnknownNameError(AutoOncoError, ValueError):
     """A name that isn't one of the valid ones; the message gives the nearest and all valid names."""
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autoonco.data.mark import Mark
 from autoonco.data.pick import WHOLE, Pick
 
 
@@ -34,6 +35,8 @@ class Case:
         Hospital, scanner or collection, where the manifest says so.
     resample_mask
         Whether a mask on another grid than its image is put onto it (nearest neighbour) instead of refused.
+    mark
+        Where the lesion is, of a case to predict whose lesion isn't drawn; of several drawn ones, which is meant.
     row
         Line of the manifest, header not counted, from 1: how logs and files name a case.
     """
@@ -48,6 +51,7 @@ class Case:
     mask_picks: Mapping[str, Pick] = field(default_factory=dict)
     site: str | None = None
     resample_mask: bool = False
+    mark: Mark | None = None
     row: int = 0
 
     def mask_of(self, channel: str) -> Path | None:

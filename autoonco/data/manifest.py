@@ -158,7 +158,14 @@ class Dataset:
         always = Always.of(mask_label=mask_label, mask_roi=mask_roi, suv=suv, channels=images)
         dataset = cls(
             cases=make_cases(
-                table, images, masks, names, Path(root), must_exist=labelled and complete, always=always
+                table,
+                images,
+                masks,
+                names,
+                Path(root),
+                must_exist=labelled and complete,
+                always=always,
+                with_marks=not labelled,
             ),
             clinical=names,
             others={

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from autoonco.data import columns as cols
 from autoonco.data.case import Case
+from autoonco.data.mark import marks_in
 from autoonco.data.pick import ALWAYS, IMAGE_OPTIONS, MASK_OPTIONS, WHOLE, Always, Pick, with_options
 from autoonco.errors import DataError
 
@@ -26,10 +27,12 @@ def make_cases(
     *,
     must_exist: bool,
     always: Always = ALWAYS,
+    with_marks: bool = False,
 ) -> tuple[Case, ...]:
     """Return one case a row; `images`, `masks` map channel → column, relative paths count from `root`.
 
-    Without `must_exist` a missing file is left to whoever reads the case: one bad scan must not lose the others.
+    Without `must_exist` a missing file is left to whoever reads the case: one bad scan must not lose the others. Points
+    and boxes (`autoonco.data.mark`) are read `with_marks`, of cases to predict.
     """
     n_rows = len(next(iter(table.values())))
     numbers = [str(row) for row in range(1, n_rows + 1)]
@@ -47,6 +50,7 @@ def make_cases(
     }
     values = {name: cols.clinical_values(table[name]) for name in clinical}
     sites = table.get("site", [""] * n_rows)
+    marks = marks_in(table) if with_marks else [None] * n_rows
     return tuple(
         Case(
             case=names[i],
@@ -57,6 +61,7 @@ def make_cases(
             image_picks=_picks(image_files, i, always.of_image),
             mask_picks=_picks(mask_files, i, always.of_mask),
             site=sites[i] or None,
+            mark=marks[i],
             row=i + 1,
         )
         for i in range(n_rows)
