@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from autoonco.data.case import Case
+from autoonco.data.pick import WHOLE
 from autoonco.errors import DataError
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -40,7 +41,8 @@ def _bytes_hash(path: Path, size: int, mtime_ns: int) -> str:  # noqa: ARG001 - 
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _file_hash(path: Path) -> str:
+def file_hash(path: Path) -> str:
+    """Return the sha256 of a file's bytes, computed once for each size and time of change."""
     stat = path.stat()
     return _bytes_hash(path, stat.st_size, stat.st_mtime_ns)
 
@@ -48,29 +50,33 @@ def _file_hash(path: Path) -> str:
 def content_hash(case: Case) -> str:
     """Return the hash of a case's image and mask bytes; equal files give equal hashes, whatever their names.
 
-    Where a file is only the header of another one with the voxels, both count.
+    Where a file is only the header of another one with the voxels, both count; of a DICOM series all its files do, in
+    any order; and what is picked of a file counts with it.
 
     Raises
     ------
     DataError
         If a file can't be read; the message names the row.
     """
-    from autoonco.data.formats import companion  # image readers, which a search needs not
+    from autoonco.data.holdings import files_of  # image readers, which a search needs not
 
-    hashes = {}
+    hashes: dict[str, Any] = {}
     try:
-        for kind, paths in (("i", case.images), ("m", case.masks)):
+        for kind, paths, picks in (("i", case.images, case.image_picks), ("m", case.masks, case.mask_picks)):
             for name, path in paths.items():
-                hashes[f"{kind}:{name}"] = _file_hash(path)
-                if (voxels := companion(path)) is not None:
-                    hashes[f"{kind}-voxels:{name}"] = _file_hash(voxels)
+                pick = picks.get(name, WHOLE)
+                found = files_of(path, pick, of_masks=kind == "m")
+                hashes[f"{kind}:{name}"] = [file_hash(file) for file in found.ordered]
+                hashes[f"{kind}-any-order:{name}"] = sorted(file_hash(file) for file in found.unordered)
+                if picked := pick.to_json():
+                    hashes[f"{kind}-pick:{name}"] = picked
     except DataError as error:
         raise type(error)(f"row {case.row}: {error}") from error
     except OSError as error:
         raise DataError(
             f"row {case.row}: a file of this case can't be read ({error.strerror}): correct its path."
         ) from error
-    return digest(hashes)
+    return digest(hashes if case.mark is None else hashes | {"mark": case.mark.to_json()})
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

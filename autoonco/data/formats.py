@@ -86,7 +86,7 @@ def _beside(path: Path, name: str) -> Path | None:
 
 
 @contextmanager
-def _decoding(kind: str) -> Iterator[None]:
+def decoding(kind: str) -> Iterator[None]:
     """Tell whatever a decoder raises on damaged bytes in one sentence; the cause stays chained."""
     try:
         yield
@@ -99,7 +99,8 @@ def _decoding(kind: str) -> Iterator[None]:
         ) from error
 
 
-def _refuse_absurd_claim(n_bytes: int, stored: int) -> None:
+def refuse_absurd_claim(n_bytes: int, stored: int) -> None:
+    """Raise `ImageReadError` where a header claims more bytes than `stored` ones can hold, however compressed."""
     if n_bytes > stored * _MAX_DEFLATE_RATIO:
         raise ImageReadError(
             f"The header claims {n_bytes:,} bytes of pixels, more than {stored:,} stored bytes can hold; "
@@ -107,29 +108,84 @@ def _refuse_absurd_claim(n_bytes: int, stored: int) -> None:
         )
 
 
+def position_in(n: int, index: int | None, what: str) -> int:
+    """Return the position that is meant among `n`, 0 where none is named.
+
+    Raises
+    ------
+    ImageReadError
+        If there is none.
+    """
+    if index is not None and index >= n:
+        raise ImageReadError(
+            f"Number {index} is asked for, but there are {n} {what}, counted from 0: correct the number in brackets."
+        )
+    return index or 0
+
+
 # --- pictures -----------------------------------------------------------------------------------------------
 
 
-def read_picture(path: Path, *, palette_indices: bool = False) -> sitk.Image:
-    """Return a picture: float32 if grey, a vector of three uint8 if it has colour; spacing 1.
+def read_picture(
+    path: Path,
+    *,
+    palette_indices: bool = False,
+    page: int | None = None,
+    spacing_mm: tuple[float, ...] = (),
+) -> sitk.Image:
+    """Return a picture: float32 if grey, a vector of three uint8 if it has colour; spacing 1 unless it is given.
 
     It is turned as its EXIF orientation says. A picture of three equal channels counts as grey. Transparent
-    pixels turn black. With `palette_indices` a palette picture gives its indices, not its colours.
+    pixels turn black. With `palette_indices` a palette picture gives its indices, not its colours. `page` is counted
+    from 0.
     """
     # Opened by name, Pillow 13 maps an uncompressed TIFF that lies on its side with rows and columns confused.
-    with _decoding("a picture"), path.open("rb") as stream, Image.open(stream) as picture:
-        if getattr(picture, "n_frames", 1) > 1:
+    with decoding("a picture"), path.open("rb") as stream, Image.open(stream) as picture:
+        n_pages = getattr(picture, "n_frames", 1)
+        if page is None and n_pages > 1:
             raise ImageReadError(
-                f"The file holds {picture.n_frames} pages, expected one: save a volume as NIfTI or NRRD."
+                f"The file holds {n_pages} pages, expected one: name one as file.tif[0], or save a volume as NIfTI or "
+                "NRRD."
             )
+        picture.seek(position_in(n_pages, page, "pages"))
         if suffix_of(path) == ".png":
-            _refuse_absurd_claim(math.prod(picture.size), path.stat().st_size)
+            refuse_absurd_claim(math.prod(picture.size), path.stat().st_size)
         ImageOps.exif_transpose(picture, in_place=True)
         pixels = _picture_pixels(picture, palette_indices=palette_indices)
+    return picture_of(pixels, spacing_mm)
+
+
+def picture_of(pixels: NDArray[Any], spacing_mm: tuple[float, ...] = ()) -> sitk.Image:
+    """Return a picture from grey values ``(rows, columns)`` or colours ``(rows, columns, 3)``.
+
+    Three equal channels are grey. `spacing_mm` is (between rows, between columns), or one number; 1 without it.
+    """
     if pixels.ndim == 3 and not (pixels == pixels[..., :1]).all():
-        return sitk.GetImageFromArray(np.ascontiguousarray(pixels, dtype=np.uint8), isVector=True)
-    grey = pixels[..., 0] if pixels.ndim == 3 else pixels
-    return sitk.GetImageFromArray(np.ascontiguousarray(grey, dtype=np.float32))
+        image = sitk.GetImageFromArray(np.ascontiguousarray(pixels, dtype=np.uint8), isVector=True)
+    else:
+        grey = pixels[..., 0] if pixels.ndim == 3 else pixels
+        image = sitk.GetImageFromArray(np.ascontiguousarray(grey, dtype=np.float32))
+    set_spacing(image, spacing_mm)
+    return image
+
+
+def set_spacing(image: sitk.Image, spacing_mm: tuple[float, ...]) -> None:
+    """Give `image` a spacing in the order of its array's axes, or one number for all; empty leaves it.
+
+    Raises
+    ------
+    ImageReadError
+        If there are neither one nor as many numbers as axes, or one is not positive.
+    """
+    if not spacing_mm:
+        return
+    n_axes = image.GetDimension()
+    if len(spacing_mm) not in (1, n_axes) or not all(0 < step < math.inf for step in spacing_mm):
+        raise ImageReadError(
+            f"The spacing is {' '.join(f'{step:g}' for step in spacing_mm)}, expected {n_axes} positive "
+            "millimetres in the order of the array's axes, or one for all."
+        )
+    image.SetSpacing(list(reversed(spacing_mm)) if len(spacing_mm) > 1 else [spacing_mm[0]] * n_axes)
 
 
 def _picture_pixels(picture: Image.Image, *, palette_indices: bool) -> NDArray[Any]:
@@ -150,20 +206,23 @@ def _picture_pixels(picture: Image.Image, *, palette_indices: bool) -> NDArray[A
 # --- volumes ------------------------------------------------------------------------------------------------
 
 
-def read_nifti(path: Path) -> sitk.Image:
+def read_nifti(path: Path, *, volume: int | None = None) -> sitk.Image:
     """Return a NIfTI image, 2D or 3D, float32, on ITK's (left, posterior, superior) axes in millimetres.
+
+    Of a file of several volumes `volume` is the one that is meant, counted from 0.
 
     nibabel reads it, for SimpleITK fills a truncated file with zeros without a word, and with ``c.nii``
     beside ``c.nii.gz`` returns the former for both.
     """
-    with _decoding("NIfTI"):
+    with decoding("NIfTI"):
         header: Any = nibabel.load(path)
-        shape = _spatial_shape(header.shape)
+        shape, position = _volume_of(header.shape, volume)
         dtype = header.get_data_dtype()
         if dtype.kind not in "iuf":
             raise ImageReadError(f"The voxels are of type {dtype}, expected real numbers; convert the file.")
         slope, inter = (header.dataobj.slope, header.dataobj.inter)
-        stored = _nifti_payload(path, int(header.dataobj.offset), math.prod(shape) * dtype.itemsize)
+        n_bytes = math.prod(shape) * dtype.itemsize
+        stored = _nifti_payload(path, int(header.dataobj.offset) + position * n_bytes, n_bytes)
         values = np.frombuffer(stored, dtype=dtype).reshape(shape, order="F").T
         if (slope, inter) != (1.0, 0.0):
             values = values * slope + inter
@@ -172,13 +231,21 @@ def read_nifti(path: Path) -> sitk.Image:
     return image
 
 
+def _volume_of(shape: tuple[int, ...], volume: int | None) -> tuple[tuple[int, ...], int]:
+    """Return the shape of one volume, and which one of the file it is."""
+    if volume is None:
+        return _spatial_shape(shape), 0
+    return _spatial_shape(shape[:3]), position_in(math.prod(shape[3:]), volume, "volumes")
+
+
 def _spatial_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape without trailing axes of length one beyond the third."""
     spatial = shape[:3] if all(length == 1 for length in shape[3:]) else shape
     if len(spatial) not in (2, 3) or min(spatial) < 1:
         sizes = "×".join(map(str, shape))
         raise DimensionError(
-            f"The image is {len(shape)}D ({sizes}), expected 2D or 3D: save one volume a file."
+            f"The image is {len(shape)}D ({sizes}), expected 2D or 3D: name one volume as file.nii.gz[0], "
+            "or save one a file."
         )
     return tuple(int(length) for length in spatial)
 
@@ -188,7 +255,7 @@ def _nifti_payload(path: Path, offset: int, n_bytes: int) -> bytes:
     compressed = path.name.lower().endswith(".gz")
     size = path.stat().st_size
     if compressed:
-        _refuse_absurd_claim(n_bytes, size)
+        refuse_absurd_claim(offset + n_bytes, size)
     elif size < offset + n_bytes:
         raise _truncated(size, offset + n_bytes)
     with gzip.open(path) if compressed else path.open("rb") as stream:
@@ -225,7 +292,7 @@ def _place(image: sitk.Image, header: Any) -> None:
 
 def read_itk(path: Path) -> sitk.Image:
     """Return an NRRD or MetaImage image, 2D or 3D, float32."""
-    with _decoding("NRRD or MetaImage"):
+    with decoding("NRRD or MetaImage"):
         stored = path.stat().st_size
         if (beside := companion(path)) is not None:
             stored += beside.stat().st_size
@@ -237,7 +304,7 @@ def read_itk(path: Path) -> sitk.Image:
         if reader.GetNumberOfComponents() > 1:
             raise ImageReadError("The voxels are vectors, expected one grey value each: save grey values.")
         one = sitk.Image([1] * len(shape), reader.GetPixelIDValue())
-        _refuse_absurd_claim(math.prod(shape) * one.GetSizeOfPixelComponent(), stored)
+        refuse_absurd_claim(math.prod(shape) * one.GetSizeOfPixelComponent(), stored)
         image = reader.Execute()
         if image.GetDimension() > len(shape):
             image = image[(slice(None),) * 3 + (0,) * (image.GetDimension() - 3)]
