@@ -142,6 +142,8 @@ def _as_cases(data: Unlabelled, columns: dict[str, Any]) -> tuple[Case, ...]:
         if Path(data).suffix.lower() in {".csv", ".tsv"}:
             return Dataset.from_csv(data, labelled=False, **columns).cases
         return Dataset.from_scans([data]).cases
+    if isinstance(data, ArrayScan):
+        raise DataError("An ArrayScan is predicted by itself or in a list of them, with no other way in.")
     items = list(data)
     if all(isinstance(item, Case) for item in items):
         return tuple(item for item in items if isinstance(item, Case))

@@ -24,8 +24,15 @@ MISSING_MASK = ("raise", "partial")
 class Model(Protocol):
     """What predicts: the ensemble of a model file."""
 
-    classes: tuple[str, ...]
-    families: tuple[str, ...]
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        ...
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Family of each member."""
+        ...
 
     def predict_proba(self, cases: Sequence[Case]) -> NDArray[Any]:
         """Return probabilities ``(n_cases, n_classes)``."""

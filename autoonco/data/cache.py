@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -14,14 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_dir
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
+from autoonco.data.bounds import LOOK_SHARE, evict, limit_bytes, touch
 from autoonco.data.case import Case
 from autoonco.data.pick import WHOLE
 from autoonco.errors import DataError
 
 Arrays = Mapping[str, NDArray[Any]]
+_CHECKSUM = "crc32"
 
 
 def default_cache_dir() -> Path:
@@ -97,8 +100,16 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.unlink(missing_ok=True)
 
 
+def _checksum(arrays: Arrays) -> str:
+    """Return a check sum of arrays: safetensors sees a file cut short, not one with other bytes."""
+    found = 0
+    for name in sorted(arrays):
+        found = zlib.crc32(np.ascontiguousarray(arrays[name]), zlib.crc32(name.encode(), found))
+    return f"{found:08x}"
+
+
 class ArtefactCache:
-    """Arrays on disk under a key; a damaged file counts as absent.
+    """Arrays on disk under a key; a damaged file counts as absent, and what was used longest ago makes room.
 
     Parameters
     ----------
@@ -107,6 +118,8 @@ class ArtefactCache:
     files_rest
         Whether the files of a case stay as they are for the life of this object, as they do within a run: then
         none is looked at twice to name its artefacts.
+    limit
+        Bytes that the folder may take, see `bounds.limit_bytes`; 0 for no limit.
 
     Examples
     --------
@@ -118,8 +131,12 @@ class ArtefactCache:
     array([1., 1.])
     """
 
-    def __init__(self, folder: Path | None = None, *, files_rest: bool = False) -> None:
+    def __init__(
+        self, folder: Path | None = None, *, files_rest: bool = False, limit: int | None = None
+    ) -> None:
         self.folder = folder or default_cache_dir()
+        self.limit = limit_bytes() if limit is None else limit
+        self._unseen = self.limit  # bytes written since the folder was looked at; at first it is
         self.files_rest = files_rest
         self._hashes: dict[int, tuple[Case, str]] = {}
 
@@ -145,18 +162,28 @@ class ArtefactCache:
         """Return the arrays stored under (`kind`, `key`), or None where there are none or they are damaged."""
         path = self._path(kind, key)
         try:
-            found: Arrays = load_file(path)
+            with safe_open(path, framework="numpy") as file:
+                found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+                is_whole = (file.metadata() or {}).get(_CHECKSUM) == _checksum(found)
         except FileNotFoundError:
             return None
         except (SafetensorError, OSError):
+            is_whole = False
+        if not is_whole:
             path.unlink(missing_ok=True)
             return None
+        touch(path)
         return found
 
     def put(self, kind: str, key: str, arrays: Arrays) -> None:
         """Store `arrays` under (`kind`, `key`), atomically."""
         plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-        write_atomically(self._path(kind, key), lambda temporary: save_file(plain, temporary))
+        mark = {_CHECKSUM: _checksum(plain)}
+        write_atomically(self._path(kind, key), lambda temporary: save_file(plain, temporary, mark))
+        self._unseen += sum(array.nbytes for array in plain.values())
+        if self._unseen > LOOK_SHARE * self.limit > 0:
+            self._unseen = 0
+            evict(self.folder, self.limit)
 
     def get_or_make(self, kind: str, key: str, make: Callable[[], Arrays]) -> Arrays:
         """Return the stored arrays, making and storing them first where absent."""
