@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.pixels import apply_color_lut, apply_modality_lut, get_decoder, pixel_array
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
+from pydicom.pixels.utils import pixel_array
 
 from autoonco.data.formats import refuse_absurd_claim
 from autoonco.errors import ImageReadError
@@ -96,7 +98,7 @@ def _bytes(colours: NDArray[Any], bits: int) -> NDArray[np.uint8]:
 def _turned(stored: NDArray[Any], dataset: pydicom.Dataset) -> NDArray[Any]:
     """Return stored values with the scale of their bits turned round."""
     if stored.dtype.kind == "f":
-        return stored.max() + stored.min() - stored
+        return np.asarray(stored.max() + stored.min() - stored)
     bits = int(dataset.BitsStored)
     lowest, highest = (
         (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if dataset.PixelRepresentation else (0, 2**bits - 1)

@@ -19,11 +19,12 @@ from autoonco.data.feature_table import FeatureTable, read_features, values_of
 from autoonco.data.pick import Always
 from autoonco.data.redaction import identifiers, redact
 from autoonco.data.rows import make_cases, pick_clinical, read_splits, scan_cases
+from autoonco.data.ways import Ways
 from autoonco.errors import DataError, UnknownNameError
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Dataset:
+class Dataset(Ways):
     """Cases with their labels, patients and splits; immutable and lazy.
 
     Attributes
