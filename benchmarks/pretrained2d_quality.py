@@ -20,7 +20,6 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,38 +28,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from autoonco.classifier import AutoOncoClassifier
-from autoonco.data.cache import ArtefactCache
 from autoonco.data.case import Case
-from autoonco.data.checks import inspect
-from autoonco.data.fingerprint import Fingerprint, fingerprint
 from autoonco.data.folds import stratified_group_folds
 from autoonco.data.manifest import Dataset
-from autoonco.families.contract import Config, Fidelity, FitContext, Runtime
+from autoonco.families.contract import Config
 from autoonco.families.pretrained2d import family
 from autoonco.metrics.comparison import Comparison, compare_auc, compare_folds
 from autoonco.metrics.intervals import auc_interval, resampled_t_interval
 from autoonco.metrics.scores import METRICS
-from autoonco.tabular.pipeline import complete
+from benchmarks.single_network import FINETUNING, PROBE, fitted
 
 SHARED = Path(os.environ.get("AUTOONCO_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 COLUMNS = ("task", "method", "repeat", "fold", "n_train", "n_test", "auc", "seconds")
-NETWORK = "tf_efficientnet_lite0"
-PROBE: Config = {
-    "mode": "frozen",
-    "network": NETWORK,
-    "size": 224,
-    "head:learner": "logistic_regression",
-    "head:logistic_regression:C": 0.02,
-}
-"""The frozen lite0 with a logistic regression that all gains are counted from."""
-FINETUNING: Config = {
-    "mode": "finetune",
-    "network": NETWORK,
-    "size": 160,
-    "epochs": 6,
-    "training:learning_rate": 0.002,
-}
-"""One fine-tuning as a careful practitioner might do it without a search; everything else is at its default."""
 FIXED: Mapping[str, Config] = {"probe": PROBE, "finetuning": FINETUNING}
 
 Proba = NDArray[Any]
@@ -126,22 +105,7 @@ def _searched(data: Dataset, seed: int, time_limit: str) -> Callable[[Sequence[C
 
 
 def _fixed(data: Dataset, config: Config, seed: int) -> Callable[[Sequence[Case]], Proba]:
-    assert data.y is not None
-    known = _known(data)
-    whole = complete(family.space(known), config)
-    full: Fidelity = family.plan(whole, 1.0, inner_folds=5, n_train=len(data))
-    runtime = Runtime(artefacts=_cache(), n_threads=len(os.sched_getaffinity(0)))
-    context = FitContext(runtime=runtime, fingerprint=known, seed=seed)
-    return family.fit(whole, data.cases, data.y, fidelity=full, context=context).predict_proba
-
-
-def _known(data: Dataset) -> Fingerprint:
-    return fingerprint(data, inspect(data, n_jobs=len(os.sched_getaffinity(0))))
-
-
-@cache
-def _cache() -> ArtefactCache:
-    return ArtefactCache()
+    return fitted(data, config, seed=seed, n_threads=len(os.sched_getaffinity(0))).predict_proba
 
 
 def cross_validate(

@@ -1,0 +1,123 @@
+"""Other tools, each in an environment of its own that is made here: never a dependency of autoonco."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+AUTOGLUON = "autogluon.tabular[lightgbm,xgboost]==1.6.3"
+OTHERS: Mapping[str, str] = {
+    "worc": "WORC==3.7.0",
+    "auto_pytorch": "autoPyTorch==0.2.1",
+    "quicktune": "quicktunetool",
+    "aucmedi": "aucmedi",
+}
+"""Peers that are tried, by what pip is asked for. One that does not install is told with its error."""
+INSTALL_S = 1200.0
+SCRIPT = """
+import json, sys
+import numpy as np, pandas as pd
+from autogluon.tabular import TabularPredictor
+
+job = json.load(open(sys.argv[1]))
+data = np.load(job["data"], allow_pickle=False)
+names = [f"f{i}" for i in range(data["train"].shape[1])]
+train = pd.DataFrame(data["train"], columns=names).assign(label=data["y"])
+test = pd.DataFrame(data["test"], columns=names)
+metric = "roc_auc" if len(np.unique(data["y"])) == 2 else "roc_auc_ovr_macro"
+model = TabularPredictor(label="label", eval_metric=metric, path=job["path"], verbosity=0)
+model.fit(train, time_limit=job["limit_s"], presets="best_quality", num_cpus=job["cpus"])
+proba = model.predict_proba(test)
+np.save(job["out"], proba[sorted(proba.columns)].to_numpy(dtype=float))
+"""
+
+
+class NotHereError(RuntimeError):
+    """A method cannot be run on this task or this machine, and why."""
+
+
+def peer_names() -> list[str]:
+    """Return the peers beside AutoGluon that are tried."""
+    return list(OTHERS)
+
+
+def environment(name: str, requirement: str, shared: Path) -> Path:
+    """Return the Python of the environment `name`, made with pip where it is not there yet.
+
+    Raises
+    ------
+    NotHereError
+        With pip's last error, which is kept: an installation that failed is not tried again.
+    """
+    folder = shared / "environments" / name
+    python, failed = folder / "bin" / "python", folder / "failed.txt"
+    if failed.exists():
+        raise NotHereError(failed.read_text(encoding="utf-8"))
+    if (folder / "installed.txt").exists():
+        return python
+    subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True, capture_output=True)
+    try:
+        done = subprocess.run(
+            [str(python), "-m", "pip", "install", "-q", requirement],
+            capture_output=True, text=True, timeout=INSTALL_S, check=False,
+        )  # fmt: skip
+        reason = "" if done.returncode == 0 else first_cause(done.stderr)
+    except subprocess.TimeoutExpired:
+        reason = f"not installed within {INSTALL_S:.0f} s"
+    if reason:
+        failed.write_text(f"pip install {requirement}: {reason}", encoding="utf-8")
+        raise NotHereError(failed.read_text(encoding="utf-8"))
+    (folder / "installed.txt").write_text(requirement, encoding="utf-8")
+    return python
+
+
+def first_cause(said: str) -> str:
+    """Return the line of pip's output that says most: the error of a package's own build, before pip's own words."""
+    lines = [line.strip(" │|╰─>") for line in said.splitlines() if not line.startswith("WARNING")]
+    causes = [line for line in lines if re.match(r"[A-Za-z_.]*(Error|Exception|Conflict)\b", line)]
+    spoken = [line for line in lines if line.lower().startswith("error")]
+    return (causes or spoken or lines or ["unknown error"])[-1]
+
+
+def plain_peer(name: str, shared: Path) -> NoReturn:
+    """Install a peer and tell why it has no figure: what pip said, or that nobody has written how to drive it here."""
+    environment(name, OTHERS[name], shared)
+    raise NotHereError(f"{OTHERS[name]} installs, but there is no adapter for it in this benchmark.")
+
+
+def autogluon(
+    train: NDArray[Any],
+    y: NDArray[Any],
+    test: NDArray[Any],
+    *,
+    limit_s: float,
+    shared: Path,
+    folder: Path,
+    cpus: int = 2,
+) -> NDArray[Any]:
+    """Return AutoGluon's probabilities, fitted in its own process within `limit_s` seconds."""
+    python = environment("autogluon", AUTOGLUON, shared)
+    folder.mkdir(parents=True, exist_ok=True)
+    np.savez(folder / "data.npz", train=train, y=y, test=test)
+    job = {
+        "data": str(folder / "data.npz"),
+        "out": str(folder / "proba.npy"),
+        "path": str(folder / "autogluon"),
+        "limit_s": limit_s,
+        "cpus": cpus,
+    }
+    (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    done = subprocess.run(
+        [str(python), "-c", SCRIPT, str(folder / "job.json")], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"AutoGluon: {done.stderr.strip().splitlines()[-1] if done.stderr else 'died'}")
+    return np.asarray(np.load(folder / "proba.npy", allow_pickle=False))
