@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from autoonco.data.cache import ArtefactCache, digest
 from autoonco.data.checks import CaseFacts
 from autoonco.data.manifest import Dataset
 from autoonco.errors import NothingToFitError
-from autoonco.evaluation import baselines, ensemble
+from autoonco.evaluation import ensemble
+from autoonco.evaluation.baselines import Baselines
 from autoonco.evaluation.choice import choose, ladders, partial_notes
 from autoonco.evaluation.delivered import in_time
 from autoonco.evaluation.ensemble import Candidate, Member
@@ -19,6 +20,7 @@ from autoonco.evaluation.inner import inner_problem, sentences
 from autoonco.evaluation.judged import judged_ensemble, judged_family
 from autoonco.evaluation.kept import keep, kept_result
 from autoonco.evaluation.outcome import Delivered, Judged, ScopeResult
+from autoonco.evaluation.probing import probed_ensemble
 from autoonco.evaluation.refit import Refit, Refitted
 from autoonco.evaluation.splits import FINAL, OuterSplit
 from autoonco.evaluation.tasks import TASKS, Task
@@ -42,6 +44,10 @@ _PLAN, _STOP = 0.8, 1.05
 _RESCORE = 0.4
 # Where nothing could be refitted in time, the quickest model has this share of the whole time more.
 _LATE = 0.25
+# Share of a scope's time at most in which its test cases are predicted with lesion or mask changed.
+_PROBES = 0.15
+# Share of a scope's time at most in which features are extracted for one baseline, where no trial has done so.
+_BASELINE = 0.03
 # However long refits take, so much of the search's time is searched.
 _MOST_EARLIER = 0.5
 # Parts of a scope's work that come after its search, as the journal names them.
@@ -216,8 +222,11 @@ class Judge:
             name: next((item for item in ladder if item.key in probas), choice.bests[name])
             for name, ladder in own.items()
         }
-        members = choice.members
-        return self._result(problem, split, judged, members, probas, refit)
+        result, members = self._result(problem, split, judged, choice.members, probas, refit)
+        spare_s = min(left_s - (clock.elapsed() - since_s), _PROBES * self.limit_s)
+        result = self._probed(split, result, members, np.inf if self.reproducible else spare_s)
+        refit.forget()
+        return result
 
     @property
     def reproducible(self) -> bool:
@@ -242,7 +251,8 @@ class Judge:
         members: Sequence[Member],
         probas: Refitted,
         refit: Refit,
-    ) -> ScopeResult:
+    ) -> tuple[ScopeResult, tuple[Delivered, ...]]:
+        """Return what the scope gave, and the members of its ensemble, which only the final scope delivers."""
         alive = self._quick_enough(self._refitted_members(bests, members, probas), bests, probas, refit)
         seconds = {name: self._search_seconds(split.scope, name) for name in problem.families}
         searched_s = sum(seconds.values())
@@ -256,12 +266,25 @@ class Judge:
             Delivered(family=m.candidate.trial.family, weight=m.weight, folder=refit.folder(m.candidate.key))
             for m in alive
         )
-        return ScopeResult(
-            judged=(whole, *families, *self._baselines(split)),
+        result = ScopeResult(
+            judged=(whole, *families, *self._baselines(problem, split)),
             delivered=delivered if split.scope == FINAL else (),
             fingerprint=problem.fingerprint,
             decided=decided,
         )
+        return result, delivered
+
+    def _probed(
+        self, split: OuterSplit, result: ScopeResult, members: Sequence[Delivered], limit_s: float
+    ) -> ScopeResult:
+        """Return the result with the ensemble's probabilities of test cases whose lesion or mask was changed."""
+        if not self.settings.shortcuts or not len(split.test):
+            return result
+        assert result.decided is not None
+        probes = probed_ensemble(
+            members, result.decided, self.dataset.subset(split.test), self._runtime, limit_s=limit_s
+        )
+        return replace(result, probes=probes)
 
     def _quick_enough(
         self, alive: list[Member], bests: Mapping[str, Candidate], probas: Refitted, refit: Refit
@@ -296,22 +319,17 @@ class Judge:
         total = sum(member.weight for member in alive)
         return [Member(candidate=member.candidate, weight=member.weight / total) for member in alive]
 
-    def _baselines(self, split: OuterSplit) -> list[Judged]:
-        assert self.dataset.y is not None
-        if not len(split.test):
-            return []
-        columns = {
-            baselines.LESION_SIZE: baselines.lesion_sizes(self.facts),
-            baselines.LESION_OUTLINE: baselines.lesion_outlines(
-                self.dataset.cases, artefacts=self.artefacts, n_threads=self.n_threads
-            ),
-        }
-        y = self.dataset.y
-        return [
-            Judged(name=name, kind="baseline", proba=baselines.baseline_proba(x, y, split.train, split.test))
-            for name, x in columns.items()
-            if x is not None
-        ]
+    def _baselines(self, problem: Problem, split: OuterSplit) -> list[Judged]:
+        return Baselines(
+            dataset=self.dataset,
+            facts=self.facts,
+            fingerprint=problem.fingerprint,
+            artefacts=self.artefacts,
+            n_threads=self.n_threads,
+            seed=self.seed,
+            limit_s=np.inf if self.reproducible else _BASELINE * self.limit_s,
+            notes=self.notes,
+        ).judged(split)
 
     def _search_seconds(self, scope: str, family: str) -> float:
         return sum(trial.seconds for trial in self.store.scope_trials(scope) if trial.family == family)

@@ -17,10 +17,15 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from autoonco.data.cache import ArtefactCache
 from autoonco.data.case import Case
+from autoonco.data.manifest import Dataset
 from autoonco.data.readers import read_scan
 from autoonco.errors import DataError
-from autoonco.evaluation.outcome import Probed
+from autoonco.evaluation.decisions import Decided
+from autoonco.evaluation.delivered import mean_proba, restored
+from autoonco.evaluation.outcome import Delivered, Probed
+from autoonco.families.contract import Runtime
 from autoonco.features.perturbation import Perturbing, perturb, radius_mm
 
 Predict = Callable[[Sequence[Case]], NDArray[Any]]
@@ -65,12 +70,12 @@ def shifted(scan: Painted) -> Painted:
 
 
 def dilated(scan: Painted) -> Painted:
-    """Return the scan with its mask grown by a tenth of its radius, half a pixel at least."""
+    """Return the scan with its mask grown by a tenth of its radius, a pixel at least."""
     return replace(scan, mask=_grown(scan, CHANGE))
 
 
 def eroded(scan: Painted) -> Painted:
-    """Return the scan with its mask shrunk by a tenth of its radius, half a pixel at least; never to nothing."""
+    """Return the scan with its mask shrunk by a tenth of its radius, a pixel at least; never to nothing."""
     return replace(scan, mask=_grown(scan, -CHANGE))
 
 
@@ -106,7 +111,7 @@ def probe(
         Seconds for all of it; a few cases that have begun are ended.
     """
     begun = time.monotonic()
-    able = [i for i, case in enumerate(cases) if case.images and all(map(case.mask_of, case.images))]
+    able = _with_masks(cases)
     if not able:
         return tuple(_nothing(name, _NO_MASKS) for name in probes)
     order = [able[i] for i in _mixed(y[able], seed=seed)]
@@ -124,6 +129,40 @@ def probe(
         slowest_s, done = max(slowest_s, time.monotonic() - at), done + len(some)
     late = "" if done == len(order) else f"the time was enough for {done:.0f} of {len(order)} cases"
     return tuple(_probed(name, rows, failed[name] or late) for name, rows in found.items())
+
+
+def probed_ensemble(
+    members: Sequence[Delivered], decided: Decided, tested: Dataset, runtime: Runtime, *, limit_s: float
+) -> tuple[Probed, ...]:
+    """Return what the ensemble of fitted `members` says of the test cases under each probe.
+
+    Artefacts of changed scans are kept for as long as this takes; nobody asks for them again.
+    """
+    begun = time.monotonic()
+    assert tested.y is not None
+    if not _with_masks(tested.cases):
+        return tuple(_nothing(name, _NO_MASKS) for name in PROBES)
+    if not all((member.folder / "meta.json").exists() for member in members):
+        return tuple(
+            _nothing(name, "the fitted models of this part of the evaluation are gone") for name in PROBES
+        )
+    if limit_s <= 0:
+        return tuple(_nothing(name, "no time was left") for name in PROBES)
+    with tempfile.TemporaryDirectory() as cache:
+        own = replace(runtime, artefacts=ArtefactCache(Path(cache)))
+        models = tuple((member.weight, restored(member.family, member.folder, own)) for member in members)
+
+        def predict(cases: Sequence[Case]) -> NDArray[Any]:
+            raw = mean_proba(models, cases, n_classes=len(tested.classes))
+            return decided.decisions.calibrator(raw)
+
+        left_s = limit_s - (time.monotonic() - begun)
+        return probe(tested.cases, tested.y, predict, limit_s=left_s)
+
+
+def _with_masks(cases: Sequence[Case]) -> list[int]:
+    """Return the positions of the cases that have a mask for each of their images."""
+    return [i for i, case in enumerate(cases) if case.images and all(map(case.mask_of, case.images))]
 
 
 def _probed(name: str, rows: Sequence[tuple[int, NDArray[Any]]], reason: str) -> Probed:
@@ -204,7 +243,8 @@ def changed_case(case: Case, change: Callable[[Painted], Painted], folder: Path)
         mask = sitk.GetImageFromArray(after.mask.astype(np.uint8))
         for kind, item, paths in (("image", image, images), ("mask", mask, masks)):
             item.CopyInformation(scan.image)
-            paths[channel] = folder / f"{kind}{number}.nrrd"
+            colours = is_vector and kind == "image"  # which only pictures have
+            paths[channel] = folder / f"{kind}{number}.{'png' if colours else 'nrrd'}"
             sitk.WriteImage(item, str(paths[channel]))
     return replace(case, images=images, masks=masks, image_picks={}, mask_picks={}, resample_mask=False)
 
@@ -212,7 +252,7 @@ def changed_case(case: Case, change: Callable[[Painted], Painted], folder: Path)
 def _grown(scan: Painted, share: float) -> Bools:
     """Return the mask grown by a share of its radius, or shrunk by it; the mask itself where nothing would be left."""
     spacing = np.asarray(scan.spacing_mm)
-    reach = max(abs(share) * radius_mm(scan.mask, spacing), 0.75 * float(spacing[-2:].min()))
+    reach = max(abs(share) * radius_mm(scan.mask, spacing), float(spacing[-2:].min()))
     if share > 0:
         return np.asarray(ndimage.distance_transform_edt(~scan.mask, sampling=spacing) <= reach)
     # what lies outside the image is no lesion, but no reason to shrink either
