@@ -20,6 +20,7 @@ from autoonco.card import input_contract, model_card
 from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint
 from autoonco.errors import AutoOncoError, DataError, ExplanationError, UnsafeBundleError
+from autoonco.evaluation.tasks import CLASSIFICATION, get_task
 from autoonco.families import get_family
 from autoonco.families.contract import Explains, Explanation, FittedModel, ModelState, Runtime
 from autoonco.families.state import state_of
@@ -81,6 +82,10 @@ class Bundle:
             families=tuple(self.families[number] for number in can if number < len(self.families)),
         )
 
+    def told(self, proba: NDArray[Any]) -> NDArray[np.int64]:
+        """Return the class that is told of each case, a position in `classes`: the most probable, or median grade."""
+        return get_task(str(self.facts.get("task", CLASSIFICATION))).told(proba)
+
     def explain(self, case: Case, target: int) -> Explanation:
         """Return where the members that look at pixels see class `target`, their maps weighted as their votes.
 
@@ -105,7 +110,7 @@ class Bundle:
         pooled = sum(weight / share * np.asarray(one.map) for weight, one in found)
         methods = dict.fromkeys(one.method for _, one in found)
         return Explanation(
-            map=np.asarray(pooled), target=target, method=", ".join(methods), share=min(1.0, share)
+            map=np.asarray(pooled), target=target, method=", ".join(methods), share=min(1.0, share), space=found[0][1].space,
         )
 
 

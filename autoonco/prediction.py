@@ -38,6 +38,10 @@ class Model(Protocol):
         """Return probabilities ``(n_cases, n_classes)``."""
         ...
 
+    def told(self, proba: NDArray[Any]) -> NDArray[np.int64]:
+        """Return the class that is told of each case, as a position in `classes`."""
+        ...
+
     def able(self, case: Case) -> Self | None:
         """Return the part of the model that can predict `case`, or None."""
         ...
@@ -142,12 +146,13 @@ def probabilities(
     return np.array(rows, dtype=np.float64).reshape(len(rows), len(model.classes))
 
 
-def table_of(some: Sequence[Answer], classes: Sequence[str]) -> pd.DataFrame:
+def table_of(some: Sequence[Answer], model: Model) -> pd.DataFrame:
     """Return a row a case: case, prediction, ``probability_<class>``, status, message."""
+    classes = model.classes
     rows = [
         {
             "case": one.case.case,
-            "prediction": None if one.error is not None else classes[int(one.proba.argmax())],
+            "prediction": None if one.error is not None else classes[int(model.told(one.proba[None])[0])],
             **{f"probability_{name}": value for name, value in zip(classes, one.proba, strict=True)},
             "status": one.status,
             "message": one.message,
@@ -169,7 +174,7 @@ def tables(
     """Yield `table_of` for one batch after another; `on_progress` is called with (cases done, all cases)."""
     done = 0
     for some in answers(model, cases, missing_mask=missing_mask, batch=batch):
-        yield table_of(some, model.classes)
+        yield table_of(some, model)
         done += len(some)
         if on_progress is not None:
             on_progress(done, len(cases))

@@ -18,6 +18,7 @@ from autoonco.arguments import Unlabelled, as_labelled, as_read, fitted_to
 from autoonco.bundle import Bundle
 from autoonco.card import card_text
 from autoonco.data.case import Case
+from autoonco.data.manifest import labels_of
 from autoonco.errors import DataError, ExportError, UnknownNameError
 from autoonco.families.contract import Explanation
 from autoonco.prediction import probabilities, table_of, tables
@@ -82,9 +83,9 @@ class Predictor:
             )
 
     def predict(self, X: Unlabelled) -> NDArray[Any]:
-        """Return the most probable class of each case ``(n_cases,)``."""
+        """Return the class of each case ``(n_cases,)``: the most probable one, of grades the median."""
         proba = self.predict_proba(X)
-        return np.asarray(self.classes_[proba.argmax(axis=1)])
+        return np.asarray(self.classes_[self._fitted().told(proba)])
 
     def score(
         self, X: Unlabelled, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
@@ -94,7 +95,7 @@ class Predictor:
             data = as_labelled(X, clinical=self.clinical)  # type: ignore[arg-type]
             assert data.y is not None
             X, y = data, np.array(data.classes)[data.y]
-        return float(accuracy_score(y, self.predict(X), sample_weight=sample_weight))
+        return float(accuracy_score(labels_of(y), self.predict(X), sample_weight=sample_weight))
 
     def predict_table(
         self,
@@ -125,7 +126,7 @@ class Predictor:
         bundle = self._fitted()
         with self._cases(X) as cases:
             if not cases:
-                yield table_of([], bundle.classes)
+                yield table_of([], bundle)
             yield from tables(bundle, cases, missing_mask=missing_mask, on_progress=on_progress)
 
     def explain(self, X: Unlabelled, target: str | None = None) -> Explanation:
@@ -152,7 +153,7 @@ class Predictor:
                 raise DataError(f"One case is explained at a time, got {len(cases)}: give a single one.")
             if target is not None and target not in names:
                 raise UnknownNameError("class", target, names)
-            wanted = int(bundle.predict_proba(cases)[0].argmax()) if target is None else names.index(target)
+            wanted = int(bundle.told(bundle.predict_proba(cases))[0]) if target is None else names.index(target)
             return bundle.explain(cases[0], wanted)
 
     def card(self) -> str:
