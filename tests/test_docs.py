@@ -20,9 +20,10 @@ from autoonco.data.phantoms import make_phantoms
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 FENCE = re.compile(r'^```(?P<kind>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```$', re.M | re.S)
+SNIPPET = re.compile(r'^--8<-- "(?P<path>[^"]+)"\n', re.M)
 # What runs here, what is a file to write, and what is for other machines (clusters, hospitals) or no code.
 RUN, FILES, REST = ("python", "sh"), ("python", "toml", "yaml"), ("console", "text")
-LIMIT = "25s"
+LIMIT = "40s"
 """Every time limit in the pages becomes this one."""
 
 
@@ -34,7 +35,11 @@ class Block:
 
 
 def blocks(page: Path) -> list[Block]:
-    found = FENCE.finditer(page.read_text(encoding="utf-8"))
+    """Return the fenced blocks of a page; a line that takes in a file becomes that file, as in the site."""
+    text = SNIPPET.sub(
+        lambda m: (ROOT / m["path"]).read_text(encoding="utf-8"), page.read_text(encoding="utf-8")
+    )
+    found = FENCE.finditer(text)
     return [Block(kind=m["kind"], title=m["title"], text=m["text"]) for m in found]
 
 
@@ -115,6 +120,7 @@ def write(folder: Path, block: Block) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_code_of_a_page_runs(page, workplace):
     found = blocks(page)
