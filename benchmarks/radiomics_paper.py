@@ -1,4 +1,4 @@
-"""What a radiomics paper does: pyradiomics' features of the drawn lesion, then LASSO with a logistic regression, or XGBoost."""
+"""What a radiomics paper does: pyradiomics on the drawn lesion, then LASSO with a logistic regression, or XGBoost."""
 
 from __future__ import annotations
 
