@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from autoonco.data.arrays import ArrayScan, written
 from autoonco.data.case import Case
@@ -61,6 +62,22 @@ def seconds(time_limit: str | float) -> float:
     return value
 
 
+def with_labels(data: Any, y: ArrayLike, *, clinical: Sequence[str] = ()) -> Dataset:
+    """Return the cases of `data` with the labels `y`, as scikit-learn hands both over; splits are dropped.
+
+    Raises
+    ------
+    DataError
+        If they don't fit together.
+    """
+    dataset = (
+        data
+        if isinstance(data, Dataset)
+        else Dataset(cases=as_cases(data, clinical=clinical), clinical=tuple(clinical))
+    )
+    return replace(dataset, split=None, is_clean=None).labelled(y)
+
+
 def as_labelled(
     data: Labelled,
     *,
@@ -78,7 +95,7 @@ def as_labelled(
         If there are none.
     """
     if isinstance(data, str | Path):
-        data = Dataset.from_csv(data, clinical=tuple(clinical), complete=complete)
+        data = Dataset.from_path(data, clinical=tuple(clinical), complete=complete)
     if isinstance(data, pd.DataFrame):
         data = Dataset.from_frame(data, clinical=tuple(clinical), complete=complete)
     if not isinstance(data, Dataset):
@@ -95,12 +112,15 @@ def as_cases(
     image: Sequence[str] | None = None,
     mask: Sequence[str] | None = None,
     features: FeatureTable | None = None,
+    reading: Mapping[str, Any] | None = None,
 ) -> tuple[Case, ...]:
-    """Return the cases to predict, in the order given: of a dataset, a manifest, a table, or image files.
+    """Return the cases to predict, in the order given: of a dataset, a manifest, a table, a folder, or image files.
 
-    The columns are those of `Dataset.from_frame`; `features` is a table as for `Dataset.with_features`.
+    The columns are those of `Dataset.from_frame`, `reading` holds further arguments of `Dataset.from_path`; `features`
+    is a table as for `Dataset.with_features`.
     """
     columns: dict[str, Any] = {"clinical": tuple(clinical), "image": image or None, "mask": mask or None}
+    columns |= {name: value for name, value in (reading or {}).items() if value is not None}
     cases = _as_cases(data, columns)
     return cases if features is None else Dataset(cases=cases).with_features(features).cases
 
@@ -113,10 +133,6 @@ def as_read(data: Unlabelled, *, clinical: Sequence[str] = ()) -> Iterator[tuple
     if is_array and all(isinstance(scan, ArrayScan) for scan in scans):  # type: ignore[union-attr]
         with TemporaryDirectory(prefix="autoonco-") as folder:
             yield written(scans, Path(folder))  # type: ignore[arg-type]
-    elif isinstance(data, np.ndarray):
-        raise DataError(
-            "An array alone has no spacing: give ArrayScan(pixels, spacing_mm=...), or a list of them."
-        )
     else:
         yield as_cases(data, clinical=clinical)
 
@@ -128,7 +144,13 @@ def fitted_to(case: Case, channels: Sequence[str], repair: str | None) -> Case:
     if len(channels) != 1 or list(case.images) != ["image"] or channels[0] == "image":
         return case
     masks = {"mask": mask} if (mask := case.mask_of("image")) is not None else {}
-    return replace(case, images={channels[0]: case.images["image"]}, masks=masks)
+    return replace(
+        case,
+        images={channels[0]: case.images["image"]},
+        masks=masks,
+        image_picks={channels[0]: case.image_pick("image")},
+        mask_picks={"mask": case.mask_pick("image")},
+    )
 
 
 def _as_cases(data: Unlabelled, columns: dict[str, Any]) -> tuple[Case, ...]:
@@ -137,13 +159,18 @@ def _as_cases(data: Unlabelled, columns: dict[str, Any]) -> tuple[Case, ...]:
     if isinstance(data, pd.DataFrame):
         return Dataset.from_frame(data, labelled=False, **columns).cases
     if isinstance(data, str | Path):
-        if Path(data).is_dir():
-            raise DataError(f"{data} is a folder: give a manifest (.csv), or the image files in it.")
-        if Path(data).suffix.lower() in {".csv", ".tsv"}:
-            return Dataset.from_csv(data, labelled=False, **columns).cases
+        if Path(data).is_dir() or Path(data).suffix.lower() in {".csv", ".tsv"}:
+            return Dataset.from_path(data, labelled=False, **columns).cases
         return Dataset.from_scans([data]).cases
     if isinstance(data, ArrayScan):
         raise DataError("An ArrayScan is predicted by itself or in a list of them, with no other way in.")
+    if isinstance(data, np.ndarray):
+        if data.dtype.kind not in "UO" or data.ndim != 1:
+            raise DataError(
+                f"An array {data.shape} of {data.dtype} names no scan, and has no spacing: give image files, or "
+                f"ArrayScan(pixels, spacing_mm=...) to predict."
+            )
+        data = data.tolist()
     items = list(data)
     if all(isinstance(item, Case) for item in items):
         return tuple(item for item in items if isinstance(item, Case))

@@ -11,10 +11,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from autoonco.commands import Folder, Licences, Networks, check, features, names_in, portfolios, weights
+from autoonco.commands import (
+    Folder,
+    Licences,
+    Networks,
+    check,
+    features,
+    look,
+    names_in,
+    portfolios,
+    replay,
+    weights,
+)
 from autoonco.errors import AutoOncoError
 from autoonco.options import (
     Allocation,
+    Channels,
     Classes,
     Clinical,
     Data,
@@ -22,17 +34,22 @@ from autoonco.options import (
     External,
     Image,
     Label,
+    Labels,
     Mask,
+    MaskLabel,
+    MaskRoi,
     Metric,
     MissingMask,
     Model,
     OnBadCase,
     Own,
+    Reading,
     Repair,
     Run,
     Scans,
     Split,
     Splits,
+    Suv,
     TaskName,
     client_of,
     dataset_of,
@@ -67,6 +84,11 @@ def fit(
     clinical: Clinical = "",
     split: Split = "split",
     own: Own = None,
+    labels: Labels = None,
+    channels: Channels = "",
+    mask_label: MaskLabel = "",
+    mask_roi: MaskRoi = "",
+    suv: Suv = "",
     evaluation: Evaluation = "auto",
     external: External = None,
     splits: Splits = None,
@@ -88,6 +110,7 @@ def fit(
     no_resume: Annotated[bool, typer.Option("--no-resume", help="Refuse a folder that holds a run.")] = False,
 ) -> None:
     """Search, judge and refit models; write run folder, model file and report."""
+    reading = Reading(labels=labels, channels=channels, mask_label=mask_label, mask_roi=mask_roi, suv=suv)
     dataset = dataset_of(
         data,
         label=label,
@@ -98,6 +121,7 @@ def fit(
         split=split,
         own=own,
         complete=on_bad_case == "raise",
+        reading=reading,
     )
     from autoonco.classifier import AutoOncoClassifier
     from autoonco.settings import Settings
@@ -107,7 +131,9 @@ def fit(
             time_limit=time_limit,
             families=names_of(families) or None,
             evaluation=evaluation,
-            external=external_of(external, label=label, image=image, mask=mask, clinical=clinical, own=own),
+            external=external_of(
+                external, label=label, image=image, mask=mask, clinical=clinical, own=own, reading=reading
+            ),
             splits=splits,
             task=task,
             metric=metric or None,
@@ -164,6 +190,10 @@ def predict(
     image: Image = "",
     mask: Mask = "",
     own: Own = None,
+    channels: Channels = "",
+    mask_label: MaskLabel = "",
+    mask_roi: MaskRoi = "",
+    suv: Suv = "",
     missing_mask: MissingMask = "raise",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto.")] = "auto",
 ) -> None:
@@ -175,7 +205,8 @@ def predict(
     classifier = load(model, device=device)
     data = scans[0] if len(scans) == 1 else scans
     columns = {"image": names_of(image), "mask": names_of(mask), "clinical": classifier.clinical_}
-    cases = as_cases(data, features=own, **columns)
+    reading = Reading(channels=channels, mask_label=mask_label, mask_roi=mask_roi, suv=suv)
+    cases = as_cases(data, features=own, reading=reading.options(), **columns)
     with reading_bar(err) as on_progress:
         tables = classifier.predict_tables(cases, missing_mask=missing_mask, on_progress=on_progress)
         written = write_predictions(out, tables, output)
@@ -216,36 +247,10 @@ def status(run: Run) -> None:
     out.print(Result(run).status(), markup=False)
 
 
-@app.command()
-def replay(
-    run: Run,
-    data: Data,
-    trial: Annotated[int, typer.Argument(metavar="ID", help="Number of a trial, as in leaderboard.csv.")],
-    label: Label = "label",
-    classes: Classes = "",
-    image: Image = "",
-    mask: Mask = "",
-    clinical: Clinical = "",
-    split: Split = "split",
-    own: Own = None,
-) -> None:
-    """Run one trial of a run again, alone, and compare its score."""
-    dataset = dataset_of(
-        data, label=label, classes=classes, image=image, mask=mask, clinical=clinical, split=split, own=own
-    )
-    from autoonco.arguments import cores, usable
-    from autoonco.data.checks import errors_of, findings, inspect
-    from autoonco.evaluation import replay as replaying
-    from autoonco.settings import Settings
-
-    facts = inspect(dataset, n_jobs=cores())
-    kept = usable(dataset, facts, errors_of(findings(dataset, facts)), Settings(on_bad_case="exclude"))
-    recorded, score = replaying.replay(run, *kept, trial, n_threads=cores())
-    out.print(f"trial {trial}: recorded {recorded.score}, now {score}", markup=False)
-
-
 app.command()(check)
 app.command()(features)
+app.command()(look)
+app.command()(replay)
 app.add_typer(portfolios, name="portfolio")
 app.add_typer(weights, name="weights")
 

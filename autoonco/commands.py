@@ -11,6 +11,7 @@ from rich.console import Console
 
 from autoonco.errors import AutoOncoError
 from autoonco.options import (
+    Channels,
     Classes,
     Clinical,
     Data,
@@ -18,10 +19,16 @@ from autoonco.options import (
     FeatureFile,
     Image,
     Label,
+    Labels,
     Mask,
+    MaskLabel,
+    MaskRoi,
     Own,
+    Reading,
     Repair,
+    Run,
     Split,
+    Suv,
     dataset_of,
     names_of,
 )
@@ -128,6 +135,10 @@ def features(
     settings: Extraction = "default",
     image: Image = "",
     mask: Mask = "",
+    channels: Channels = "",
+    mask_label: MaskLabel = "",
+    mask_roi: MaskRoi = "",
+    suv: Suv = "",
 ) -> None:
     """Write radiomic features, a row a case, and a .json beside it that says how they were made."""
     from autoonco.arguments import cores, feature_table
@@ -138,14 +149,24 @@ def features(
 
     check_output(output)
     columns = {"image": names_of(image) or None, "mask": names_of(mask) or None}
-    table, spec = feature_table(
-        Dataset.from_csv(data, labelled=False, **columns), settings, n_threads=cores()
-    )
+    reading = Reading(channels=channels, mask_label=mask_label, mask_roi=mask_roi, suv=suv)
+    dataset = Dataset.from_path(data, labelled=False, **columns, **reading.options())
+    table, spec = feature_table(dataset, settings, n_threads=cores())
     beside = write_features(table, spec, output, versions=versions())
     print_written(out, "features", table, output)
     _say(f"settings: {beside}")
     if (table["status"] != "ok").all():
         raise AutoOncoError(f"No case gave features. The first: {table['message'].iloc[0]}")
+
+
+def look(
+    path: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of DICOM files.")],
+) -> None:
+    """List the series of a DICOM folder, and the segments and ROIs of its masks, to choose from."""
+    from autoonco.data.dicom_tree import contents
+    from autoonco.progress import print_frame
+
+    print_frame(out, contents(path), "Series, as the files call them")
 
 
 def check(
@@ -160,6 +181,11 @@ def check(
     clinical: Clinical = "",
     split: Split = "split",
     own: Own = None,
+    labels: Labels = None,
+    channels: Channels = "",
+    mask_label: MaskLabel = "",
+    mask_roi: MaskRoi = "",
+    suv: Suv = "",
     repair: Repair = "none",
     most: Annotated[int, typer.Option(help="Findings of one kind to show.")] = 5,
 ) -> None:
@@ -179,6 +205,7 @@ def check(
         split=split,
         own=own,
         complete=False,
+        reading=Reading(labels=labels, channels=channels, mask_label=mask_label, mask_roi=mask_roi, suv=suv),
     ).repaired(Settings.preset("standard", repair=repair).repair)
     with reading_bar(err) as on_progress:
         found = findings(dataset, inspect(dataset, n_jobs=cores(), on_progress=on_progress))
@@ -197,3 +224,44 @@ def check(
     _say(f"{len(dataset)} cases, {n_errors} errors, {len(found) - n_errors} warnings and notes.")
     if n_errors:
         raise typer.Exit(2)
+
+
+def replay(
+    run: Run,
+    data: Data,
+    trial: Annotated[int, typer.Argument(metavar="ID", help="Number of a trial, as in leaderboard.csv.")],
+    label: Label = "label",
+    classes: Classes = "",
+    image: Image = "",
+    mask: Mask = "",
+    clinical: Clinical = "",
+    split: Split = "split",
+    own: Own = None,
+    labels: Labels = None,
+    channels: Channels = "",
+    mask_label: MaskLabel = "",
+    mask_roi: MaskRoi = "",
+    suv: Suv = "",
+) -> None:
+    """Run one trial of a run again, alone, and compare its score."""
+    reading = Reading(labels=labels, channels=channels, mask_label=mask_label, mask_roi=mask_roi, suv=suv)
+    dataset = dataset_of(
+        data,
+        label=label,
+        classes=classes,
+        image=image,
+        mask=mask,
+        clinical=clinical,
+        split=split,
+        own=own,
+        reading=reading,
+    )
+    from autoonco.arguments import cores, usable
+    from autoonco.data.checks import errors_of, findings, inspect
+    from autoonco.evaluation import replay as replaying
+    from autoonco.settings import Settings
+
+    facts = inspect(dataset, n_jobs=cores())
+    kept = usable(dataset, facts, errors_of(findings(dataset, facts)), Settings(on_bad_case="exclude"))
+    recorded, score = replaying.replay(run, *kept, trial, n_threads=cores())
+    _say(f"trial {trial}: recorded {recorded.score}, now {score}")

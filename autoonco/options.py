@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,8 +16,30 @@ if TYPE_CHECKING:
     from autoonco.data.manifest import Dataset
 
 Data = Annotated[
-    Path, typer.Argument(metavar="DATA.csv", help="Manifest: a row a case, paths relative to it.")
+    Path,
+    typer.Argument(
+        metavar="DATA",
+        help="Manifest (.csv): a row a case, paths relative to it; or class folders, DICOM, nnU-Net, MedMNIST.",
+    ),
 ]
+Labels = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels",
+        help="Table of labels of a folder, keyed by case, or for DICOM by patient, study or series.",
+    ),
+]
+Channels = Annotated[
+    str,
+    typer.Option("--channels", help="Images of a case in a folder: t1,flair; for DICOM ct=CT,pet=PT, or CT."),
+]
+MaskLabel = Annotated[
+    str, typer.Option("--mask-label", help="Value(s) of the masks that are lesion: 2, or 1,3.")
+]
+MaskRoi = Annotated[
+    str, typer.Option("--mask-roi", help="Segment or ROI of DICOM masks that is lesion: GTV-1 | GTV-2.")
+]
+Suv = Annotated[str, typer.Option("--suv", help="Channel(s) of PET in DICOM to read as SUV by body weight.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
 Label = Annotated[str, typer.Option("--label", help="Column of classes.")]
 Classes = Annotated[str, typer.Option("--classes", help="Classes to keep, in this order: a,b.")]
@@ -54,7 +77,11 @@ MissingMask = Annotated[
 ]
 Model = Annotated[Path, typer.Argument(metavar="MODEL.onco", help="Model file.")]
 Scans = Annotated[
-    list[Path], typer.Argument(metavar="DATA|SCAN...", help="A manifest (.csv), or image files.")
+    list[Path],
+    typer.Argument(
+        metavar="DATA|SCAN...",
+        help="A manifest (.csv), a folder (DICOM too), or image files and DICOM folders.",
+    ),
 ]
 FeatureFile = Annotated[Path, typer.Option("-o", "--out", help="Table to write: .csv or .parquet.")]
 Extraction = Annotated[
@@ -65,6 +92,27 @@ Extraction = Annotated[
 def names_of(text: str) -> list[str]:
     """Return the names in a comma-separated text."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """What to read of files and folders, as the options say; empty leaves the choice to the data."""
+
+    labels: Path | None = None
+    channels: str = ""
+    mask_label: str = ""
+    mask_roi: str = ""
+    suv: str = ""
+
+    def options(self) -> dict[str, Any]:
+        """Return the arguments of `Dataset.from_path` that it stands for."""
+        return {
+            "labels": self.labels,
+            "channels": names_of(self.channels) or None,
+            "mask_label": self.mask_label or None,
+            "mask_roi": self.mask_roi or None,
+            "suv": names_of(self.suv) or None,
+        }
 
 
 def dataset_of(
@@ -78,14 +126,15 @@ def dataset_of(
     split: str,
     own: Path | None = None,
     complete: bool = True,
+    reading: Reading | None = None,
 ) -> Dataset:
-    """Return the labelled dataset of a manifest; empty texts leave the choice to it.
+    """Return the labelled dataset of a manifest or a folder; empty texts leave the choice to it.
 
     Not `complete`, faulty rows are left for the data check to tell, see `Dataset.from_frame`.
     """
     from autoonco.data.manifest import Dataset
 
-    dataset = Dataset.from_csv(
+    dataset = Dataset.from_path(
         data,
         label=label,
         classes=names_of(classes) or None,
@@ -94,18 +143,34 @@ def dataset_of(
         clinical=names_of(clinical),
         split=split,
         complete=complete,
+        **(reading or Reading()).options(),
     )
     return dataset if own is None else dataset.with_features(own)
 
 
 def external_of(
-    data: Path | None, *, label: str, image: str, mask: str, clinical: str, own: Path | None
+    data: Path | None,
+    *,
+    label: str,
+    image: str,
+    mask: str,
+    clinical: str,
+    own: Path | None,
+    reading: Reading | None = None,
 ) -> Dataset | None:
     """Return the dataset of a second manifest, read as the first but for its classes and splits; None without one."""
     if data is None:
         return None
     return dataset_of(
-        data, label=label, classes="", image=image, mask=mask, clinical=clinical, split="split", own=own
+        data,
+        label=label,
+        classes="",
+        image=image,
+        mask=mask,
+        clinical=clinical,
+        split="split",
+        own=own,
+        reading=None if reading is None else replace(reading, labels=None),
     )
 
 

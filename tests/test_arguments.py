@@ -17,7 +17,7 @@ def test_a_time_limit_that_is_none_is_told(text):
 def test_what_can_not_be_cases_is_told(dataset, tmp_path):
     with pytest.raises(DataError, match="mixed list"):
         as_cases([dataset.cases[0], "scan.nii.gz"])
-    with pytest.raises(DataError, match="is a folder"):
+    with pytest.raises(DataError, match="There is no image in"):
         as_cases(tmp_path)
     with pytest.raises(DataError, match="no labels"):
         as_labelled(dataset.unlabelled())

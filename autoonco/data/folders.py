@@ -48,6 +48,11 @@ def class_folders(root: Path, *, channels: Sequence[str] = ()) -> pd.DataFrame:
     """
     if not root.is_dir():
         raise DataError(f"There is no folder {root}: give the one with a folder for each class.")
+    if _pair_of(root) is not None:
+        raise DataError(
+            "The folder holds images and masks, and nothing that says their classes: give a table of labels "
+            "with the column case (labels=, --labels)."
+        )
     top = _folders(root)
     splits = {folder: SPLITS[folder.name.lower()] for folder in top if folder.name.lower() in SPLITS}
     rows: list[Row] = []

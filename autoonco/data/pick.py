@@ -54,12 +54,15 @@ class Pick:
     also: tuple[Path, ...] = field(default=(), repr=False)
 
     def to_json(self) -> dict[str, Any]:
-        """Return what is picked, as plain JSON without paths; empty where it is the whole file."""
+        """Return what is picked of the files themselves, as plain JSON; empty where it is all of them.
+
+        Which files they are, of a folder or together, is not in it: neither paths nor how a series was named.
+        """
         plain = Pick()
         return {
             item.name: getattr(self, item.name)
             for item in fields(self)
-            if item.name != "also" and getattr(self, item.name) != getattr(plain, item.name)
+            if item.name not in ("also", "series") and getattr(self, item.name) != getattr(plain, item.name)
         }
 
 

@@ -212,6 +212,10 @@ class Ways:
         if place.is_file() and place.suffix.lower() == ".npz" and "train_images" in arrays_in(place):
             return cls.from_medmnist(place, **options)
         if not place.is_dir():
+            if labels is not None or channels:
+                raise DataError(
+                    "Labels and channels of their own are for folders: a manifest has columns for them."
+                )
             return cls.from_csv(place, **options)
         if (place / DESCRIPTION).is_file():
             return cls._of_nnunet(place, labels, options)
