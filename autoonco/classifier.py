@@ -8,15 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from autoonco.arguments import (
-    Labelled,
-    access_of,
-    cores,
-    run_path,
-    usable,
-)
+from autoonco.arguments import Labelled, Unlabelled, access_of, cores, run_path, usable, with_labels
 from autoonco.bundle import Content, read_bundle, write_bundle
 from autoonco.card import plain_rows
 from autoonco.data.cache import ArtefactCache, digest
@@ -146,8 +141,11 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
         self.progress = progress
         self.client = client
 
-    def fit(self, X: Labelled, y: None = None) -> Self:  # noqa: ARG002
-        """Search, judge, refit; `X` is a `Dataset`, a manifest file or a table with labels. `y` is not used.
+    def fit(self, X: Labelled | Unlabelled, y: ArrayLike | None = None) -> Self:
+        """Search, judge, refit; `X` is a `Dataset`, a manifest file or a table with labels.
+
+        With `y` ``(n_cases,)``, as scikit-learn gives it, `X` may be anything that `predict_proba` takes; the labels
+        of `X` and its splits then don't count.
 
         Raises
         ------
@@ -155,7 +153,7 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
             One of its kinds, with what is wrong and what to do.
         """
         started = time.monotonic()
-        dataset = dataset_of(self, X)
+        dataset = dataset_of(self, X if y is None else with_labels(X, y, clinical=self.clinical))  # type: ignore[arg-type]
         request = request_of(self, dataset)
         access = access_of(request.settings)
         check_asked(access)

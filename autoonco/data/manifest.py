@@ -208,6 +208,10 @@ class Dataset(Ways):
     def __len__(self) -> int:
         return len(self.cases)
 
+    def __getitem__(self, position: int) -> Case:
+        """Return the case at `position`: with it scikit-learn's `cross_val_score` and its like take a dataset apart."""
+        return self.cases[position]
+
     @property
     def channels(self) -> tuple[str, ...]:
         """Names of the image channels, in order."""
@@ -236,6 +240,25 @@ class Dataset(Ways):
             is_clean=None if self.is_clean is None else self.is_clean[picked],
             others={name: tuple(cells[row] for row in picked) for name, cells in self.others.items()},
         )
+
+    def labelled(self, y: ArrayLike) -> Self:
+        """Return the same cases with the classes `y` ``(n_cases,)``, sorted, in place of those they had.
+
+        Raises
+        ------
+        DataError
+            If `y` is not of their number, has a gap, or is of one class.
+        """
+        names = labels_of(y)
+        if len(names) != len(self):
+            raise DataError(f"y has {len(names)} labels, expected one for each of {len(self)} cases.")
+        classes = tuple(sorted(set(names)))
+        if len(classes) < 2:
+            raise DataError(
+                f"y holds the class {', '.join(classes)} alone, expected two different ones or more."
+            )
+        index = np.array([classes.index(name) for name in names], dtype=np.int64)
+        return replace(self, classes=classes, y=index, is_ordered=False)
 
     def unlabelled(self) -> Self:
         """Return the same cases without labels and classes."""
@@ -303,3 +326,14 @@ class Dataset(Ways):
     @cached_property
     def _identifiers(self) -> Mapping[str, int]:
         return identifiers(self.cases)
+
+
+def labels_of(y: ArrayLike) -> list[str]:
+    """Return the class names that labels stand for, as a manifest's column of them would give.
+
+    Examples
+    --------
+    >>> labels_of([1, 0.0]), labels_of(["yes", "no"])
+    (['1', '0'], ['yes', 'no'])
+    """
+    return cols.class_labels(cols.as_text(pd.DataFrame({"y": np.asarray(y).ravel()}))["y"], "y")
