@@ -33,3 +33,23 @@ document.querySelectorAll("table").forEach((table) => {
     });
   });
 });
+// Makes the models of a figure switchable. Without this script all of them are shown.
+document.querySelectorAll("figure svg").forEach((svg) => {
+  const groups = new Map();
+  svg.querySelectorAll('[id*="-model-"]').forEach((part) => {
+    const name = part.id.slice(part.id.indexOf("-model-") + 7).replace(/-band$/, "");
+    groups.set(name, [...(groups.get(name) || []), part]);
+  });
+  if (groups.size < 2) return;
+  const field = document.createElement("fieldset");
+  field.className = "switch";
+  field.append(Object.assign(document.createElement("legend"), { textContent: "Show" }));
+  groups.forEach((parts, name) => {
+    const label = document.createElement("label");
+    const box = Object.assign(document.createElement("input"), { type: "checkbox", checked: true });
+    box.addEventListener("change", () => parts.forEach((part) => { part.style.display = box.checked ? "" : "none"; }));
+    label.append(box, name.replaceAll("_", " "));
+    field.append(label);
+  });
+  svg.closest("figure").prepend(field);
+});

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from autoonco.resources import load_nomenclature
+from autoonco.resources import load_meanings, load_nomenclature
 
 NOT_FILTERED = "none"
 
@@ -79,6 +79,26 @@ def _parts(name: str) -> tuple[str, str, str]:
     image, _, feature = name.rpartition("_")
     image, _, class_key = image.rpartition("_")
     return image or "original", class_key, feature
+
+
+def meaning(column: str) -> str:
+    """Return what a high value of a column means, in a line; empty for one that no extraction of autoonco makes.
+
+    Examples
+    --------
+    >>> meaning("original_shape_Sphericity")
+    'near to a ball: a smooth, compact lesion (low: lobed or spiculated)'
+    >>> meaning("logarithm_glszm_LowGrayLevelZoneEmphasis")
+    'most zones (neighbouring pixels of one grey level) are dark, of the logarithm of grey values, which weighs dark pixels'
+    """
+    image, class_key, feature = _parts(column.rpartition(":")[2])
+    known = load_meanings()
+    text = known["features"].get(f"{class_key}_{feature}") or known["shared"].get(feature)
+    if text is None:
+        return ""
+    text = text.format(unit=known["units"].get(class_key, "parts"))
+    how = known["filters"].get(image.partition("-")[0])
+    return f"{text}, {how}" if how else text
 
 
 def is_known(column: str) -> bool:

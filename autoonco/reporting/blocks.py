@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from markupsafe import Markup
@@ -18,16 +19,18 @@ _QUOTED_PATH = re.compile(r"""(['"`])(?:[A-Za-z]:)?[\\/](?:(?!\1).)*\1""")
 _PATH = re.compile(
     r"(?<![\w.\\/<])(?:[A-Za-z]:[\\/]|\\\\|\.{0,2}/+)(?:[^\s'\"`:;,()\\/]+[\\/])*[^\s'\"`:;,()\\/]+"
 )
+NARROW_INCHES = 5.2
 _FILE_SUFFIXES = sorted((*SUFFIXES, ".dcm", ".csv", ".parquet", ".onco"), key=len, reverse=True)
 _FILE = re.compile(rf"[^\s'\"`]+(?:{'|'.join(map(re.escape, _FILE_SUFFIXES))})(?![^\W_])", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One cell: its text, and the number it sorts by (None: by its text)."""
+    """One cell: its text, the number it sorts by (None: by its text), and the part of the page it leads to."""
 
     text: str
     number: float | None = None
+    link: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,41 @@ class Picture:
     name: str
     svg: Markup
     caption: str
+    heading: str
+    description: str
+    figure: Figure = field(compare=False, repr=False)
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether two of its kind fit side by side on a wide page."""
+        return self.figure.get_figwidth() <= NARROW_INCHES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shot:
+    """Pixels of a case: a PNG with what a screen reader says of it and what stands below it."""
+
+    png: bytes
+    alt: str
+    caption: str
+
+    @property
+    def uri(self) -> str:
+        """The picture as a part of the page itself."""
+        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gallery:
+    """Pictures of cases side by side."""
+
+    id: str
+    caption: str
+    shots: tuple[Shot, ...]
+    note: str = ""
+
+
+Block = Table | Picture | Gallery
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,14 +103,16 @@ class Section:
     id: str
     title: str
     paragraphs: tuple[str, ...] = ()
-    blocks: tuple[Table | Picture, ...] = ()
+    blocks: tuple[Block, ...] = ()
     folded: Mapping[str, str] | None = None
 
 
 def picture(figure: Figure, *, name: str, heading: str, description: str, caption: str) -> Picture:
     """Return `figure` drawn, described and captioned."""
     svg = to_svg(figure, name=name, heading=heading, description=description)
-    return Picture(name=name, svg=svg, caption=caption)
+    return Picture(
+        name=name, svg=svg, caption=caption, heading=heading, description=description, figure=figure
+    )
 
 
 def table(

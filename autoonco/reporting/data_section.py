@@ -1,17 +1,15 @@
-"""What the run was given and what a rerun needs: data, findings, versions, settings, configs."""
+"""What the run was given: counts, geometry, pictures, findings of the checks."""
 
 from __future__ import annotations
 
-import json
-import shlex
-from typing import Any
+from collections.abc import Mapping
 
 import pandas as pd
 
 from autoonco.data.fingerprint import Fingerprint
 from autoonco.evaluation.verdict import title
-from autoonco.metrics.scores import get_metric
-from autoonco.reporting.blocks import Cell, Section, Table, duration, listing, scrubbed, table
+from autoonco.reporting.blocks import Block, Cell, Gallery, Section, Table, listing, table
+from autoonco.reporting.data_pictures import PICTURES_SAID, excluded_blocks, flow_picture, shown_blocks
 from autoonco.reporting.read_run import RunData
 
 MOST_FINDINGS = 50
@@ -24,53 +22,29 @@ _FLOW = {
 }
 
 
-def data_section(data: RunData) -> Section:
-    """Return what is known of the data: counts, geometry, findings of the checks, families left out."""
-    blocks = []
-    if data.fingerprint is not None:
-        blocks += [_classes_block(data.fingerprint), _fingerprint_block(data.fingerprint)]
+def data_section(data: RunData, ids: Mapping[int, str]) -> Section:
+    """Return what is known of the data: counts, geometry, pictures, findings of the checks, families left out.
+
+    `ids` are names of cases by row, for those who asked for them.
+    """
+    blocks: list[Block] = []
     if data.run.get("n"):
         flow = [(_FLOW.get(str(name), str(name)), n) for name, n in data.run["n"].items()]
-        blocks.append(table("flow", "Flow of cases", ["What", "Number"], flow))
+        blocks += [flow_picture(data), table("flow", "Flow of cases", ["What", "Number"], flow)]
+    if data.fingerprint is not None:
+        blocks += [_classes_block(data.fingerprint), _fingerprint_block(data.fingerprint)]
+    blocks += shown_blocks(data, ids)
     if len(data.checks):
+        blocks += excluded_blocks(data, ids)
         blocks.append(_checks_block(data.checks))
     if data.families:
         rows = [(title(name), "no" if why else "yes", why) for name, why in data.families.items()]
         columns = ["Family", "Took part", "Why not"]
         blocks.append(table("applicability", "Which families took part", columns, rows))
     paragraphs = () if len(data.checks) else ("The checks of the data found nothing to report.",)
+    if any(isinstance(block, Gallery) for block in blocks):
+        paragraphs = (*paragraphs, PICTURES_SAID)
     return Section(id="data", title="Data", paragraphs=paragraphs, blocks=tuple(blocks))
-
-
-def reproducibility_section(data: RunData) -> Section:
-    """Return what a rerun needs: command, seed, versions, settings, winning configs."""
-    run = data.run
-    command = shlex.join(map(str, run["command"])) if run.get("command") else "called from Python"
-    facts = [
-        ("Started", run.get("started")),
-        ("Command", command),
-        ("Seed", run.get("seed")),
-        ("Score maximised", get_metric(data.metric).title),
-        ("Evaluation", data.evaluation),
-        ("Time limit", duration(run.get("time_limit_s"))),
-        ("Processes", run.get("n_jobs")),
-        ("Device", run.get("device")),
-        *((f"Hardware: {name}", value) for name, value in (run.get("hardware") or {}).items()),
-    ]
-    texts = [(name, None if value is None else str(value)) for name, value in facts]
-    blocks = [table("rerun", "What a rerun needs", ["What", "Value"], texts)]
-    versions = sorted((str(name), str(value)) for name, value in (run.get("versions") or {}).items())
-    if versions:
-        blocks.append(table("versions", "Versions", ["Package", "Version"], versions))
-    return Section(id="reproducibility", title="Reproducibility", blocks=tuple(blocks), folded=_folded(data))
-
-
-def _folded(data: RunData) -> dict[str, str]:
-    parts: dict[str, Any] = {"Settings": data.run["settings"]} if data.run.get("settings") else {}
-    for model in data.models:
-        if model.get("members"):
-            parts[f"Config: {title(model['name'])}"] = list(model["members"])
-    return {name: json.dumps(scrubbed(value), indent=2, ensure_ascii=False) for name, value in parts.items()}
 
 
 def _classes_block(found: Fingerprint) -> Table:

@@ -9,17 +9,21 @@ from autoonco.evaluation.verdict import title
 from autoonco.metrics.scores import get_metric
 from autoonco.reporting import plots
 from autoonco.reporting.blocks import (
+    Cell,
     Picture,
     Section,
     Table,
     bounds,
     count,
+    duration,
     listing,
     number,
     p_value,
     picture,
     table,
 )
+from autoonco.reporting.curves import average_precision
+from autoonco.reporting.plots_families import cost, cost_table, differences, precision_recall
 from autoonco.reporting.read_run import RunData
 
 _FIXED = {"model", "subset", "n", "n_patients", "n_folds", "method"}
@@ -39,8 +43,10 @@ def families_section(data: RunData, evaluation: pd.DataFrame, comparison: pd.Dat
         text = "No test case has been predicted, so there is nothing to compare."
         return Section(id="families", title="Families", paragraphs=(text,))
     blocks = [_evaluation_block(data, evaluation), _forest(evaluation), _roc(data, evaluation)]
+    blocks.append(_precision_recall(data))
     if not comparison.empty:
-        blocks.append(_comparison_block(comparison))
+        blocks += [_differences(comparison), _comparison_block(comparison)]
+    blocks += _cost_blocks(data, evaluation)
     return Section(id="families", title="Families", blocks=tuple(blocks))
 
 
@@ -95,11 +101,94 @@ def _forest(evaluation: pd.DataFrame) -> Table | Picture:
     )
 
 
-def _roc(data: RunData, evaluation: pd.DataFrame) -> Table | Picture:
+def curve_models(data: RunData) -> list[str]:
+    """Return the models whose curves are drawn: all that were judged, baselines apart."""
     assert data.predictions is not None  # else there were no table of figures
     present = set(data.predictions["model"])
-    models = [m["name"] for m in data.models if m["kind"] != "baseline" and m["name"] in present]
-    models = models or sorted(present)
+    models = [str(m["name"]) for m in data.models if m["kind"] != "baseline" and m["name"] in present]
+    return models or sorted(present)
+
+
+def _band(data: RunData) -> str:
+    assert data.predictions is not None
+    if data.predictions["fold"].nunique() > 1:
+        return " Bands: one standard deviation over the outer folds."
+    return " Bands: pointwise 95 % intervals, patients resampled."
+
+
+def _precision_recall(data: RunData) -> Picture:
+    assert data.predictions is not None
+    models = curve_models(data)
+    said = "; ".join(
+        f"{title(name)}: average precision "
+        f"{number(average_precision(data.predictions[data.predictions['model'] == name]))}"
+        for name in models
+    )
+    return picture(
+        precision_recall(data.predictions, models),
+        name="precision-recall",
+        heading="Precision-recall curves on the test cases",
+        description=f"Precision against recall. {said}.",
+        caption=(
+            "Precision and recall on all test cases. Grey: a model that knows nothing, whose precision is the share of "
+            f"the class.{_band(data)}"
+        ),
+    )
+
+
+def _differences(comparison: pd.DataFrame) -> Picture:
+    lines = [
+        f"{title(row['first'])} minus {title(row['second'])}: "
+        f"{bounds(row['difference'], row['lower'], row['upper']).text}"
+        for row in comparison.to_dict("records")
+    ]
+    margin = f"{comparison['margin'].iloc[0]:g}"
+    return picture(
+        differences(comparison),
+        name="differences",
+        heading="Differences in AUC between the models",
+        description="; ".join(lines) + ".",
+        caption=(
+            f"Differences in AUC with 95 % intervals. Filled: p (Holm) below 0.05. Shaded: within {margin} of each "
+            "other, where models count as equivalent by two one-sided tests."
+        ),
+    )
+
+
+def _cost_blocks(data: RunData, evaluation: pd.DataFrame) -> list[Table | Picture]:
+    found = cost_table(data.models, evaluation)
+    if found.empty:
+        return []
+    rows = [
+        (
+            title(row["model"]),
+            *(
+                Cell(text=duration(row[name]), number=row[name])
+                for name in ("search_seconds", "refit_seconds", "seconds")
+            ),
+            bounds(row["auc"], row["auc_lower"], row["auc_upper"]),
+            "yes" if row["on_front"] else "no",
+        )
+        for row in found.to_dict("records")
+    ]
+    front = listing([title(row["model"]) for row in found.to_dict("records") if row["on_front"]])
+    chart = picture(
+        cost(found),
+        name="cost",
+        heading="Compute against test AUC",
+        description="; ".join(f"{row[0]}: {row[3].text}, AUC {row[4].text}" for row in rows) + ".",
+        caption=f"Compute against test AUC. Grey steps: the Pareto front ({front}), where nothing is as good for less.",
+    )
+    note = (
+        "Time is summed over processes. The ensemble counts the search of every family: it chose among them."
+    )
+    columns = ["Model", "Search", "Refit", "Together", "Test AUC", "On the Pareto front"]
+    return [chart, table("cost", "What each model cost", columns, rows, note)]
+
+
+def _roc(data: RunData, evaluation: pd.DataFrame) -> Table | Picture:
+    assert data.predictions is not None
+    models = curve_models(data)
     aucs = evaluation[evaluation["subset"] == TEST].set_index("model")["auc"]
     said = "; ".join(f"{title(name)}: AUC {number(aucs[name])}" for name in models)
     averaged = "" if len(data.classes) == 2 else ", mean over classes of one against the rest"
@@ -110,7 +199,7 @@ def _roc(data: RunData, evaluation: pd.DataFrame) -> Table | Picture:
         name="roc",
         heading="ROC curves on the test cases",
         description=f"Sensitivity against false positive rate. {said}.",
-        caption=f"ROC curves on all test cases{averaged}.{positive}",
+        caption=f"ROC curves on all test cases{averaged}.{positive}{_band(data)}",
     )
 
 

@@ -1,35 +1,34 @@
-"""The report: one HTML file that needs nothing beside it, with the same tables as CSV and figures as SVG."""
+"""The report: one HTML file that needs nothing beside it, with the same content as CSV, JSON, SVG and PDF."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 from jinja2 import DictLoader, Environment, StrictUndefined
 from markupsafe import Markup
 
 from autoonco.data.cache import write_atomically
-from autoonco.evaluation.tables import comparison_table, evaluation_table, leaderboard_table
-from autoonco.evaluation.verdict import verdict
 from autoonco.reporting import summary
-from autoonco.reporting.blocks import Picture, Section, Table, without_paths
-from autoonco.reporting.data_section import data_section, reproducibility_section
-from autoonco.reporting.families_section import families_section
-from autoonco.reporting.radiomics_section import features_table, radiomics_section
-from autoonco.reporting.read_run import RunData, read_run
-from autoonco.reporting.search_section import search_section
+from autoonco.reporting.blocks import Gallery, Table, without_paths
+from autoonco.reporting.content import Content, make_content
+from autoonco.reporting.files import files_of, write_files
+from autoonco.reporting.read_run import read_run
 
 TEMPLATE = "report.html.jinja"
-_CSVS = ("evaluation", "comparison", "leaderboard", "checks", "radiomic_features")
-_SVGS = ("forest", "roc", "search", "time")
 
 
-def write_report(run_dir: str | Path, out_dir: str | Path | None = None) -> Path:
+def write_report(
+    run_dir: str | Path,
+    out_dir: str | Path | None = None,
+    *,
+    ids: Mapping[int, str] | None = None,
+    pictures: bool = True,
+) -> Path:
     """Write the report of a run folder and return the path of its page.
 
     Reads nothing but the run folder, computes no model, and works on a run that is still going on or was
@@ -40,7 +39,12 @@ def write_report(run_dir: str | Path, out_dir: str | Path | None = None) -> Path
     run_dir
         The folder of the run.
     out_dir
-        Where ``index.html``, ``tables/*.csv`` and ``figures/*.svg`` go; ``report`` in the run folder if None.
+        Where ``index.html``, ``report.json``, ``tables/*.csv``, ``figures/*`` and the model card go; ``report`` in
+        the run folder if None.
+    ids
+        Names of cases by row, where the report may name them; a run folder knows rows alone.
+    pictures
+        Whether the page shows pixels of cases: the gallery, typical cases and maps of networks.
 
     Raises
     ------
@@ -49,44 +53,18 @@ def write_report(run_dir: str | Path, out_dir: str | Path | None = None) -> Path
     """
     run_dir = Path(run_dir)
     out = run_dir / "report" if out_dir is None else Path(out_dir)
-    data = read_run(run_dir)
-    tables = make_tables(data)
-    content = make_sections(data, tables)
-    _write_tables(out / "tables", tables)
-    _write_figures(out / "figures", content)
+    content = make_content(read_run(run_dir), ids=ids, pictures=pictures)
+    beside = files_of(content)
+    write_files(out, beside)
     page = out / "index.html"
-    _write(page, render(data, tables, content))
+    text = render(content, sorted(beside))
+    write_atomically(page, lambda path: path.write_text(text, encoding="utf-8", newline="\n"))
     return page
 
 
-def make_tables(data: RunData) -> dict[str, pd.DataFrame]:
-    """Return the tables of a run by name: empty ones left out."""
-    tables = {"leaderboard": leaderboard_table(data.trials), "checks": data.checks}
-    if data.predictions is not None:
-        tables["evaluation"] = evaluation_table(data.predictions, data.classes, data.metric)
-        tables["comparison"] = comparison_table(data.predictions, data.models)
-    if data.radiomic_features is not None:
-        tables["radiomic_features"] = features_table(data.radiomic_features)
-    return {name: found for name, found in tables.items() if not found.empty}
-
-
-def make_sections(data: RunData, tables: dict[str, pd.DataFrame]) -> list[Section]:
-    """Return the sections of the page below the summary."""
-    empty = pd.DataFrame()
-    return [
-        families_section(data, tables.get("evaluation", empty), tables.get("comparison", empty)),
-        *radiomics_section(data),
-        search_section(data),
-        data_section(data),
-        reproducibility_section(data),
-    ]
-
-
-def render(data: RunData, tables: dict[str, pd.DataFrame], content: list[Section]) -> str:
-    """Return the page as HTML; every text of the run is escaped."""
-    evaluation = tables.get("evaluation", pd.DataFrame())
-    delivered = summary.delivered_model(data)
-    found = verdict(data.predictions, data.models, data.families)
+def render(content: Content, beside: list[str]) -> str:
+    """Return the page as HTML; every text of the run is escaped. `beside` are the names of its other files."""
+    data = content.data
     script = _resource("sort.js")
     return (
         _environment()
@@ -95,18 +73,18 @@ def render(data: RunData, tables: dict[str, pd.DataFrame], content: list[Section
             task=summary.task_line(data),
             data=summary.data_line(data),
             started=str(data.run.get("started", "unknown")),
-            version=str(data.run.get("autoonco", "")),
+            version=str((data.run.get("versions") or {}).get("autoonco", "")),
             status=data.status,
             banners=summary.banners(data),
-            verdict=without_paths(found.sentence).replace(
+            verdict=without_paths(content.verdict.sentence).replace(
                 " = ", "\u00a0=\u00a0"
             ),  # a line may not end in "n ="
-            verdict_kind=str(found.kind),
-            verdict_label=summary.verdict_label(found),
-            facts=summary.facts(data, evaluation, delivered),
-            warnings=summary.warnings(data, evaluation, delivered),
-            sections=content,
-            csvs=[name for name in _CSVS if name in tables],
+            verdict_kind=str(content.verdict.kind),
+            verdict_label=summary.verdict_label(content.verdict),
+            facts=content.facts,
+            warnings=content.warnings,
+            sections=content.sections,
+            csvs=[name for name in beside if name.endswith(".csv")],
             style=Markup(_resource("style.css")),  # noqa: S704 - files of this package
             script=Markup(script),  # noqa: S704
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -125,42 +103,10 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.tests["table"] = lambda block: isinstance(block, Table)
+    environment.tests["gallery"] = lambda block: isinstance(block, Gallery)
     return environment
 
 
 @cache
 def _resource(name: str) -> str:
     return (files("autoonco.reports") / name).read_text(encoding="utf-8")
-
-
-def _write(path: Path, text: str) -> None:
-    def fill(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
-
-    write_atomically(path, fill)
-
-
-def _write_tables(folder: Path, tables: dict[str, pd.DataFrame]) -> None:
-    for name in _CSVS:
-        if name in tables:
-            _write(folder / f"{name}.csv", _without_paths(tables[name]).to_csv(index=False))
-        else:  # of an earlier report of the same run
-            (folder / f"{name}.csv").unlink(missing_ok=True)
-
-
-def _write_figures(folder: Path, content: list[Section]) -> None:
-    pictures: dict[str, Any] = {b.name: b for part in content for b in part.blocks if isinstance(b, Picture)}
-    for name in _SVGS:
-        if name in pictures:
-            _write(folder / f"{name}.svg", f'<?xml version="1.0" encoding="utf-8"?>\n{pictures[name].svg}\n')
-        else:
-            (folder / f"{name}.svg").unlink(missing_ok=True)
-
-
-def _without_paths(found: pd.DataFrame) -> pd.DataFrame:
-    texts = {name: found[name].map(_scrub) for name in ("reason", "message", "remedy") if name in found}
-    return found.assign(**texts)
-
-
-def _scrub(value: Any) -> Any:
-    return without_paths(value) if isinstance(value, str) else value

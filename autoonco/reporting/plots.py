@@ -1,25 +1,28 @@
 """The figures of a run. Each family has one colour, line style and marker, so that grey prints stay readable.
 
-Colours are Okabe and Ito's (2008), which people of any colour vision tell apart. No figure shows text of the
-user's: class names stand in the captions.
+Colours are Okabe and Ito's (2008), which people of any colour vision tell apart. Names of the user's are clipped,
+and drawn as shapes, not as text.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 from matplotlib.lines import Line2D
-from sklearn.metrics import roc_curve
 
-from autoonco.evaluation.tables import TEST, probability_columns
+from autoonco.evaluation.tables import TEST
 from autoonco.evaluation.verdict import title
-from autoonco.metrics.scores import get_metric, one_vs_rest_classes
+from autoonco.metrics.scores import get_metric
+from autoonco.reporting.curves import band, mean_curve
 
 STYLE: Any = {
     "font.size": 10,
@@ -36,7 +39,6 @@ STYLE: Any = {
     "figure.facecolor": "white",
     "svg.hashsalt": "autoonco",
 }
-_GRID = np.linspace(0, 1, 401)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,22 +69,28 @@ def look(model: str) -> Look:
 
 
 def roc(predictions: pd.DataFrame, evaluation: pd.DataFrame, models: Sequence[str]) -> Figure:
-    """Return ROC curves on the test cases, one a model of `models`, its AUC in the legend.
+    """Return ROC curves on the test cases, one a model of `models`, its AUC in the legend, with their bands.
 
     A curve is the mean over classes (one against rest, where there are more than two) and over outer folds of
     the true positive rate at each false positive rate, so that its area is the AUC that the table gives.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = _axes(4.3, 4.1)
+        figure, axes = new_axes(4.3, 4.1)
         axes.plot([0, 1], [0, 1], color="#888888", linewidth=0.8)
         aucs = evaluation[evaluation["subset"] == TEST].set_index("model")["auc"]
         for model in models:
-            curve = _mean_curve(predictions[predictions["model"] == model])
+            own = predictions[predictions["model"] == model]
+            curve, style = mean_curve(own), look(model)
             if curve is not None:
-                style = look(model)
+                shade(axes, band(own), style, model)
                 label = f"{title(model)}, AUC {aucs[model]:.2f}"
                 axes.plot(
-                    *curve, color=style.colour, linestyle=style.line, linewidth=style.width, label=label
+                    *curve,
+                    color=style.colour,
+                    linestyle=style.line,
+                    linewidth=style.width,
+                    label=label,
+                    gid=switch_id(model),
                 )
         axes.set(xlabel="1 − specificity", ylabel="Sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
         axes.set_aspect("equal")
@@ -94,7 +102,7 @@ def roc(predictions: pd.DataFrame, evaluation: pd.DataFrame, models: Sequence[st
 def forest(evaluation: pd.DataFrame) -> Figure:
     """Return each model's test AUC with its interval; filled on all test cases, hollow on the clean ones."""
     with mpl.rc_context(STYLE):
-        figure, axes = _axes(4.7, 0.85 + 0.33 * len(evaluation))
+        figure, axes = new_axes(4.7, 0.85 + 0.33 * len(evaluation))
         ticks, low = [], 1.0
         for height, row in enumerate(evaluation.to_dict("records")):
             style, whole = look(row["model"]), row["subset"] == TEST
@@ -121,7 +129,7 @@ def forest(evaluation: pd.DataFrame) -> Figure:
 def search_curve(trials: Iterable[Mapping[str, Any]], metric: str = "roc_auc") -> Figure:
     """Return every trial's inner score against time, and each family's best so far at full budget."""
     with mpl.rc_context(STYLE):
-        figure, axes = _axes(4.9, 3.9)
+        figure, axes = new_axes(4.9, 3.9)
         scored = [t for t in trials if t.get("score") is not None]
         unit, name = (
             (60, "minutes") if max((t["elapsed_s"] for t in scored), default=0) > 180 else (1, "seconds")
@@ -168,7 +176,7 @@ def time_per_family(trials: Iterable[Mapping[str, Any]], models: Iterable[Mappin
     """Return where the compute went: seconds of trials that succeeded, that didn't, and of refitting."""
     with mpl.rc_context(STYLE):
         table = seconds_per_family(trials, models)
-        figure, axes = _axes(4.7, 1.2 + 0.42 * len(table))
+        figure, axes = new_axes(4.7, 1.2 + 0.42 * len(table))
         left = np.zeros(len(table))
         looks = {
             "succeeded": ("#0072B2", ""),
@@ -212,9 +220,45 @@ def seconds_per_family(
     return pd.DataFrame.from_dict(out, orient="index", columns=list(empty)).sort_index()
 
 
-def _axes(width: float, height: float) -> tuple[Figure, Any]:
+def new_axes(width: float, height: float) -> tuple[Figure, Any]:
+    """Return a figure of this size in inches, and its axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
+
+
+def shade(axes: Any, edges: tuple[Any, Any, Any] | None, style: Look, model: str) -> None:
+    """Draw a model's band, if there is one."""
+    if edges is not None:
+        drawn = axes.fill_between(*edges, color=style.colour, alpha=0.1, linewidth=0)
+        drawn.set_gid(f"{switch_id(model)}-band")
+
+
+def switch_id(model: str) -> str:
+    """Return what a part of a figure is called that belongs to a model: the page's script switches such parts.
+
+    Examples
+    --------
+    >>> switch_id("baseline: lesion size")
+    'model-Baseline_lesion_size'
+    """
+    return f"model-{re.sub('[^A-Za-z0-9]+', '_', title(model))}"
+
+
+@cache
+def _known_characters() -> frozenset[int]:
+    return frozenset(get_font(findfont(STYLE["font.family"])).get_charmap())
+
+
+def clipped(text: str, length: int = 22) -> str:
+    """Return a name of the user's as a figure may show it: short, in characters that the font has.
+
+    Examples
+    --------
+    >>> clipped("a name that goes on for ever and ever"), clipped("良性")
+    ('a name that goes on f…', '??')
+    """
+    drawable = "".join(c if ord(c) in _known_characters() and c.isprintable() else "?" for c in text)
+    return drawable if len(drawable) <= length else drawable[: length - 1] + "…"
 
 
 def _points(axes: Any, x: Any, y: Any, full: Any, style: Look) -> None:
@@ -228,21 +272,3 @@ def _bounds(row: Mapping[Any, Any]) -> str:
     if not np.isfinite(row["auc"]):
         return "undefined"
     return f"{row['auc']:.2f} [{row['auc_lower']:.2f}, {row['auc_upper']:.2f}]"
-
-
-def _mean_curve(cases: pd.DataFrame) -> tuple[Any, Any] | None:
-    """Return (false, true positive rates) averaged over folds and classes; exact steps if there is only one."""
-    columns = probability_columns(cases)
-    curves = []
-    for _, fold in cases.groupby("fold"):
-        y, proba = fold["truth"].to_numpy(), fold[columns].to_numpy()
-        if np.unique(y).size > 1:
-            curves += [roc_curve(y == k, proba[:, k])[:2] for k in one_vs_rest_classes(y, len(columns))]
-    if len(curves) < 2:
-        return curves[0] if curves else None
-    return np.r_[0, _GRID], np.r_[0, np.mean([_at_grid(*curve) for curve in curves], axis=0)]
-
-
-def _at_grid(false: Any, true: Any) -> Any:
-    # the upper end of each vertical step, as a step's height at its own false positive rate
-    return np.interp(_GRID, false + np.arange(len(false)) * 1e-12, true)

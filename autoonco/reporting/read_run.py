@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +14,9 @@ from autoonco.data.fingerprint import Fingerprint
 from autoonco.errors import DataError
 from autoonco.evaluation.radiomics_record import SETTINGS_FILE, TABLE_FILE
 from autoonco.evaluation.tables import probability_columns, read_predictions
+from autoonco.evaluation.tasks import CLASSIFICATION
+from autoonco.metrics.comparison import MARGIN
+from autoonco.reporting.evidence import Evidence, read_evidence
 from autoonco.search.rungs import COLUMNS as RUNG_COLUMNS
 
 FORMAT = 1
@@ -38,6 +41,8 @@ class RunData:
     rungs: pd.DataFrame | None = None
     radiomics: Mapping[str, Any] | None = None
     radiomic_features: pd.DataFrame | None = None
+    evidence: Evidence = field(default_factory=Evidence)
+    space: Mapping[str, Any] | None = None
 
     @property
     def status(self) -> str:
@@ -53,6 +58,21 @@ class RunData:
     def metric(self) -> str:
         """Name of the score that the search maximises."""
         return str(self.run.get("metric", "roc_auc"))
+
+    @property
+    def task(self) -> str:
+        """What kind of labels the classes are: ``"classification"`` or ``"ordinal"``."""
+        return str(self.run.get("task", CLASSIFICATION))
+
+    @property
+    def margin(self) -> float:
+        """Difference in AUC that was called too small to matter before the run."""
+        return float((self.run.get("settings") or {}).get("equivalence_margin", MARGIN))
+
+    @property
+    def allocation(self) -> str | None:
+        """How the search shared its compute between families, None where it isn't known."""
+        return (self.run.get("settings") or {}).get("allocation")
 
     @property
     def families(self) -> Mapping[str, str | None]:
@@ -110,6 +130,8 @@ def read_run(run_dir: Path) -> RunData:
         radiomic_features=tolerant(
             TABLE_FILE, lambda path: pd.read_csv(path)[list(FEATURE_COLUMNS)], None, expected=False
         ),
+        evidence=read_evidence(run_dir, tolerant),
+        space=tolerant("space.json", _read_space, None, expected=False),
         problems=tuple(problems),
     )
 
@@ -154,6 +176,11 @@ def _read_radiomics(path: Path) -> Mapping[str, Any]:
     if not {"sentence", "rows", "config", "settings", "n_cases", "n_kept", "icc_cases"} <= set(found):
         raise DataError("Settings of an extraction without their words.")
     return dict(found)
+
+
+def _read_space(path: Path) -> Mapping[str, Any]:
+    found = _read_json(path)
+    return {str(item["name"]): item for item in found["hyperparameters"]}
 
 
 def _read_checks(path: Path) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from autoonco.evaluation.verdict import title
 from autoonco.metrics.scores import get_metric
 from autoonco.reporting import plots
 from autoonco.reporting.blocks import (
+    Block,
     Cell,
     Picture,
     Section,
@@ -25,6 +26,7 @@ from autoonco.reporting.blocks import (
     without_paths,
 )
 from autoonco.reporting.read_run import RunData
+from autoonco.reporting.search_details import detail_blocks, left_out_blocks
 
 TOP = 20
 MOST_REASONS = 30
@@ -46,19 +48,21 @@ def search_section(data: RunData) -> Section:
     )
     if not trials:
         paragraphs.append("No trial of the final search has finished yet.")
-        return Section(id="search", title="Search", paragraphs=tuple(paragraphs))
-    blocks: list[Table | Picture] = []
+        blocks = tuple(left_out_blocks(data))
+        return Section(id="search", title="Search", paragraphs=tuple(paragraphs), blocks=blocks)
+    shown: list[Block] = []
     scored = [trial for trial in trials if trial.get("score") is not None]
     if scored:
         board = leaderboard_table(final)
-        blocks += [_curve(scored, data.metric), _leaderboard_block(board, trials, data.metric)]
-    blocks.append(_status_block(trials))
+        shown += [_curve(scored, data.metric), _leaderboard_block(board, trials, data.metric)]
+    shown.append(_status_block(trials))
     if any(trial["status"] != "success" for trial in trials):
-        blocks.append(_failures_block(trials))
-    blocks += _time_blocks(final, data.models)
+        shown.append(_failures_block(trials))
+    shown += _time_blocks(final, data.models)
     if data.rungs is not None and len(data.rungs):
-        blocks.append(_rungs_block(data.rungs))
-    return Section(id="search", title="Search", paragraphs=tuple(paragraphs), blocks=tuple(blocks))
+        shown.append(_rungs_block(data.rungs))
+    shown += [*detail_blocks(data, trials), *left_out_blocks(data)]
+    return Section(id="search", title="Search", paragraphs=tuple(paragraphs), blocks=tuple(shown))
 
 
 def _curve(trials: Trials, metric: str) -> Picture:

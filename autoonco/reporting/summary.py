@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -14,6 +13,7 @@ from autoonco.evaluation.tables import CLEAN, TEST
 from autoonco.evaluation.verdict import Verdict, title
 from autoonco.metrics.scores import get_metric
 from autoonco.reporting.blocks import bounds, count, duration, listing, number, without_paths
+from autoonco.reporting.key_facts import Fact, ensemble_gain, shortcut_fact, smallest_difference
 from autoonco.reporting.read_run import RunData
 
 EVALUATIONS = {
@@ -24,15 +24,6 @@ EVALUATIONS = {
 _FEW_PATIENTS = 20
 _MANY_FAILED = 0.2
 _NEAR, _TELLING = 0.05, 0.75
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fact:
-    """One of the large figures at the top."""
-
-    label: str
-    value: str
-    note: str = ""
 
 
 def task_line(data: RunData) -> str:
@@ -94,12 +85,20 @@ def _hopeless_families(data: RunData) -> list[str]:
     return sentences
 
 
-def facts(data: RunData, evaluation: pd.DataFrame, delivered: str | None) -> list[Fact]:
-    """Return the large figures: the delivered model, its test, the search and the compute."""
-    found = [_model_fact(data, evaluation, delivered)]
+def facts(
+    data: RunData,
+    evaluation: pd.DataFrame,
+    comparison: pd.DataFrame,
+    verdict: Verdict,
+    delivered: str | None,
+) -> list[Fact]:
+    """Return the large figures: the delivered model, its test, what could be shown, the search and the compute."""
+    found: list[Fact | None] = [_model_fact(data, evaluation, delivered)]
     if not evaluation.empty:
         found.append(_test_fact(data, evaluation))
-    return [*found, _search_fact(data), _compute_fact(data)]
+    found += [smallest_difference(data, verdict), ensemble_gain(comparison)]
+    found += [shortcut_fact(data, evaluation), _search_fact(data), _compute_fact(data)]
+    return [fact for fact in found if fact is not None]
 
 
 def warnings(data: RunData, evaluation: pd.DataFrame, delivered: str | None) -> list[str]:

@@ -1,0 +1,315 @@
+"""What the probabilities are worth in use: decisions, calibration, prediction sets, subgroups, shortcuts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from autoonco.evaluation.tables import probability_columns
+from autoonco.evaluation.verdict import title
+from autoonco.metrics.scores import get_metric
+from autoonco.reporting import plots_clinical as plots
+from autoonco.reporting.blocks import (
+    Block,
+    Cell,
+    Picture,
+    Section,
+    Table,
+    as_cell,
+    bounds,
+    listing,
+    number,
+    p_value,
+    picture,
+    table,
+    without_paths,
+)
+from autoonco.reporting.read_run import RunData
+
+_RULES = {
+    "most_probable": "the most probable class",
+    "youden": "the largest sensitivity + specificity on inner folds (Youden)",
+    "sensitivity": "a sensitivity asked for, on inner folds",
+}
+
+
+def clinical_section(data: RunData, delivered: str | None) -> Section:
+    """Return the section; figures are of the test cases, and decisions were made without them."""
+    found = data.evidence
+    paragraphs, blocks = _decision_texts(found.decisions), []
+    predictions = data.predictions
+    if predictions is None:
+        paragraphs.append("No test case has been predicted, so nothing can be said of the model in use.")
+    else:
+        models = curve_order(data, predictions, delivered)
+        blocks += [_confusion(data, predictions, models[0]), _operating_table(data, predictions, models)]
+        blocks += [_calibration(data, predictions, models), _decision_curves(data, predictions, models)]
+    blocks += _sets(found.decisions, data.classes)
+    if found.subgroups is not None and len(found.subgroups):
+        blocks += _subgroups(found.subgroups)
+    if found.shortcuts is not None and len(found.shortcuts):
+        blocks.append(_shortcuts(found.shortcuts))
+    return Section(id="clinical", title="Clinical use", paragraphs=tuple(paragraphs), blocks=tuple(blocks))
+
+
+def threshold_of(decisions: Mapping[str, Any]) -> float | None:
+    """Return the threshold that decides, None for the most probable class."""
+    told = decisions.get("threshold")
+    value = told.get("value") if isinstance(told, Mapping) else told
+    return float(value) if isinstance(value, int | float) else None
+
+
+def curve_order(data: RunData, predictions: pd.DataFrame, delivered: str | None) -> list[str]:
+    """Return the models that can be used, the delivered one first."""
+    present = set(predictions["model"])
+    names = [str(m["name"]) for m in data.models if m["kind"] != "baseline" and m["name"] in present]
+    names = names or sorted(present)
+    return sorted(names, key=lambda name: name != delivered)
+
+
+def _decision_texts(decisions: Mapping[str, Any]) -> list[str]:
+    told: list[str] = []
+    calibration, threshold = decisions.get("calibration"), decisions.get("threshold")
+    if isinstance(calibration, Mapping) and calibration.get("method"):
+        losses = calibration.get("inner_log_loss") or {}
+        listed = listing([f"{name} {number(float(value))}" for name, value in losses.items()])
+        reason = f" {without_paths(str(calibration['reason']))}" if calibration.get("reason") else ""
+        told.append(
+            f"Calibration: {calibration['method']}, chosen by the inner log loss"
+            f"{f' ({listed})' if losses else ''}.{reason}"
+        )
+    if isinstance(threshold, Mapping) and threshold.get("rule"):
+        rule = _RULES.get(str(threshold["rule"]), str(threshold["rule"]))
+        value = threshold_of(decisions)
+        at = "" if value is None else f" The threshold is {number(value)}."
+        told.append(f"A case is called by {rule}.{at} No test case took part in that choice.")
+    return told
+
+
+def _confusion(data: RunData, predictions: pd.DataFrame, model: str) -> Picture:
+    counts = plots.confusion_counts(
+        predictions[predictions["model"] == model], len(data.classes), threshold_of(data.evidence.decisions)
+    )
+    said = "; ".join(
+        f"true {name}: "
+        + ", ".join(f"{n} called {other}" for n, other in zip(row, data.classes, strict=True))
+        for name, row in zip(data.classes, counts.tolist(), strict=True)
+    )
+    return picture(
+        plots.confusion(counts, data.classes),
+        name="confusion",
+        heading=f"Confusion matrix of {title(model)} on the test cases",
+        description=f"{said}.",
+        caption=f"Confusion matrix of {title(model)}, {_pooled(predictions)}.",
+    )
+
+
+def _pooled(predictions: pd.DataFrame) -> str:
+    return (
+        "all test cases" if predictions["fold"].nunique() == 1 else "test cases of all outer folds together"
+    )
+
+
+def _operating_table(data: RunData, predictions: pd.DataFrame, models: Sequence[str]) -> Table:
+    """Return what each model does at the decision, by class."""
+    threshold = threshold_of(data.evidence.decisions)
+    rows = []
+    for model in models:
+        own = predictions[predictions["model"] == model]
+        # a threshold belongs to the delivered model's scale; the others call their most probable class
+        at = threshold if model == models[0] else None
+        counts = plots.confusion_counts(own, len(data.classes), at)
+        for k, name in enumerate(data.classes):
+            right, true, called = counts[k, k], counts[k].sum(), counts[:, k].sum()
+            rows.append(
+                (title(model), name, *(_share(right, of) for of in (true, called)), int(true), int(called))
+            )
+    columns = ["Model", "Class", "Found (sensitivity)", "Right when called (PPV)", "True cases", "Called"]
+    note = "Of the delivered model at its threshold, of the others by the most probable class."
+    return table("operating", "Decisions by class, on the test cases", columns, rows, note)
+
+
+def _share(part: int, of: int) -> Cell:
+    if of == 0:
+        return Cell(text="–")
+    return Cell(text=f"{100 * part / of:.0f} % ({part} of {of})", number=part / of)
+
+
+def _calibration(data: RunData, predictions: pd.DataFrame, models: Sequence[str]) -> Picture:
+    binary = len(data.classes) == 2
+    what = f"class {data.classes[1]}" if binary else f"each class by {title(models[0])}"
+    p = predictions[predictions["model"] == models[0]]
+    mean = float(p[probability_columns(p)[-1]].mean())
+    share = float((p["truth"] == len(data.classes) - 1).mean())
+    return picture(
+        plots.calibration(predictions, models, data.classes),
+        name="calibration",
+        heading="Calibration on the test cases",
+        description=(
+            f"Observed share against predicted probability of {what}. {title(models[0])} predicts "
+            f"{data.classes[-1]} with a mean probability of {number(mean)}; its share is {number(share)}."
+        ),
+        caption=(
+            f"Calibration, {_pooled(predictions)}: bins of as many cases each, bars are Wilson's 95 % intervals; "
+            f"on the diagonal a probability means what it says. Probability of {what}."
+        ),
+    )
+
+
+def _decision_curves(data: RunData, predictions: pd.DataFrame, models: Sequence[str]) -> Picture:
+    binary = len(data.classes) == 2
+    what = data.classes[1] if binary else f"each class against the rest, by {title(models[0])}"
+    return picture(
+        plots.decisions(predictions, models, data.classes),
+        name="decision-curves",
+        heading="Decision curves on the test cases",
+        description=f"Net benefit against threshold probability for acting on {what}.",
+        caption=(
+            f"Decision curves, {_pooled(predictions)}: the net benefit of acting on {what} where the probability is "
+            "above a threshold. A model is of use where its curve is above those of acting on everybody and on nobody."
+        ),
+    )
+
+
+def _sets(decisions: Mapping[str, Any], classes: Sequence[str]) -> list[Block]:
+    told = decisions.get("conformal")
+    if not isinstance(told, Mapping):
+        return []
+    parts = {name: told.get(key) for name, key in (("test cases", "test"), ("inner folds", "cross_fitted"))}
+    parts = {name: figures for name, figures in parts.items() if isinstance(figures, Mapping)}
+    if not parts:
+        return []
+    rows = []
+    for name, figures in parts.items():
+        by_class = figures.get("coverage_by_class") or {}
+        rows.append(
+            (
+                name,
+                int(figures["n"]),
+                float(figures["coverage"]),
+                *(None if by_class.get(c) is None else float(by_class[c]) for c in classes),
+                float(figures["mean_size"]),
+                _percent(figures.get("single")),
+                _percent(figures.get("empty")),
+            )
+        )
+    level = float(told.get("level", float("nan")))
+    note = (
+        f"Sets that hold the true class in {100 * level:.0f} % of the cases of each class, asked for: "
+        f"{without_paths(str(told.get('method', '')))}. Calibrated on "
+        f"{without_paths(str(told.get('calibrated_on', '')))}."
+    )
+    columns = ["Cases", "n", "Coverage", *(f"of {c}" for c in classes), "Mean size", "One class", "Empty"]
+    shown = next(iter(parts.values()))
+    sizes = ", ".join(f"{size} classes: {n} cases" for size, n in (shown.get("sizes") or {}).items())
+    chart = picture(
+        plots.set_sizes(shown, classes),
+        name="set-sizes",
+        heading="Sizes of the prediction sets",
+        description=f"{sizes}.",
+        caption=f"Sizes of the prediction sets on {next(iter(parts))}: one class is an answer, more are a doubt.",
+    )
+    return [table("prediction-sets", "Prediction sets (conformal)", columns, rows, note), chart]
+
+
+def _percent(share: Any) -> Cell:
+    return Cell(text="–") if share is None else Cell(text=f"{100 * float(share):.0f} %", number=float(share))
+
+
+def _subgroups(found: pd.DataFrame) -> list[Block]:
+    rows = [
+        (
+            str(row["attribute"]),
+            as_cell(str(row["group"])),
+            _metric_title(str(row["metric"])),
+            int(row["n"]),
+            bounds(float(row["value"]), float(row["lower"]), float(row["upper"])),
+            *_difference(row),
+        )
+        for row in found.to_dict("records")
+    ]
+    has = _has_difference(found)
+    columns = [
+        "Attribute",
+        "Group",
+        "Figure",
+        "n",
+        "Value",
+        *(["Against the others", "p (Holm)"] if has else []),
+    ]
+    note = "Few cases make wide intervals: a gap that is not significant is not shown to be absent."
+    blocks: list[Block] = [
+        table("subgroups", "Figures by subgroup, with 95 % intervals", columns, rows, note)
+    ]
+    aucs = found[found["metric"].isin(["auc", "roc_auc"]) & found["value"].notna()]
+    if len(aucs):
+        said = "; ".join(
+            f"{r['attribute']} {r['group']}: {bounds(r['value'], r['lower'], r['upper']).text}"
+            for r in aucs.to_dict("records")
+        )
+        chart = picture(
+            plots.subgroups(aucs),
+            name="subgroup-auc",
+            heading="AUC by subgroup",
+            description=f"{without_paths(said)}.",
+            caption="ROC AUC of the delivered model by subgroup, with 95 % intervals.",
+        )
+        blocks.append(chart)
+    return blocks
+
+
+def _metric_title(name: str) -> str:
+    if name in ("auc", "roc_auc"):
+        return "ROC AUC"
+    try:
+        return get_metric(name).title
+    except ValueError:
+        return name.replace("_", " ")
+
+
+def _has_difference(found: pd.DataFrame) -> bool:
+    return {"difference", "difference_lower", "difference_upper"} <= set(found)
+
+
+def _difference(row: Mapping[Any, Any]) -> list[Cell]:
+    if "difference" not in row:
+        return []
+    p = row.get("p_holm", row.get("p", float("nan")))
+    return [
+        bounds(*(float(row[name]) for name in ("difference", "difference_lower", "difference_upper"))),
+        p_value(float(p)),
+    ]
+
+
+def _shortcuts(found: pd.DataFrame) -> Table:
+    has = _has_difference(found)
+    rows = [
+        (
+            str(row["probe"]),
+            int(row["n"]),
+            bounds(float(row["value"]), float(row["lower"]), float(row["upper"])),
+            *(
+                [
+                    bounds(
+                        *(float(row[name]) for name in ("difference", "difference_lower", "difference_upper"))
+                    )
+                ]
+                if has
+                else []
+            ),
+        )
+        for row in found.to_dict("records")
+    ]
+    columns = [
+        "What alone tells the classes apart",
+        "n",
+        "AUC",
+        *(["Delivered model minus it"] if has else []),
+    ]
+    note = (
+        "Each probe sees something that should not matter, such as the scanner or the drawing of the mask. One that is "
+        "near the model's AUC is a shortcut that the model may take."
+    )
+    return table("shortcuts", "Shortcut checks", columns, rows, note)

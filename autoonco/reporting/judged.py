@@ -1,0 +1,36 @@
+"""How the models of a run were judged: its figures, its pairs, its verdict, as the run's own settings ask for them."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from autoonco.evaluation.pairs import comparison_table
+from autoonco.evaluation.tables import evaluation_table
+from autoonco.evaluation.verdict import Verdict, verdict
+from autoonco.reporting.read_run import RunData
+
+
+def evaluation_of(data: RunData) -> pd.DataFrame:
+    """Return the figures of each model on the test cases, see `evaluation_table`; empty where none was predicted."""
+    if data.predictions is None:
+        return pd.DataFrame(columns=["model", "subset", "n", "auc", "auc_lower", "auc_upper"])
+    return evaluation_table(data.predictions, data.classes, data.metric, task=data.task)
+
+
+def comparison_of(data: RunData) -> pd.DataFrame:
+    """Return the difference of every pair of families and the ensemble, see `comparison_table`."""
+    empty = pd.DataFrame(columns=["fold", "row", "group", "truth", "is_clean", "model"])
+    predictions = empty if data.predictions is None else data.predictions
+    return comparison_table(predictions, data.models, margin=data.margin, task=data.task)
+
+
+def verdict_of(data: RunData) -> Verdict:
+    """Return whether deep learning beats radiomics here, and how sure that is."""
+    return verdict(
+        data.predictions,
+        data.models,
+        data.families,
+        margin=data.margin,
+        allocation=data.allocation,
+        task=data.task,
+    )

@@ -1,0 +1,87 @@
+"""Three large figures for the top of the page: what could be shown, what the ensemble gained, what shortcuts reach."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from autoonco.evaluation.pairs import GAIN
+from autoonco.evaluation.tables import TEST
+from autoonco.evaluation.verdict import Verdict
+from autoonco.reporting.blocks import bounds, number, without_paths
+from autoonco.reporting.read_run import RunData
+
+# A difference is found with 80 % power at the two-sided level of 5 % from 1.96 + 0.84 standard errors on.
+_Z_SHOWN, _Z_FOUND = 1.96, 1.96 + 0.84
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fact:
+    """One of the large figures at the top."""
+
+    label: str
+    value: str
+    note: str = ""
+
+
+def smallest_difference(data: RunData, verdict: Verdict) -> Fact | None:
+    """Return the smallest AUC difference that these data could show: as planned, else by the interval found."""
+    label = "Smallest AUC difference these data can show"
+    planned = planned_difference(data.evidence.power)
+    if planned is not None:
+        told = data.evidence.power
+        n = f"with {told['n']} cases" if isinstance(told.get("n"), int) else ""
+        return Fact(
+            label=label, value=number(planned), note=f"80 % power, before the search, {n}".rstrip(", ")
+        )
+    if verdict.figures is None:
+        return None
+    width = float(verdict.figures["upper"]) - float(verdict.figures["lower"])
+    if not math.isfinite(width) or width <= 0:
+        return None
+    value = width / 2 / _Z_SHOWN * _Z_FOUND
+    return Fact(
+        label=label, value=number(value), note="80 % power, by the interval of deep networks minus radiomics"
+    )
+
+
+def planned_difference(power: Mapping[str, Any]) -> float | None:
+    """Return what the run's power calculation says, None where there is none."""
+    value = power.get("difference")
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
+
+
+def ensemble_gain(comparison: pd.DataFrame) -> Fact | None:
+    """Return what the ensemble gained over the single family that is best on inner folds."""
+    rows = comparison[comparison["kind"] == GAIN] if "kind" in comparison else comparison
+    if rows.empty:
+        return None
+    row = rows.iloc[0]
+    value = bounds(*(float(row[name]) for name in ("difference", "lower", "upper"))).text
+    note = "AUC of the ensemble minus that of the family that is best on inner folds"
+    return Fact(label="Gain by the ensemble", value=value, note=note)
+
+
+def shortcut_fact(data: RunData, evaluation: pd.DataFrame) -> Fact | None:
+    """Return the best AUC of what should not matter: of a probe, else of a baseline that sees no picture."""
+    found = data.evidence.shortcuts
+    if found is not None and found["value"].notna().any():
+        row = found.loc[found["value"].idxmax()]
+        value = bounds(float(row["value"]), float(row["lower"]), float(row["upper"])).text
+        return Fact(
+            label="Strongest shortcut", value=value, note=f"AUC of {without_paths(str(row['probe']))} alone"
+        )
+    if evaluation.empty:
+        return None
+    own = evaluation[(evaluation["subset"] == TEST) & evaluation["model"].str.startswith("baseline")]
+    own = own[own["auc"].notna()]
+    if own.empty:
+        return None
+    row = own.loc[own["auc"].idxmax()]
+    value = bounds(float(row["auc"]), float(row["auc_lower"]), float(row["auc_upper"])).text
+    name = str(row["model"]).partition(": ")[2]
+    return Fact(label="Strongest shortcut", value=value, note=f"AUC of {name} alone, without the picture")
