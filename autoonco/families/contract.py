@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from autoonco.data.cache import ArtefactCache
 from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint
+from autoonco.data.space import Space, write_map
 
 if TYPE_CHECKING:
     from ConfigSpace import ConfigurationSpace
@@ -97,16 +98,31 @@ class Explanation:
         How the map was made, in words.
     share
         Share of an ensemble's weight that has maps; members that see numbers have none.
+    space
+        Where the map's pixels lie: those of the case's first image.
     """
 
     map: NDArray[Any]
     target: int
     method: str
     share: float = 1.0
+    space: Space | None = None
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """Return the map, so that numpy and matplotlib take an explanation as the array it holds."""
         return np.array(self.map, dtype=dtype, copy=copy)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the map in the space of the case's first image, so that a viewer lays it over the scan.
+
+        `path` ends in ``.nii.gz``, ``.nii``, ``.nrrd`` or ``.mha``; of a picture ``.png`` is possible too.
+
+        Raises
+        ------
+        DataError
+            If the file is of another type, or its folder is missing.
+        """
+        return write_map(np.asarray(self.map), self.space, Path(path))
 
 
 class FittedModel(Protocol):

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from autoonco.data.case import Case
 from autoonco.data.placement import put_back
 from autoonco.data.preprocessing import SliceView, volume_grid
-from autoonco.data.readers import read_scan
+from autoonco.data.readers import Scan, read_scan
+from autoonco.data.space import Space
 from autoonco.families.contract import Explanation, Runtime
 from autoonco.nets.inputs import InputSpec, crops
 from autoonco.nets.views import picture_grids
@@ -61,7 +62,13 @@ def _explain(
     layout = {"n_pictures": spec.n_pictures, "n_image_channels": spec.n_image_channels}
     with torch_threads(runtime.n_threads):
         found = explain_crop(network, score, crop, has_gradient=has_gradient, **layout)
-    return Explanation(map=on_scan(found.values, case, spec), target=target, method=str(found.method))
+    scans = [read_scan(case, channel) for channel in spec.intensity]
+    return Explanation(
+        map=on_scans(found.values, scans, spec),
+        target=target,
+        method=str(found.method),
+        space=Space.of(scans[0].image),
+    )
 
 
 def on_scan(values: NDArray[np.float32], case: Case, spec: InputSpec) -> NDArray[np.float32]:
@@ -70,7 +77,11 @@ def on_scan(values: NDArray[np.float32], case: Case, spec: InputSpec) -> NDArray
     Where pictures overlap or lie on one another (planes, sequences), the larger value counts. That of neighbouring
     slices as channels belongs to the middle one.
     """
-    scans = [read_scan(case, channel) for channel in spec.intensity]
+    return on_scans(values, [read_scan(case, channel) for channel in spec.intensity], spec)
+
+
+def on_scans(values: NDArray[np.float32], scans: Sequence[Scan], spec: InputSpec) -> NDArray[np.float32]:
+    """Return what `on_scan` does, of scans that were read."""
     if isinstance(spec.view, SliceView):
         grids = [place[len(place) // 2] for place in picture_grids(scans, spec.view)]
     else:

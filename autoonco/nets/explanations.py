@@ -48,7 +48,7 @@ class CropMap:
 
 @dataclass(frozen=True, kw_only=True)
 class _Maps:
-    """A module that makes maps, the side of them, and the axis of their channels."""
+    """A module that makes maps, the longest side of them, and the axis of their channels."""
 
     module: nn.Module
     side: int
@@ -138,20 +138,18 @@ def _attention(network: nn.Module, score: Score, crop: torch.Tensor, n_pictures:
     Which tokens the output reads, the class token or all, follows from the last layer: rows of others have no gradient
     there. So its C alone is summed over rows; its "1 +" would add but a constant.
     """
-    layers = [module for module in network.modules() if hasattr(module, "fused_attn")]
-    layers = [layer for layer in layers if isinstance(getattr(layer, "attn_drop", None), nn.Module)]
+    layers = _unfused(network)
     kept: list[torch.Tensor] = []
-    for layer in layers:
-        layer.fused_attn = False  # the fused kernel never forms the matrix
-    with _watched([layer.attn_drop for layer in layers], lambda _, out: kept.append(out)):
+    with _watched(layers, lambda _, out: kept.append(out)):
         value = score(network, crop.clone().requires_grad_())
     backbone = getattr(network, "backbone", network)
     n_before = int(getattr(backbone, "num_prefix_tokens", 0))
     kept = [one for one in kept if one.ndim == 4 and one.shape[2] == one.shape[3]]
-    side = math.isqrt(max(0, kept[0].shape[2] - n_before)) if kept else 0
-    n_tokens = n_before + side**2
-    alike = all((one.shape[0], one.shape[2]) == (n_pictures, n_tokens) for one in kept)
-    if side < 2 or not alike or len(kept) < len(layers) or crop.ndim != 4:
+    sides = _patches(backbone, kept[0].shape[2] - n_before, crop.ndim - 2) if kept else None
+    if sides is None or max(sides) < 2 or len(kept) < len(layers):
+        return None
+    n_tokens = n_before + math.prod(sides)
+    if any((one.shape[0], one.shape[2]) != (n_pictures, n_tokens) for one in kept):
         return None
     gradients = torch.autograd.grad(value.sum(), kept)
     products = [(one.detach() * by).clamp(min=0).mean(dim=1) for one, by in zip(kept, gradients, strict=True)]
@@ -159,7 +157,28 @@ def _attention(network: nn.Module, score: Score, crop: torch.Tensor, n_pictures:
     for product in products[:-1]:
         reached = reached + product @ reached
     tokens = (products[-1] @ reached).sum(dim=1)
-    return tokens[:, n_before:].reshape(n_pictures, side, side)
+    return tokens[:, n_before:].reshape(n_pictures, *sides)
+
+
+def _unfused(network: nn.Module) -> list[nn.Module]:
+    """Return the modules through which the attention of each layer goes, layers in which it is never formed switched.
+
+    Those of timm, and of MONAI.
+    """
+    found: list[nn.Module] = []
+    for module in network.modules():
+        for through, is_fused in (("attn_drop", "fused_attn"), ("drop_weights", "use_flash_attention")):
+            if hasattr(module, is_fused) and isinstance(getattr(module, through, None), nn.Module):
+                setattr(module, is_fused, False)
+                found.append(getattr(module, through))
+    return found
+
+
+def _patches(backbone: nn.Module, n: int, n_space: int) -> tuple[int, ...] | None:
+    """Return how many of `n` patches lie along each axis: as the network says, or equally many; or None."""
+    told = getattr(backbone, "n_tokens", None)
+    sides = tuple(told) if isinstance(told, tuple) else (round(max(0, n) ** (1 / n_space)),) * n_space
+    return sides if math.prod(sides) == n else None
 
 
 def _maps_of(network: nn.Module, score: Score, crop: torch.Tensor, n_pictures: int) -> _Maps | None:
@@ -176,7 +195,7 @@ def _maps_of(network: nn.Module, score: Score, crop: torch.Tensor, n_pictures: i
             return
         if out.ndim == 3 and out.shape[1] > 1:
             ends_in_tokens = True
-        if out.ndim == n_axes and (map_ := _side_and_axis(out.shape)):
+        if out.ndim == n_axes and (map_ := _side_and_axis(out.shape, crop.shape[2:])):
             found[module] = map_
             ends_in_tokens &= map_[0] == 1
 
@@ -196,19 +215,35 @@ def _maps_of(network: nn.Module, score: Score, crop: torch.Tensor, n_pictures: i
     rows = [
         _Maps(module=module, side=side, channel_axis=axis)
         for module, (side, axis) in found.items()
-        if 1 < side < crop.shape[-1] and whole(module) and names[module].startswith("backbone")
+        if 1 < side < max(crop.shape[2:]) and whole(module) and names[module].startswith("backbone")
     ]
     enough = min(MIN_SIDE, max((row.side for row in rows), default=0))
     return next((row for row in reversed(rows) if row.side >= enough), None)
 
 
-def _side_and_axis(shape: Sequence[int]) -> tuple[int, int] | None:
-    """Return the side of maps and the axis of their channels, the second or the last; None of other outputs."""
+def _side_and_axis(shape: Sequence[int], space: Sequence[int]) -> tuple[int, int] | None:
+    """Return the longest side of maps and the axis of their channels, the second or the last; None of other outputs.
+
+    Of maps the sides are in the same order of length as those of the crop's `space`, equal ones equal.
+
+    Examples
+    --------
+    >>> _side_and_axis((1, 64, 2, 8, 8), (8, 32, 32)), _side_and_axis((1, 8, 8, 64), (32, 32))
+    ((8, 1), (8, 3))
+    """
     for axis in (1, len(shape) - 1):
-        sides = {length for index, length in enumerate(shape) if index not in (0, axis)}
-        if len(sides) == 1:
-            return sides.pop(), axis
+        sides = [length for index, length in enumerate(shape) if index not in (0, axis)]
+        if all(_in_order(*pairs) for pairs in itertools.combinations(zip(space, sides, strict=True), 2)):
+            return max(sides), axis
     return None
+
+
+def _in_order(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Return whether of two axes, each (length in the crop, length in the map), the longer is not the shorter."""
+    if one[0] == other[0]:
+        return one[1] == other[1]
+    shorter, longer = sorted((one, other))
+    return shorter[1] <= longer[1]
 
 
 def _grad_cam(network: nn.Module, score: Score, crop: torch.Tensor, maps: _Maps) -> torch.Tensor:
@@ -234,10 +269,10 @@ def _occlusion(
     from captum.attr import Occlusion
 
     n_space = crop.ndim - 2
-    window = max(1, crop.shape[-1] // WINDOWS[n_space])
+    windows = tuple(max(1, side // WINDOWS[n_space]) for side in crop.shape[2:])
     image, masks = crop[:, :n_image], crop[:, n_image:]
     grey = image.flatten(2).mean(dim=2).reshape(1, n_image, *(1,) * n_space).expand_as(image)
-    one, step = (n_image // n_pictures,), max(1, window // 2)
+    one, steps = (n_image // n_pictures,), tuple(max(1, window // 2) for window in windows)
 
     def with_masks(pictures: torch.Tensor) -> torch.Tensor:
         return score(network, torch.cat([pictures, masks.expand(len(pictures), *masks.shape[1:])], dim=1))
@@ -245,8 +280,8 @@ def _occlusion(
     with torch.no_grad():
         fall = Occlusion(with_masks).attribute(
             image,
-            sliding_window_shapes=(*one, *(window,) * n_space),
-            strides=(*one, *(step,) * n_space),
+            sliding_window_shapes=(*one, *windows),
+            strides=(*one, *steps),
             baselines=grey,
             perturbations_per_eval=_PER_EVAL,
         )

@@ -291,7 +291,7 @@ def test_each_picture_of_a_case_has_a_map_of_its_own() -> None:
     ]
     alone = explain_crop(network, score, pictures[1], n_image_channels=3)
     for found in both:
-        assert not found.values[0].any()
+        assert found.values[0].max() < 1e-6  # rounding, where batches are computed another way
     np.testing.assert_allclose(both[0].values[1], alone.values[0], rtol=1e-4, atol=1e-7)
 
 
@@ -415,7 +415,7 @@ def test_coarse_values_are_interpolated_between_the_centres_of_their_cells() -> 
     assert not put_back(values, grid, image).any()
 
 
-NETWORKS_3D = {"monai_resnet10": Method.GRAD_CAM, "monai_vit_tiny": Method.OCCLUSION}
+NETWORKS_3D = {"monai_resnet10": Method.GRAD_CAM, "monai_vit_tiny": Method.ATTENTION}
 
 
 @pytest.mark.parametrize(("name", "method"), NETWORKS_3D.items())
