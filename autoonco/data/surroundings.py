@@ -8,7 +8,7 @@ the scan is read once more and more of it kept.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -65,7 +65,7 @@ class Surroundings:
         arrays = {
             "image": _small(sitk.GetArrayViewFromImage(image)),
             "geometry": np.array(geometry, np.float64),
-            "place": np.concatenate([self.start, self.full]).astype(np.int64),
+            "place": np.array([*self.start, *self.full, self.scan.is_drawn], np.int64),
         }
         if self.scan.mask is not None:
             arrays["mask"] = sitk.GetArrayFromImage(self.scan.mask)
@@ -84,8 +84,9 @@ class Surroundings:
             return made
 
         mask = image_of(arrays["mask"]) if "mask" in arrays else None
-        scan = Scan(image=image_of(np.asarray(arrays["image"], np.float32)), mask=mask)
-        return cls(scan=scan, start=place[:3], full=place[3:], value_range=(geometry[15], geometry[16]))
+        values = np.asarray(arrays["image"], np.float32)
+        scan = Scan(image=image_of(values), mask=mask, is_drawn=bool(place[6]))
+        return cls(scan=scan, start=place[:3], full=place[3:6], value_range=(geometry[15], geometry[16]))
 
 
 def surroundings(
@@ -129,7 +130,7 @@ def cut(scan: Scan, *, grid: sitk.Image | None = None) -> Surroundings:
     if grid is not None:
         low, high = _union((low, high), box_of(scan.image, grid))
     low, high = np.maximum(low, 0), np.minimum(high, full)
-    part = Scan(image=_part(scan.image, low, high), mask=_part(scan.mask, low, high))
+    part = replace(scan, image=_part(scan.image, low, high), mask=_part(scan.mask, low, high))
     return Surroundings(scan=part, start=low, full=full, value_range=whole.value_range)
 
 

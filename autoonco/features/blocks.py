@@ -15,7 +15,7 @@ from autoonco.data.cache import ArtefactCache, content_hash, digest
 from autoonco.data.case import Case
 from autoonco.data.grids import lesion_box
 from autoonco.data.readers import Scan, read_scan
-from autoonco.errors import DataError
+from autoonco.errors import DataError, OutlineNeededError
 from autoonco.features.backend import BACKEND, block_names, compute_blocks
 from autoonco.features.delta import delta_names, delta_table
 from autoonco.features.images import Roi, roi_of
@@ -232,6 +232,11 @@ def _read(case: Case, channel: str, ndim: int) -> Scan:
         raise DataError(
             f"row {case.row}, image {channel!r}: the image is {scan.image.GetDimension()}D, expected {ndim}D "
             "as the cases that the model was made for."
+        )
+    if not scan.is_drawn:
+        raise OutlineNeededError(
+            f"row {case.row}: radiomic features are measured within the lesion's outline, and only its place is "
+            "known: give a mask."
         )
     return scan
 

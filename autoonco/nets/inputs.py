@@ -18,7 +18,7 @@ from autoonco.data.greys import Scaling
 from autoonco.data.preprocessing import SliceView, VolumeView, volume_3d, volume_grid
 from autoonco.data.readers import Scan, read_scan
 from autoonco.data.surroundings import surroundings
-from autoonco.errors import DataError
+from autoonco.errors import DataError, OutlineNeededError
 from autoonco.nets.views import pictures
 
 VERSION = 4
@@ -81,6 +81,13 @@ class InputSpec:
     def in_channels(self) -> int:
         """Channels of one picture or cube, with its mask's."""
         return self.grey_channels + self.n_masks
+
+    @property
+    def needs_outline(self) -> bool:
+        """Whether the lesion's outline is shown, not only its place and size: then a point or a box can't do."""
+        if isinstance(self.view, SliceView):
+            return self.view.mask_channel or self.view.background == "blank"
+        return self.view.needs_mask
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -147,7 +154,7 @@ def crop(case: Case, spec: InputSpec, artefacts: ArtefactCache | None = None) ->
     try:
         if isinstance(spec.view, SliceView):
             scans = [read_scan(case, channel) for channel in spec.intensity]
-            _check_dimensions(case, scans, spec)
+            _check(case, scans, spec)
             values = _in_a_row(pictures(scans, list(spec.intensity.values()), spec.view), spec)
         else:
             values = _cube(case, spec, spec.view, artefacts)
@@ -165,7 +172,7 @@ def _cube(
     """Return the cube of a case, sampled from its lesion's surroundings where that is all the view shows."""
     kept = artefacts if view.focus == "lesion" else None
     parts = [surroundings(case, channel, kept) for channel in spec.intensity]
-    _check_dimensions(case, [part.scan for part in parts], spec)
+    _check(case, [part.scan for part in parts], spec)
     grid = volume_grid([part.scan for part in parts], view)
     parts = [
         part if part.holds(grid) else surroundings(case, channel, kept, grid=grid)
@@ -179,12 +186,16 @@ def _cube(
     )
 
 
-def _check_dimensions(case: Case, scans: Sequence[Scan], spec: InputSpec) -> None:
+def _check(case: Case, scans: Sequence[Scan], spec: InputSpec) -> None:
     for scan in scans:
         if (ndim := scan.image.GetDimension()) != spec.ndim:
             raise DataError(
                 f"row {case.row}: the image is {ndim}D, expected {spec.ndim}D as the cases that the model was made for."
             )
+    if spec.needs_outline and not all(scan.is_drawn for scan in scans):
+        raise OutlineNeededError(
+            f"row {case.row}: this network sees the lesion's outline, and only its place is known: give a mask."
+        )
 
 
 def _in_a_row(seen: NDArray[np.float32], spec: InputSpec) -> NDArray[np.float32]:
