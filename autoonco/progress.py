@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from autoonco.search.problem import Progress
+from autoonco.search.problem import BEFORE, Progress
 from autoonco.search.trial import Status, Trial
 
 if TYPE_CHECKING:
@@ -46,6 +46,10 @@ class ProgressTable:
 
     def __call__(self, progress: Progress) -> None:
         """Show `progress`."""
+        for note in progress.notes:
+            self._console.print(note, markup=False, highlight=False, soft_wrap=True)
+        if progress.scope == BEFORE:
+            return
         if self._live is not None:
             self._live.update(progress_table(progress))
         elif time.monotonic() - self._last_line >= _LINE_EVERY_S:

@@ -14,10 +14,12 @@ from autoonco.data.cache import ArtefactCache, default_cache_dir, digest
 from autoonco.data.checks import CaseFacts, Finding
 from autoonco.data.manifest import Dataset
 from autoonco.errors import AutoOncoError, RunMismatchError
+from autoonco.evaluation.explained import explain_run, explaining_s
 from autoonco.evaluation.inner import check_inner
 from autoonco.evaluation.judge import Judge
 from autoonco.evaluation.modes import Mode
 from autoonco.evaluation.outcome import ScopeResult
+from autoonco.evaluation.power import POWER_FILE, foreseen
 from autoonco.evaluation.predicted import predictions_frame
 from autoonco.evaluation.radiomics_record import SETTINGS_FILE, TABLE_FILE, radiomics_record
 from autoonco.evaluation.run_folder import RunFolder, hardware, versions
@@ -31,7 +33,7 @@ from autoonco.nets.access import Access
 from autoonco.nets.zoo import left_out
 from autoonco.search.devices import visible_gpus
 from autoonco.search.portfolio_file import load_portfolio
-from autoonco.search.problem import Observer
+from autoonco.search.problem import BEFORE, Observer, Progress
 from autoonco.search.rungs import rung_correlations
 from autoonco.search.space import build_space, space_json
 from autoonco.search.store import Store
@@ -94,7 +96,7 @@ def identity_of(dataset: Dataset, request: Request) -> dict[str, Any]:
         "task": request.task.name,
         "evaluation": request.evaluation,
         "table of splits": None if request.table is None else digest(request.table.to_json()),
-        "metric": request.metric.name,
+        "metric": request.metric.identity,
         "seed": request.seed,
         "version of autoonco": versions()["autoonco"],
         "settings": request.settings.model_dump(mode="json", exclude=_MAY_CHANGE),
@@ -115,13 +117,19 @@ def run_experiment(
 ) -> ScopeResult:
     """Run every scope and return the final one's result; `started` is the monotonic time the run began.
 
-    `facts` belong to `dataset`'s cases one by one. The time limit is shared evenly by the scopes.
+    `facts` belong to `dataset`'s cases one by one. The time limit, less a little for explanations, is shared evenly by
+    the scopes.
     """
     groups = groups_of(dataset, facts)
     splits = _splits(dataset, groups, request)
     spoken = said(dataset, groups, splits, request.mode, request.table, limit_s=request.time_limit_s)
+    power = foreseen(dataset, groups, splits, request.task, margin=request.settings.equivalence_margin)
+    if power is not None:
+        spoken.append(power["sentence"])
+        folder.write(POWER_FILE, power)
     for sentence in spoken:
         folder.log(sentence)
+    _tell(observer, request, spoken)
     folder.write("checks.csv", _findings_frame(findings))
     rows = [case.row for case in dataset.cases]
     folder.write(
@@ -167,7 +175,7 @@ def run_experiment(
             artefacts=ArtefactCache(setup.cache_dir),
             n_workers=_n_workers(request),
             n_threads=request.n_threads,
-            limit_s=request.time_limit_s / len(splits),
+            limit_s=(request.time_limit_s - explaining_s(request.time_limit_s)) / len(splits),
             task=request.task,
             observer=observer,
             notes=spoken,
@@ -182,8 +190,27 @@ def run_experiment(
     folder.write("evaluation/models.json", _models(results))
     _write_radiomics(folder, dataset, splits[-1], results[-1], request, judge)
     folder.write("evaluation/rungs.csv", rung_correlations(judge.store.scope_trials(splits[-1].scope)))
+    limit_s = explaining_s(request.time_limit_s)
+    explain_run(judge, splits[-1], results[-1], folder, device=request.device, limit_s=limit_s)
     folder.update(session_s=time.monotonic() - started, notes=list(judge.notes))
     return results[-1]
+
+
+def _tell(observer: Observer | None, request: Request, spoken: Sequence[str]) -> None:
+    """Let whoever watches read what is known before the search."""
+    if observer is not None:
+        limit_s, families = request.time_limit_s, request.families
+        observer(
+            Progress(
+                scope=BEFORE,
+                families=families,
+                elapsed_s=0.0,
+                limit_s=limit_s,
+                trials=(),
+                running=(),
+                notes=tuple(spoken),
+            )
+        )
 
 
 def _splits(dataset: Dataset, groups: Groups, request: Request) -> list[OuterSplit]:
@@ -261,9 +288,13 @@ def _write_radiomics(
 
 
 def _models(results: Sequence[ScopeResult]) -> list[dict[str, Any]]:
-    """Describe the final models; ``fold_scores`` are the inner scores of each scope's model of that name."""
+    """Describe the final models; ``fold_scores`` and ``fold_seconds`` are those of each scope's model of that name."""
     return [
-        judged.to_json() | {"fold_scores": [result.inner_score_of(judged.name) for result in results]}
+        judged.to_json()
+        | {
+            "fold_scores": [result.inner_score_of(judged.name) for result in results],
+            "fold_seconds": [result.seconds_of(judged.name) for result in results],
+        }
         for judged in results[-1].judged
     ]
 

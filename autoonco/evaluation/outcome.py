@@ -73,3 +73,7 @@ class ScopeResult:
     def inner_score_of(self, name: str) -> float | None:
         """Return the inner score of the model called `name`, None where there is none."""
         return next((judged.inner_score for judged in self.judged if judged.name == name), None)
+
+    def seconds_of(self, name: str) -> float:
+        """Return the seconds of search and refits that the model called `name` took, 0 where there is none."""
+        return next((each.search_s + each.refit_s for each in self.judged if each.name == name), 0.0)

@@ -65,9 +65,12 @@ class Problem:
         return float(np.mean([self.fold_score(f, p) for f, p in zip(folds, probas, strict=False)]))
 
 
+BEFORE = "before the search"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """What an observer is shown during a search."""
+    """What an observer is shown during a search, and once before it: `notes` then say what it can expect of the run."""
 
     scope: str
     families: Sequence[str]
@@ -75,6 +78,7 @@ class Progress:
     limit_s: float
     trials: Sequence[Trial]
     running: Sequence[str]
+    notes: Sequence[str] = ()
 
 
 Observer = Callable[[Progress], None]
