@@ -174,6 +174,7 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
             finally:
                 folder.close()
         self.result_: Result | None = Result(folder.path)
+        self._ids = {case.row: case.case for case in dataset.cases}  # in memory alone
         self._take(folder.path / MODEL_FILE)
         return self
 
@@ -227,9 +228,18 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
         """Return every trial of the search, best first."""
         return self._result().leaderboard()
 
-    def report(self, path: str | Path) -> Path:
-        """Write the report of the run into the folder `path`; return its HTML page."""
-        return write_report(self._result().folder, Path(path))
+    def report(self, path: str | Path, *, include_ids: bool = False, pictures: bool = True) -> Path:
+        """Write the report of the run into the folder `path`; return its HTML page.
+
+        Parameters
+        ----------
+        include_ids
+            Whether cases are also called by the names that the dataset gives them: then the report tells who they are.
+        pictures
+            Whether it shows pixels of cases.
+        """
+        folder = self._result().folder
+        return write_report(folder, Path(path), ids=self._ids if include_ids else None, pictures=pictures)
 
     def _result(self) -> Result:
         self._fitted()

@@ -26,6 +26,8 @@ from autoonco.commands import (
 from autoonco.errors import AutoOncoError
 from autoonco.options import (
     Allocation,
+    Axes,
+    Box,
     Channels,
     Classes,
     Clinical,
@@ -35,6 +37,7 @@ from autoonco.options import (
     Image,
     Label,
     Labels,
+    Lesion,
     Mask,
     MaskLabel,
     MaskRoi,
@@ -51,6 +54,7 @@ from autoonco.options import (
     Splits,
     Suv,
     TaskName,
+    case_names,
     client_of,
     dataset_of,
     external_of,
@@ -195,6 +199,9 @@ def predict(
     mask_roi: MaskRoi = "",
     suv: Suv = "",
     missing_mask: MissingMask = "raise",
+    lesion: Lesion = "",
+    box: Box = "",
+    axes: Axes = "LPS",
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or auto.")] = "auto",
 ) -> None:
     """Predict new scans; one bad scan doesn't lose the others."""
@@ -207,8 +214,10 @@ def predict(
     columns = {"image": names_of(image), "mask": names_of(mask), "clinical": classifier.clinical_}
     reading = Reading(channels=channels, mask_label=mask_label, mask_roi=mask_roi, suv=suv)
     cases = as_cases(data, features=own, reading=reading.options(), **columns)
+    places = {"lesion": names_of(lesion) or None, "box": names_of(box) or None, "axes": axes}
     with reading_bar(err) as on_progress:
-        tables = classifier.predict_tables(cases, missing_mask=missing_mask, on_progress=on_progress)
+        how = {"missing_mask": missing_mask, "on_progress": on_progress, **places}
+        tables = classifier.predict_tables(cases, **how)
         written = write_predictions(out, tables, output)
     if written.n_failed == written.n_cases:
         raise AutoOncoError(f"No case could be predicted. The first: {written.first}")
@@ -220,11 +229,17 @@ def report(
     output: Annotated[
         Path | None, typer.Option("-o", "--out", help="Folder to write to; RUN/report by default.")
     ] = None,
+    include_ids: Annotated[
+        Path | None, typer.Option(help="The run's manifest: cases are then called by their names too.")
+    ] = None,
+    no_pictures: Annotated[bool, typer.Option("--no-pictures", help="Show no pixels of cases.")] = False,
 ) -> None:
     """Write the report of a finished, running or crashed run."""
     from autoonco.reporting.page import write_report
 
-    out.print(f"report: {write_report(run, output)}", markup=False, soft_wrap=True)
+    ids = None if include_ids is None else case_names(include_ids)
+    page = write_report(run, output, ids=ids, pictures=not no_pictures)
+    out.print(f"report: {page}", markup=False, soft_wrap=True)
 
 
 @app.command()

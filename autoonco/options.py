@@ -75,6 +75,15 @@ MissingMask = Annotated[
         help="Of a case without a mask where the model needs one: raise, or partial for its other members."
     ),
 ]
+Lesion = Annotated[
+    str, typer.Option("--lesion", help="Where the lesion of one scan without a mask is: x,y,z in millimetres.")
+]
+Box = Annotated[
+    str, typer.Option("--box", help="A box around it by two opposite corners: x,y,z,x,y,z in millimetres.")
+]
+Axes = Annotated[
+    str, typer.Option("--axes", help="What these numbers mean: LPS (DICOM), or RAS (NIfTI, 3D Slicer).")
+]
 Model = Annotated[Path, typer.Argument(metavar="MODEL.onco", help="Model file.")]
 Scans = Annotated[
     list[Path],
@@ -92,6 +101,13 @@ Extraction = Annotated[
 def names_of(text: str) -> list[str]:
     """Return the names in a comma-separated text."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def case_names(manifest: Path) -> dict[int, str]:
+    """Return what a manifest calls the case of each row."""
+    from autoonco.data.manifest import Dataset
+
+    return {case.row: case.case for case in Dataset.from_csv(manifest, labelled=False).cases}
 
 
 @dataclass(frozen=True, kw_only=True)

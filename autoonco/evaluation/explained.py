@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from autoonco.data.cache import write_atomically
 from autoonco.data.checks import CaseFacts
 from autoonco.data.manifest import Dataset
-from autoonco.errors import AutoOncoError
 from autoonco.evaluation.chosen_cases import Chosen, Why, choose_cases, typicality
 from autoonco.evaluation.ensemble import candidates
 from autoonco.evaluation.judge import Judge
@@ -160,7 +159,9 @@ class Explaining:
         try:
             for part in parts:
                 found.append(part)  # noqa: PERF402 - what was made before a failure stays
-        except (AutoOncoError, ValueError, RuntimeError, ImportError) as error:
+        except OSError:  # a full disk ends the run in a sentence, here as elsewhere
+            raise
+        except Exception as error:
             self.notes.append(f"{what} could not be made: {type(error).__name__}: {error}")
         return found
 
