@@ -11,12 +11,15 @@ from autoonco.arguments import Labelled, as_labelled, cores, seconds, with_weigh
 from autoonco.data.feature_table import FeatureTable
 from autoonco.data.joined import joined
 from autoonco.data.manifest import Dataset
-from autoonco.errors import AutoOncoError
+from autoonco.errors import AutoOncoError, UnknownNameError
 from autoonco.evaluation.experiment import Request
 from autoonco.evaluation.modes import resolve
+from autoonco.evaluation.patients import check_level
 from autoonco.evaluation.split_table import Splits, read_split_table
-from autoonco.evaluation.tasks import get_task, metric_of
+from autoonco.evaluation.tasks import Task, get_task, metric_of
 from autoonco.families import all_families, get_family
+from autoonco.metrics.custom import Scorer, metric_from, tried
+from autoonco.metrics.scores import Metric
 from autoonco.settings import Settings
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
@@ -33,7 +36,7 @@ class Asked(Protocol):
     task: str
     clinical: Sequence[str]
     features: FeatureTable | None
-    metric: str | None
+    metric: str | Scorer | None
     n_jobs: int
     device: str
     seed: int
@@ -86,6 +89,7 @@ def request_of(asked: Asked, dataset: Dataset) -> Request:
         allow_licences=asked.allow_licences,
         networks=asked.networks,
     )
+    check_level(settings.patient_level, n_classes=len(dataset.classes), task=task.name)
     names = tuple(all_families()) if asked.families is None else tuple(asked.families)
     for name in names:
         get_family(name)
@@ -108,7 +112,7 @@ def request_of(asked: Asked, dataset: Dataset) -> Request:
         ),
         task=task,
         table=table,
-        metric=metric_of(task, asked.metric),
+        metric=_metric_of(task, asked.metric, dataset),
         n_jobs=asked.n_jobs,
         n_threads=max(1, cores() // asked.n_jobs),
         device=asked.device,
@@ -116,3 +120,13 @@ def request_of(asked: Asked, dataset: Dataset) -> Request:
         settings=settings,
         client=asked.client,
     )
+
+
+def _metric_of(task: Task, asked: str | Scorer | None, dataset: Dataset) -> Metric:
+    """Return the score to maximise; a function of the user's is tried on the labels first."""
+    if callable(asked):
+        assert dataset.y is not None
+        return tried(metric_from(asked), dataset.y, len(dataset.classes))
+    if asked is not None and asked not in task.metrics:
+        raise UnknownNameError("metric", asked, task.metrics)
+    return metric_of(task, asked)

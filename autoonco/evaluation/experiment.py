@@ -19,6 +19,7 @@ from autoonco.evaluation.inner import check_inner
 from autoonco.evaluation.judge import Judge
 from autoonco.evaluation.modes import Mode
 from autoonco.evaluation.outcome import ScopeResult
+from autoonco.evaluation.patients import by_patient, has_several
 from autoonco.evaluation.power import POWER_FILE, foreseen
 from autoonco.evaluation.predicted import predictions_frame
 from autoonco.evaluation.radiomics_record import SETTINGS_FILE, TABLE_FILE, radiomics_record
@@ -186,7 +187,11 @@ def run_experiment(
             already_s = time.monotonic() - started if not results else 0.0
             results.append(judge.run(split, already_s=already_s))
             tested = list(zip(splits, results, strict=False))
-            folder.write("evaluation/predictions.csv", predictions_frame(dataset, groups, tested))
+            predictions = predictions_frame(dataset, groups, tested)
+            folder.write("evaluation/predictions.csv", predictions)
+            if has_several(predictions):
+                how, task = request.settings.patient_level, request.task.name
+                folder.write("evaluation/patients.csv", by_patient(predictions, how=how, task=task))
     folder.write("evaluation/models.json", _models(results))
     _write_radiomics(folder, dataset, splits[-1], results[-1], request, judge)
     folder.write("evaluation/rungs.csv", rung_correlations(judge.store.scope_trials(splits[-1].scope)))

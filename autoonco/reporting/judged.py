@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from autoonco.evaluation.pairs import comparison_table
+from autoonco.evaluation.patients import patient_table
 from autoonco.evaluation.tables import evaluation_table
 from autoonco.evaluation.verdict import Verdict, verdict
 from autoonco.reporting.read_run import RunData
@@ -15,6 +16,13 @@ def evaluation_of(data: RunData) -> pd.DataFrame:
     if data.predictions is None:
         return pd.DataFrame(columns=["model", "subset", "n", "auc", "auc_lower", "auc_upper"])
     return evaluation_table(data.predictions, data.classes, data.metric, task=data.task)
+
+
+def patients_of(data: RunData) -> pd.DataFrame:
+    """Return the figures of patients, whose cases count as one; empty where none has several, see `patient_table`."""
+    if data.predictions is None:
+        return pd.DataFrame()
+    return patient_table(data.predictions, data.classes, how=data.patient_level, task=data.task)
 
 
 def comparison_of(data: RunData) -> pd.DataFrame:

@@ -75,6 +75,11 @@ class RunData:
         return (self.run.get("settings") or {}).get("allocation")
 
     @property
+    def patient_level(self) -> str:
+        """What becomes of several cases of a patient where patients are judged."""
+        return str((self.run.get("settings") or {}).get("patient_level", "mean"))
+
+    @property
     def families(self) -> Mapping[str, str | None]:
         """Family → None where it took part, else the reason why not."""
         return self.run.get("families") or {}

@@ -13,7 +13,7 @@ from autoonco.evaluation.verdict import Verdict
 from autoonco.reporting.checklist_section import checklist_table
 from autoonco.reporting.checklists import checklists, facts_of
 from autoonco.reporting.content import make_content, run_tables
-from autoonco.reporting.judged import comparison_of, evaluation_of, verdict_of
+from autoonco.reporting.judged import comparison_of, evaluation_of, patients_of, verdict_of
 from autoonco.reporting.read_run import RunData, read_run
 from autoonco.reporting.result_plots import Plots
 
@@ -35,12 +35,17 @@ class Result:
         return read_run(self.folder)
 
     def evaluation(self) -> pd.DataFrame:
-        """Return the figures of each model on the test cases with 95 % intervals, see `evaluation_table`."""
-        return evaluation_of(self.read())
+        """Return the figures of each model on the test cases with 95 % intervals, see `evaluation_table`.
+
+        Where patients have several cases, rows whose ``subset`` begins with ``"patients"`` follow: there, a patient's
+        cases are one, see `patient_table`; all other intervals keep them together.
+        """
+        data = self.read()
+        return pd.concat([evaluation_of(data), patients_of(data)], ignore_index=True)
 
     def summary(self) -> pd.DataFrame:
         """Return the few columns of `evaluation` that are read first."""
-        table = self.evaluation()
+        table = evaluation_of(self.read())
         return table[["model", "subset", "n", "auc", "auc_lower", "auc_upper"]]
 
     def comparison(self) -> pd.DataFrame:
