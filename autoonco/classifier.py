@@ -22,6 +22,7 @@ from autoonco.errors import AutoOncoError, NothingToFitError
 from autoonco.evaluation.experiment import Request, identity_of, run_experiment, settings_json
 from autoonco.evaluation.run_folder import Resume, RunFolder, versions
 from autoonco.evaluation.split_table import Splits
+from autoonco.evaluation.told import trust_folder
 from autoonco.families.contract import Runtime
 from autoonco.nets.access import using
 from autoonco.nets.zoo import check_asked
@@ -33,6 +34,7 @@ from autoonco.search.store import stops_on_full_disk
 from autoonco.settings import Settings
 
 if TYPE_CHECKING:
+    from autoonco.metrics.custom import Scorer
     from autoonco.search.problem import Observer
 
 MODEL_FILE = "model.onco"
@@ -61,7 +63,9 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
     features
         Table of your own features, see `Dataset.with_features`; prediction then wants a dataset with such a table.
     metric
-        Name of the score that the search maximises; None for the task's: ROC AUC, of grades the ordinal AUC.
+        The score that the search maximises: its name, or a function ``(y, proba) -> float``, higher being better, of
+        the cases' positions in `classes_` and ``(n_cases, n_classes)``; it stays in this process, and a run goes on
+        only with the same one. None for the task's: ROC AUC, of grades the ordinal AUC.
     n_jobs
         Trials at the same time, each in its own process, with an even share of the cores.
     device
@@ -107,7 +111,7 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
         task: str = "classification",
         clinical: Sequence[str] = (),
         features: FeatureTable | None = None,
-        metric: str | None = None,
+        metric: str | Scorer | None = None,
         n_jobs: int = 1,
         device: str = "auto",
         seed: int = 0,
@@ -213,9 +217,11 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
                 "inner_score": result.inner_score_of("ensemble"),
                 "evaluation": request.evaluation,
                 "repair": request.settings.repair,
+                "decisions": None if result.decided is None else result.decided.decisions.to_json(),
                 "versions": versions(),
             },
             performance=plain_rows(Result(folder.path).evaluation()),
+            decisions=trust_folder(folder.path),
         )
         write_bundle(folder.path / MODEL_FILE, content)
         folder.update(session_s=time.monotonic() - started, status="finished")
@@ -261,7 +267,7 @@ def fit(
     task: str = "classification",
     clinical: Sequence[str] = (),
     features: FeatureTable | None = None,
-    metric: str | None = None,
+    metric: str | Scorer | None = None,
     n_jobs: int = 1,
     device: str = "auto",
     seed: int = 0,

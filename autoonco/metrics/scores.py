@@ -300,8 +300,11 @@ def get_metric(name: str) -> Metric:
     >>> get_metric("roc_auc")([0, 0, 1], [[0.9, 0.1], [0.4, 0.6], [0.5, 0.5]])
     0.5
     """
-    if name in METRICS:
-        return METRICS[name]
+    from autoonco.metrics.ordinal import ORDINAL_METRICS  # which is made of these
+
+    for known in (METRICS, ORDINAL_METRICS):
+        if name in known:
+            return known[name]
     if "." not in name:
         raise UnknownNameError("metric", name, METRICS)
 
