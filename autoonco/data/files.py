@@ -60,7 +60,7 @@ def is_dicom_source(path: Path) -> bool:
     return is_dicom(path)
 
 
-def _read(path: Path, pick: Pick, *, palette_indices: bool) -> sitk.Image:
+def _read(path: Path, pick: Pick, *, palette_indices: bool, of_mask: bool = False) -> sitk.Image:
     suffix = suffix_of(path)
     if not path.is_dir() and not path.is_file():
         raise ImageReadError("The file does not exist; correct its path in the manifest.")
@@ -71,7 +71,7 @@ def _read(path: Path, pick: Pick, *, palette_indices: bool) -> sitk.Image:
 
         return read_dicom(path, pick)
     if suffix in numpy_files.SUFFIXES:
-        return numpy_files.read_array(path, pick)
+        return numpy_files.read_array(path, pick, usual="mask" if of_mask else "image")
     if suffix in PICTURE_SUFFIXES:
         return read_picture(
             path, palette_indices=palette_indices, page=pick.index, spacing_mm=pick.spacing_mm
@@ -131,7 +131,7 @@ def drawn_mask(path: Path, pick: Pick, labels: tuple[int, ...] = ()) -> tuple[si
 
 def _drawn(path: Path, pick: Pick, labels: tuple[int, ...]) -> tuple[sitk.Image, bool]:
     """Return the mask of one file, and whether what counts as inside has one value in it."""
-    image = _read(path, pick, palette_indices=bool(labels))
+    image = _read(path, pick, palette_indices=bool(labels), of_mask=True)
     values = sitk.GetArrayViewFromImage(image)
     if image.GetNumberOfComponentsPerPixel() > 1:
         values = values.max(axis=-1)

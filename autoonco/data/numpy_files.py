@@ -22,12 +22,13 @@ from autoonco.errors import DimensionError, ImageReadError
 
 SUFFIXES = (".npy", ".npz")
 SPACING = "spacing_mm"
-_USUAL = ("image", "mask", "arr_0")
 _COLOURS = (3, 4)
 
 
-def read_array(path: Path, pick: Pick) -> sitk.Image:
+def read_array(path: Path, pick: Pick, *, usual: str = "image") -> sitk.Image:
     """Return an array as an image, float32 or a vector of three uint8; spacing 1 unless it is stated.
+
+    Of several arrays that of the name `usual` is meant where `pick` names none.
 
     Raises
     ------
@@ -39,7 +40,7 @@ def read_array(path: Path, pick: Pick) -> sitk.Image:
             spacing = pick.spacing_mm
             values = np.load(path, mmap_mode="r", allow_pickle=False)
         else:
-            values, stated = _of_archive(path, pick)
+            values, stated = _of_archive(path, pick, usual)
             spacing = pick.spacing_mm or stated
         if pick.index is not None:
             values = values[position_in(len(values), pick.index, "pictures")]
@@ -104,17 +105,17 @@ def arrays_in(path: Path) -> dict[str, zipfile.ZipInfo]:
     return found
 
 
-def _of_archive(path: Path, pick: Pick) -> tuple[NDArray[Any], tuple[float, ...]]:
+def _of_archive(path: Path, pick: Pick, usual: str) -> tuple[NDArray[Any], tuple[float, ...]]:
     """Return the array that is meant and the spacing that the file states."""
     entries = arrays_in(path)
-    name = _meant(entries, pick.member)
+    name = _meant(entries, pick.member, usual)
     if pick.index is not None:
         return unpacked(path, name), ()
     stated = member(path, SPACING) if SPACING in entries and name != SPACING else np.array([])
     return member(path, name), tuple(float(step) for step in np.atleast_1d(stated))
 
 
-def _meant(entries: dict[str, zipfile.ZipInfo], wanted: str | None) -> str:
+def _meant(entries: dict[str, zipfile.ZipInfo], wanted: str | None, usual: str) -> str:
     if wanted is not None:
         if wanted not in entries:
             raise ImageReadError(
@@ -123,12 +124,13 @@ def _meant(entries: dict[str, zipfile.ZipInfo], wanted: str | None) -> str:
             )
         return wanted
     names = [name for name in entries if name != SPACING]
-    usual = [name for name in _USUAL if name in names]
-    if len(names) != 1 and len(usual) != 1:
+    if usual in names:
+        return usual
+    if len(names) != 1:
         raise ImageReadError(
             f"The file holds {len(names)} arrays ({', '.join(names[:8]) or 'none'}): name one as file.npz::name."
         )
-    return names[0] if len(names) == 1 else usual[0]
+    return names[0]
 
 
 def member(path: Path, name: str) -> NDArray[Any]:
