@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoonco.errors import DataError
+
+if TYPE_CHECKING:
+    from autoonco.data.case import Case
 
 POINT_COLUMNS = ("lesion_x", "lesion_y", "lesion_z")
 BOX_COLUMNS = ("box_x_min", "box_y_min", "box_z_min", "box_x_max", "box_y_max", "box_z_max")
@@ -155,6 +158,17 @@ def marks_of(
             f"Places of {len(found)} lesions were given for {n_cases} cases: give one for each case."
         )
     return found
+
+
+def with_marks(
+    cases: Sequence[Case], marks: Sequence[Mark] | None, *, usual_mm: Sequence[float] | None
+) -> tuple[Case, ...]:
+    """Return the cases with a mark each, where there are `marks`; a point stands for a lesion of the usual size."""
+    named = zip(cases, marks or [case.mark for case in cases], strict=True)
+    usual = None if usual_mm is None else tuple(usual_mm)
+    return tuple(
+        case if mark is None else replace(case, mark=replace(mark, usual_mm=usual)) for case, mark in named
+    )
 
 
 def marks_in(table: Mapping[str, Sequence[str]]) -> list[Mark | None]:
