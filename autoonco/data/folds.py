@@ -16,18 +16,11 @@ _TRIES = 100
 
 
 def stratified_group_folds(
-    y: ArrayLike,
-    groups: ArrayLike,
-    k: int,
-    *,
-    seed: int,
-    class_names: Sequence[str] | None = None,
-    strata: ArrayLike | None = None,
+    y: ArrayLike, groups: ArrayLike, k: int, *, seed: int, class_names: Sequence[str] | None = None
 ) -> list[tuple[Rows, Rows]]:
     """Return `k` pairs (train rows, test rows), the same for the same seed.
 
-    Every row is in one test fold; no patient is on both sides; every class is in each train part and every stratum,
-    which is a class unless `strata` says otherwise, in each test part.
+    Every row is in one test fold; no patient is on both sides; every class is in each train and test part.
 
     Parameters
     ----------
@@ -41,14 +34,12 @@ def stratified_group_folds(
         Of the shuffle.
     class_names
         Names of the classes for messages, by default their numbers.
-    strata
-        What to stratify by ``(n_cases,)``, where that is coarser than the classes: neighbouring grades, say.
 
     Raises
     ------
     DataError
-        If a class has fewer patients than `k` (with `strata`: than two), or no split puts every class in every fold;
-        the message gives the largest possible `k`.
+        If a class has fewer patients than `k`, or no split puts every class in every fold; the message gives
+        the largest possible `k`.
 
     Examples
     --------
@@ -57,11 +48,11 @@ def stratified_group_folds(
     [2, 2]
     """
     y, groups = np.asarray(y), np.asarray(groups)
-    layers = _required(y, groups, k, class_names, strata)
+    _require_patients(y, groups, k, class_names)
     for attempt in range(_TRIES):
         splitter = StratifiedGroupKFold(n_splits=k, shuffle=True, random_state=_seed(seed, attempt))
-        folds = [(train, test) for train, test in splitter.split(y, layers, groups)]
-        if all(_has_all(y, train) and _has_all(layers, test) for train, test in folds):
+        folds = [(train, test) for train, test in splitter.split(y, y, groups)]
+        if all(_has_all(y, train) and _has_all(y, test) for train, test in folds):
             return folds
     raise DataError(
         f"No way was found to put every class in each of {k} folds with patients kept whole: use fewer folds."
@@ -69,13 +60,7 @@ def stratified_group_folds(
 
 
 def holdout(
-    y: ArrayLike,
-    groups: ArrayLike,
-    share: float,
-    *,
-    seed: int,
-    class_names: Sequence[str] | None = None,
-    strata: ArrayLike | None = None,
+    y: ArrayLike, groups: ArrayLike, share: float, *, seed: int, class_names: Sequence[str] | None = None
 ) -> tuple[Rows, Rows]:
     """Return (train rows, test rows) with about `share` of each class in the test part.
 
@@ -83,7 +68,7 @@ def holdout(
 
     Parameters
     ----------
-    y, groups, seed, class_names, strata
+    y, groups, seed, class_names
         As for `stratified_group_folds`.
     share
         Share of the cases to test on, in (0, 1).
@@ -100,19 +85,19 @@ def holdout(
     (6, 2)
     """
     y, groups = np.asarray(y), np.asarray(groups)
-    layers = _required(y, groups, 2, class_names, strata)
+    _require_patients(y, groups, 2, class_names)
     splitter = GroupShuffleSplit(n_splits=_TRIES, test_size=share, random_state=seed)
     draws = [
         (train, test)
         for train, test in splitter.split(y, y, groups)
-        if _has_all(y, train) and _has_all(layers, test)
+        if _has_all(y, train) and _has_all(y, test)
     ]
     if not draws:
         raise DataError(
             f"No way was found to hold out {share:.0%} of the patients with every class on both sides: "
             f"use cross-validation, or leave the smallest class out with classes= (--classes)."
         )
-    return min(draws, key=lambda draw: _imbalance(layers, draw[1], share))
+    return min(draws, key=lambda draw: _imbalance(y, draw[1], share))
 
 
 def _imbalance(y: NDArray[np.int64], test: Rows, share: float) -> float:
@@ -128,23 +113,6 @@ def _has_all(y: NDArray[np.int64], rows: Rows) -> bool:
 
 def _seed(seed: int, attempt: int) -> int:
     return int(np.random.SeedSequence([seed, attempt]).generate_state(1)[0])
-
-
-def _required(
-    y: NDArray[np.int64],
-    groups: NDArray[np.str_],
-    k: int,
-    class_names: Sequence[str] | None,
-    strata: ArrayLike | None,
-) -> NDArray[np.int64]:
-    """Return what is stratified by, or say which class has too few patients for it."""
-    if strata is None:
-        _require_patients(y, groups, k, class_names)
-        return y
-    layers = np.asarray(strata)
-    _require_patients(y, groups, 2, class_names)
-    _require_patients(layers, groups, k, None)
-    return layers
 
 
 def _require_patients(

@@ -9,7 +9,7 @@ from autoonco.data.fingerprint import fingerprint
 from autoonco.data.folds import stratified_group_folds
 from autoonco.data.manifest import Dataset
 from autoonco.errors import DataError, NothingToFitError
-from autoonco.evaluation.splits import Groups, OuterSplit, Rows, groups_of
+from autoonco.evaluation.splits import Groups, OuterSplit, Rows, groups_of, layers
 from autoonco.evaluation.tasks import TASKS, Task
 from autoonco.families import get_family
 from autoonco.metrics.scores import Metric
@@ -78,10 +78,9 @@ def check_inner(
 
     The message names the class, the split and the largest possible number of folds.
     """
-    assert dataset.y is not None
     for split in splits:
-        present = set(dataset.y[split.train].tolist())
-        missing = [name for label, name in enumerate(dataset.classes) if label not in present]
+        y, names = layers(dataset, split.train, groups, task, settings.inner_folds)
+        missing = [name for label, name in enumerate(names or ()) if label not in set(y.tolist())]
         if missing:
             raise DataError(
                 f"Class {missing[0]!r} has no case in the training part of {split.title or split.scope}, expected "
@@ -104,11 +103,8 @@ def sentences(reasons: Mapping[str, str | None]) -> str:
 def _folds(
     dataset: Dataset, rows: Rows, groups: Groups, task: Task, k: int, *, seed: int, first: int
 ) -> tuple[FoldTask, ...]:
-    assert dataset.y is not None
-    y, own = dataset.y[rows], groups[rows]
-    folds = stratified_group_folds(
-        y, own, k, seed=seed, class_names=dataset.classes, strata=task.strata(y, own, k)
-    )
+    y, names = layers(dataset, rows, groups, task, k)
+    folds = stratified_group_folds(y, groups[rows], k, seed=seed, class_names=names)
     return tuple(
         FoldTask(index=i, train=tuple(rows[train].tolist()), test=tuple(rows[test].tolist()))
         for i, (train, test) in enumerate(folds, start=first)

@@ -111,6 +111,16 @@ def outer_splits(
             return [final]
 
 
+def layers(
+    dataset: Dataset, rows: Rows, groups: Groups, task: Task, k: int
+) -> tuple[Rows, tuple[str, ...] | None]:
+    """Return what `k` folds of `rows` are stratified by ``(n_rows,)``, and its names where it is the classes."""
+    assert dataset.y is not None
+    y = dataset.y[rows]
+    strata = task.strata(y, groups[rows], k)
+    return (y, dataset.classes) if strata is None else (strata, None)
+
+
 def is_unseen(split: OuterSplit, groups: Groups) -> NDArray[np.bool_]:
     """Return which test cases have nobody of theirs in the training part ``(n_test,)``; `groups` as of `groups_of`."""
     return ~np.isin(groups[split.test], groups[split.train])
@@ -119,25 +129,19 @@ def is_unseen(split: OuterSplit, groups: Groups) -> NDArray[np.bool_]:
 def _held_out(
     dataset: Dataset, pool: Rows, groups: Groups, task: Task, settings: Settings, seed: int
 ) -> OuterSplit:
-    assert dataset.y is not None
-    y, own = dataset.y[pool], groups[pool]
-    strata = task.strata(y, own, 2)
-    share, names = settings.holdout_share, dataset.classes
-    train, test = holdout(y, own, share, seed=seed, class_names=names, strata=strata)
+    y, names = layers(dataset, pool, groups, task, 2)
+    train, test = holdout(y, groups[pool], settings.holdout_share, seed=seed, class_names=names)
     return OuterSplit(scope=FINAL, train=pool[train], test=pool[test], title="the search")
 
 
 def _nested(
     dataset: Dataset, pool: Rows, groups: Groups, task: Task, settings: Settings, seed: int, repeats: int
 ) -> list[OuterSplit]:
-    assert dataset.y is not None
-    y, own, k = dataset.y[pool], groups[pool], settings.outer_folds
-    strata, found = task.strata(y, own, k), []
+    k, found = settings.outer_folds, []
+    y, names = layers(dataset, pool, groups, task, k)
     for repeat in range(repeats):
         try:
-            folds = stratified_group_folds(
-                y, own, k, seed=seed + repeat * _ANEW, class_names=dataset.classes, strata=strata
-            )
+            folds = stratified_group_folds(y, groups[pool], k, seed=seed + repeat * _ANEW, class_names=names)
         except DataError as error:
             raise DataError(f"Outer folds: {error} The setting is outer_folds.") from None
         for i, (train, test) in enumerate(folds):

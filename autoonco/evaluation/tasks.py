@@ -43,7 +43,7 @@ class Task(Protocol):
         ...
 
     def strata(self, y: Labels, groups: NDArray[np.str_], k: int) -> Labels | None:
-        """Return what `k` folds are stratified by ``(n_cases,)``; None for the classes themselves."""
+        """Return what has to be on both sides of each of `k` folds ``(n_cases,)``; None for every class."""
         ...
 
     def told(self, proba: ArrayLike) -> Labels:
@@ -106,7 +106,8 @@ class Ordinal:
     def strata(self, y: Labels, groups: NDArray[np.str_], k: int) -> Labels | None:
         """Return strata of neighbouring grades, each of `k` patients or more: a rare grade joins its neighbour.
 
-        Ranking needs two grades in a fold, not all of them, so a rare highest grade rules out no fold.
+        Ranking needs two grades in a fold, not all of them, so a rare grade rules out no fold. A model that was fitted
+        without one gives it no probability. None where there aren't two such strata: then each grade is told of alone.
 
         Examples
         --------

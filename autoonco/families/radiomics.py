@@ -13,7 +13,7 @@ from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint
 from autoonco.errors import MissingDependencyError
 from autoonco.families.contract import Config, Fidelity, FitContext, ModelState, Runtime
-from autoonco.families.tables import plan_folds
+from autoonco.families.tables import plan_folds, spread
 from autoonco.features.backend import BACKEND
 from autoonco.features.blocks import column_names, extract_table
 from autoonco.features.choices import absent_settings, spec_of
@@ -40,7 +40,10 @@ DEFAULTS: tuple[dict[str, Any], ...] = (
 
 
 class RadiomicsModel:
-    """A fitted radiomics pipeline: what to extract, and what to make of it."""
+    """A fitted radiomics pipeline: what to extract, and what to make of it.
+
+    `labels` are the classes of the training cases, which `pipeline` numbers 0, 1, ...: a rare grade may have none.
+    """
 
     no_map = "Radiomics sees features of the lesion, not pixels: the report lists those that count."
 
@@ -50,6 +53,7 @@ class RadiomicsModel:
         spec: ExtractionSpec,
         names: Sequence[str],
         pipeline: Pipeline,
+        labels: Sequence[int],
         n_classes: int,
         backend: str,
         runtime: Runtime,
@@ -58,6 +62,7 @@ class RadiomicsModel:
         self.spec = spec
         self.names = tuple(names)
         self.pipeline = pipeline
+        self.labels = tuple(labels)
         self.n_classes = n_classes
         self.backend = backend
         self.runtime = runtime
@@ -78,10 +83,7 @@ class RadiomicsModel:
                 f"The model was made with the features of {self.backend} and this autoonco computes {BACKEND}: "
                 "predict with the version of autoonco that it was made with."
             )
-        found = self.pipeline.predict_proba(self.table(cases))
-        probabilities = np.zeros((len(cases), self.n_classes))
-        probabilities[:, self.pipeline.classes_] = found
-        return probabilities
+        return spread(self.pipeline.predict_proba(self.table(cases)), self.labels, self.n_classes)
 
     def table(self, cases: Sequence[Case]) -> NDArray[np.float64]:
         """Return what the pipeline takes of cases: the features `names` and, for ComBat, a last column of sites."""
@@ -98,6 +100,7 @@ class RadiomicsModel:
         meta = {
             "spec": self.spec.to_json(),
             "names": list(self.names),
+            "labels": list(self.labels),
             "n_classes": self.n_classes,
             "backend": self.backend,
             "sites": list(self.sites),
@@ -209,11 +212,11 @@ class Radiomics:
 
         spec = spec_of(config, context.fingerprint)
         table, names = _table(cases, spec, context.runtime)
-        n_classes = context.fingerprint.n_classes
+        labels, codes = np.unique(y, return_inverse=True)
         pipeline = build_pipeline(
             config,
             n_features=len(names),
-            n_classes=n_classes,
+            n_classes=len(labels),
             n_train=len(cases),
             seed=context.seed,
             n_threads=context.runtime.n_threads,
@@ -223,7 +226,7 @@ class Radiomics:
         fit_pipeline(
             pipeline,
             np.column_stack([table, _site_codes(cases, sites)]) if needs_site(config) else table,
-            y,
+            codes,
             groups=np.unique([case.patient for case in cases], return_inverse=True)[1],
             perturbed=_perturbed_tables(table, cases, spec, context.runtime)
             if needs_perturbed(config)
@@ -233,7 +236,8 @@ class Radiomics:
             spec=spec,
             names=names,
             pipeline=pipeline,
-            n_classes=n_classes,
+            labels=[int(label) for label in labels],
+            n_classes=context.fingerprint.n_classes,
             backend=BACKEND,
             runtime=context.runtime,
             sites=sites,
@@ -253,6 +257,8 @@ class Radiomics:
             spec=ExtractionSpec.from_json(state.meta["spec"]),
             names=state.meta["names"],
             pipeline=from_parts(state.parts["pipeline"]),
+            # a model of an earlier version was fitted on every class
+            labels=state.meta.get("labels", range(state.meta["n_classes"])),
             n_classes=state.meta["n_classes"],
             backend=state.meta["backend"],
             runtime=runtime,
