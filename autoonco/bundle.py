@@ -20,12 +20,15 @@ from autoonco.card import input_contract, model_card
 from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint
 from autoonco.errors import AutoOncoError, DataError, ExplanationError, UnsafeBundleError
+from autoonco.evaluation.delivered import mean_proba
 from autoonco.evaluation.tasks import CLASSIFICATION, get_task
+from autoonco.evaluation.trust import Trust
 from autoonco.families import get_family
 from autoonco.families.contract import Explains, Explanation, FittedModel, ModelState, Runtime
 from autoonco.families.state import state_of
 
 _ROUNDING = 1e-6
+_DECISIONS = "decisions/"
 _PREPARED = ("input", "inputs", "spec")  # where a state says how a case is prepared
 _MISFIT = (
     LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError, MemoryError, SafetensorError,
@@ -36,7 +39,8 @@ _MISFIT = (
 class Content:
     """What goes into a model file: members as (family, weight, folder of the state) and facts about them.
 
-    `performance` holds the figures on test cases for the model card, a mapping a row.
+    `performance` holds the figures on test cases for the model card, a mapping a row; `decisions` is the folder with
+    the state of an `evaluation.trust.Trust`, None for a model without.
     """
 
     members: Sequence[tuple[str, float, Path]]
@@ -44,13 +48,15 @@ class Content:
     fingerprint: Fingerprint
     facts: Mapping[str, Any]
     performance: Sequence[Mapping[str, Any]] = ()
+    decisions: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
     """A loaded model: the weighted mean of its members' probabilities.
 
-    `families` names the family of each member, `card` is the model card, see `card.model_card`.
+    `families` names the family of each member, `card` is the model card, see `card.model_card`. `trust` calibrates the
+    probabilities and decides by them, and with `runtime` tells cases that are unlike the training cases.
     """
 
     classes: tuple[str, ...]
@@ -59,16 +65,24 @@ class Bundle:
     facts: Mapping[str, Any]
     families: tuple[str, ...] = ()
     card: Mapping[str, Any] = field(default_factory=dict)
+    trust: Trust = field(default_factory=Trust)
+    runtime: Runtime | None = None
 
     def predict_proba(self, cases: Sequence[Case]) -> NDArray[Any]:
-        """Return probabilities ``(n_cases, n_classes)``, columns in the order of `classes`."""
-        if not cases:
-            return np.empty((0, len(self.classes)))
-        total = sum(
-            weight * np.asarray(model.predict_proba(cases), dtype=np.float64)
-            for weight, model in self.members
-        )
-        return np.asarray(total)
+        """Return calibrated probabilities ``(n_cases, n_classes)``, columns in the order of `classes`."""
+        found = mean_proba(self.members, cases, n_classes=len(self.classes))
+        return self.trust.decisions.calibrator(found)
+
+    def prediction_sets(self, proba: NDArray[Any]) -> NDArray[np.bool_] | None:
+        """Return which classes a case may be of ``(n_cases, n_classes)``; None where the model has no such sets."""
+        decisions = self.trust.decisions
+        return decisions.sets(proba) if decisions.set_thresholds else None
+
+    def odd_parts(self, cases: Sequence[Case]) -> list[tuple[str, ...] | None]:
+        """Return in which parts each case is unlike the training cases, see `Trust.odd_parts`; None: not known."""
+        if self.runtime is None:
+            return [None] * len(cases)
+        return self.trust.odd_parts(cases, self.members, self.runtime)
 
     def able(self, case: Case) -> Bundle | None:
         """Return the part of the model that can predict `case`, its weights made to add up to one; None for none."""
@@ -79,11 +93,17 @@ class Bundle:
         return replace(
             self,
             members=tuple((self.members[number][0] / share, self.members[number][1]) for number in can),
+            trust=replace(self.trust, oddity=None),
             families=tuple(self.families[number] for number in can if number < len(self.families)),
         )
 
     def told(self, proba: NDArray[Any]) -> NDArray[np.int64]:
-        """Return the class that is told of each case, a position in `classes`: the most probable, or median grade."""
+        """Return the class that is told of each case, a position in `classes`.
+
+        The most probable one, of grades the median; where the run chose a threshold for two classes, by that.
+        """
+        if self.trust.decisions.threshold is not None:
+            return self.trust.decisions.decide(proba)
         return get_task(str(self.facts.get("task", CLASSIFICATION))).told(proba)
 
     def explain(self, case: Case, target: int) -> Explanation:
@@ -110,7 +130,11 @@ class Bundle:
         pooled = sum(weight / share * np.asarray(one.map) for weight, one in found)
         methods = dict.fromkeys(one.method for _, one in found)
         return Explanation(
-            map=np.asarray(pooled), target=target, method=", ".join(methods), share=min(1.0, share), space=found[0][1].space,
+            map=np.asarray(pooled),
+            target=target,
+            method=", ".join(methods),
+            share=min(1.0, share),
+            space=found[0][1].space,
         )
 
 
@@ -152,6 +176,10 @@ def _files(content: Content) -> Iterator[tuple[str, bytes]]:
             name = f"members/{number}/{file.name}"
             if MEMBER.fullmatch(name):  # else half-written by a process that was killed
                 yield name, file.read_bytes()
+    for file in sorted(content.decisions.iterdir()) if content.decisions is not None else ():
+        name = f"{_DECISIONS}{file.name}"
+        if MEMBER.fullmatch(name):
+            yield name, file.read_bytes()
 
 
 def _preprocessing(meta: Mapping[str, Any]) -> Any:
@@ -193,17 +221,18 @@ def _restored(manifest: Mapping[str, Any], files: Mapping[str, bytes], runtime: 
         classes=classes,
         fingerprint=Fingerprint.from_json(manifest["fingerprint"]),
         members=tuple(
-            (weight, get_family(member["family"]).restore(_state(files, number), runtime))
+            (weight, get_family(member["family"]).restore(_state(files, f"members/{number}/"), runtime))
             for number, (weight, member) in enumerate(zip(weights, members, strict=True))
         ),
         facts=manifest["facts"],
         families=tuple(str(member["family"]) for member in members),
         card=manifest.get("card") or {},
+        trust=Trust.from_state(_state(files, _DECISIONS)) if f"{_DECISIONS}meta.json" in files else Trust(),
+        runtime=runtime,
     )
 
 
-def _state(files: Mapping[str, bytes], number: int) -> ModelState:
-    prefix = f"members/{number}/"
+def _state(files: Mapping[str, bytes], prefix: str) -> ModelState:
     return state_of(
         {name.removeprefix(prefix): data for name, data in files.items() if name.startswith(prefix)}
     )

@@ -25,6 +25,7 @@ from autoonco.commands import (
 )
 from autoonco.errors import AutoOncoError
 from autoonco.options import (
+    Abstain,
     Allocation,
     Axes,
     Box,
@@ -199,6 +200,7 @@ def predict(
     mask_roi: MaskRoi = "",
     suv: Suv = "",
     missing_mask: MissingMask = "raise",
+    abstain: Abstain = False,
     lesion: Lesion = "",
     box: Box = "",
     axes: Axes = "LPS",
@@ -216,7 +218,7 @@ def predict(
     cases = as_cases(data, features=own, reading=reading.options(), **columns)
     places = {"lesion": names_of(lesion) or None, "box": names_of(box) or None, "axes": axes}
     with reading_bar(err) as on_progress:
-        how = {"missing_mask": missing_mask, "on_progress": on_progress, **places}
+        how = {"missing_mask": missing_mask, "abstain": abstain, "on_progress": on_progress, **places}
         tables = classifier.predict_tables(cases, **how)
         written = write_predictions(out, tables, output)
     if written.n_failed == written.n_cases:

@@ -69,6 +69,9 @@ OnBadCase = Annotated[str, typer.Option(help="What to do about a case that can't
 Repair = Annotated[
     str, typer.Option("--repair", help="resample-mask puts a mask on another grid onto its image's.")
 ]
+Abstain = Annotated[
+    bool, typer.Option("--abstain", help="Call ambiguous cases 'uncertain' instead of naming a class.")
+]
 MissingMask = Annotated[
     str,
     typer.Option(
@@ -76,7 +79,8 @@ MissingMask = Annotated[
     ),
 ]
 Lesion = Annotated[
-    str, typer.Option("--lesion", help="Where the lesion of one scan without a mask is: x,y,z in millimetres.")
+    str,
+    typer.Option("--lesion", help="Where the lesion of one scan without a mask is: x,y,z in millimetres."),
 ]
 Box = Annotated[
     str, typer.Option("--box", help="A box around it by two opposite corners: x,y,z,x,y,z in millimetres.")

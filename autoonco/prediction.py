@@ -18,6 +18,10 @@ from autoonco.data.case import Case
 from autoonco.errors import AutoOncoError, DataError, UnknownNameError
 
 BATCH = 32
+UNCERTAIN = "uncertain"
+"""What is told in place of a class where the model abstains."""
+SEPARATOR = "|"
+"""What stands between the classes of a prediction set."""
 MISSING_MASK = ("raise", "partial")
 
 
@@ -42,6 +46,14 @@ class Model(Protocol):
         """Return the class that is told of each case, as a position in `classes`."""
         ...
 
+    def prediction_sets(self, proba: NDArray[Any]) -> NDArray[np.bool_] | None:
+        """Return which classes a case may be of ``(n_cases, n_classes)``, or None where that isn't known."""
+        ...
+
+    def odd_parts(self, cases: Sequence[Case]) -> Sequence[tuple[str, ...] | None]:
+        """Return in which parts each case is unlike the training cases; None where that isn't known."""
+        ...
+
     def able(self, case: Case) -> Self | None:
         """Return the part of the model that can predict `case`, or None."""
         ...
@@ -49,11 +61,15 @@ class Model(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What became of one case: `proba` ``(n_classes,)``, NaN where there is an `error`; `note` where it is partial."""
+    """What became of one case: `proba` ``(n_classes,)``, NaN where there is an `error`; `note` where it is partial.
+
+    `hint` is what to know of one that is well.
+    """
 
     case: Case
     proba: NDArray[Any]
     note: str = ""
+    hint: str = ""
     error: Exception | None = None
 
     @property
@@ -63,8 +79,8 @@ class Answer:
 
     @property
     def message(self) -> str:
-        """Why it is not ok; empty where it is."""
-        return self.note if self.error is None else str(self.error) or type(self.error).__name__
+        """Why it is not ok, or what to know of it; mostly empty."""
+        return self.note or self.hint if self.error is None else str(self.error) or type(self.error).__name__
 
 
 def answers(
@@ -98,20 +114,26 @@ def answers(
         except (AutoOncoError, MemoryError, OSError):
             yield [_answer(model, case, missing_mask) for case in some]
         else:
-            yield [Answer(case=case, proba=row) for case, row in zip(some, found, strict=True)]
+            yield [
+                Answer(case=case, proba=row, hint=_placed(case))
+                for case, row in zip(some, found, strict=True)
+            ]
 
 
 def _answer(model: Model, case: Case, missing_mask: str) -> Answer:
     """Return the answer of a case that is predicted alone."""
     nothing = np.full(len(model.classes), np.nan)
     try:
-        return Answer(case=case, proba=model.predict_proba([case])[0])
+        return Answer(case=case, proba=model.predict_proba([case])[0], hint=_placed(case))
     except (AutoOncoError, MemoryError, OSError) as error:
         found = error
     part = model.able(case) if isinstance(found, DataError) and _lacks_mask(case) else None
     if part is None:
         return Answer(case=case, proba=nothing, error=found)
     names = ", ".join(dict.fromkeys(part.families)) or "some members"
+    if placed := _placed(case):
+        note = f"{placed} That is enough for {names} alone: not predicted by the model that was judged."
+        return Answer(case=case, proba=part.predict_proba([case])[0], note=note)
     if missing_mask == "partial":
         note = (
             f"row {case.row}: predicted without a mask, by {names} alone, not by the model that was judged."
@@ -121,6 +143,15 @@ def _answer(model: Model, case: Case, missing_mask: str) -> Answer:
         f"Without a mask {names} could predict it: ask for that with missing_mask='partial' (--missing-mask)."
     )
     return Answer(case=case, proba=nothing, error=DataError(f"{found} {hint}"))
+
+
+def _placed(case: Case) -> str:
+    """Return what is known of a lesion that was pointed at or boxed in; empty of others."""
+    if case.mark is None or not _lacks_mask(case):
+        return ""
+    if case.mark.is_point:
+        return f"row {case.row}: the lesion was pointed at, not drawn, and is taken to be of the usual size."
+    return f"row {case.row}: the lesion was boxed in, not drawn."
 
 
 def _lacks_mask(case: Case) -> bool:
@@ -146,21 +177,64 @@ def probabilities(
     return np.array(rows, dtype=np.float64).reshape(len(rows), len(model.classes))
 
 
-def table_of(some: Sequence[Answer], model: Model) -> pd.DataFrame:
-    """Return a row a case: case, prediction, ``probability_<class>``, status, message."""
+def table_of(some: Sequence[Answer], model: Model, *, abstain: bool = False) -> pd.DataFrame:
+    """Return a row a case, see `AutoOncoClassifier.predict_table`."""
     classes = model.classes
+    odd = iter(model.odd_parts([one.case for one in some if one.error is None]))
     rows = [
         {
             "case": one.case.case,
-            "prediction": None if one.error is not None else classes[int(model.told(one.proba[None])[0])],
+            **_decided(one, model, abstain=abstain),
             **{f"probability_{name}": value for name, value in zip(classes, one.proba, strict=True)},
+            "out_of_distribution": "" if one.error is not None else _odd(next(odd)),
             "status": one.status,
             "message": one.message,
         }
         for one in some
     ]
-    columns = ["case", "prediction", *(f"probability_{name}" for name in classes), "status", "message"]
-    return pd.DataFrame(rows, columns=columns)
+    probabilities_of = [f"probability_{name}" for name in classes]
+    columns = ["case", "prediction", *probabilities_of, "prediction_set", "uncertain", "out_of_distribution"]
+    return pd.DataFrame(rows, columns=[*columns, "status", "message"])
+
+
+def uncertain(model: Model, proba: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which cases ``(n_cases,)`` are ambiguous: their prediction set is not the class told of them alone.
+
+    Raises
+    ------
+    AutoOncoError
+        If the model has no prediction sets.
+    """
+    sets = model.prediction_sets(proba)
+    if sets is None:
+        raise AutoOncoError(
+            "This model has no prediction sets, so it can't tell which cases are ambiguous: fit it again with this "
+            "version of autoonco."
+        )
+    told = model.told(proba)
+    return np.asarray((sets.sum(axis=1) != 1) | ~sets[np.arange(len(told)), told])
+
+
+def _decided(one: Answer, model: Model, *, abstain: bool) -> dict[str, Any]:
+    """Return what is told of a case: its class, the classes it may be of, and whether that is ambiguous."""
+    if one.error is not None:
+        return {"prediction": None, "prediction_set": "", "uncertain": ""}
+    proba = one.proba[None]
+    name = model.classes[int(model.told(proba)[0])]
+    sets = model.prediction_sets(proba)
+    if sets is None:
+        return {"prediction": name, "prediction_set": "", "uncertain": ""}
+    within = [each for each, is_in in zip(model.classes, sets[0], strict=True) if is_in]
+    is_uncertain = bool(uncertain(model, proba)[0])
+    return {
+        "prediction": UNCERTAIN if abstain and is_uncertain else name,
+        "prediction_set": SEPARATOR.join(within),
+        "uncertain": "yes" if is_uncertain else "no",
+    }
+
+
+def _odd(parts: tuple[str, ...] | None) -> str:
+    return "" if parts is None else ", ".join(parts) or "no"
 
 
 def tables(
@@ -169,12 +243,13 @@ def tables(
     *,
     missing_mask: str = "raise",
     batch: int = BATCH,
+    abstain: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[pd.DataFrame]:
     """Yield `table_of` for one batch after another; `on_progress` is called with (cases done, all cases)."""
     done = 0
     for some in answers(model, cases, missing_mask=missing_mask, batch=batch):
-        yield table_of(some, model)
+        yield table_of(some, model, abstain=abstain)
         done += len(some)
         if on_progress is not None:
             on_progress(done, len(cases))

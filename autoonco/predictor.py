@@ -19,9 +19,10 @@ from autoonco.bundle import Bundle
 from autoonco.card import card_text
 from autoonco.data.case import Case
 from autoonco.data.manifest import labels_of
+from autoonco.data.mark import marks_of, with_marks
 from autoonco.errors import DataError, ExportError, UnknownNameError
 from autoonco.families.contract import Explanation
-from autoonco.prediction import probabilities, table_of, tables
+from autoonco.prediction import UNCERTAIN, probabilities, table_of, tables, uncertain
 
 
 class Predictor:
@@ -51,7 +52,15 @@ class Predictor:
             )
         return self._bundle
 
-    def predict_proba(self, X: Unlabelled, *, missing_mask: str = "raise") -> NDArray[Any]:
+    def predict_proba(
+        self,
+        X: Unlabelled,
+        *,
+        missing_mask: str = "raise",
+        lesion: Any = None,
+        box: Any = None,
+        axes: str = "LPS",
+    ) -> NDArray[Any]:
         """Return probabilities ``(n_cases, n_classes)``, one row a case in the order given.
 
         Cases are read in batches, so that memory does not grow with their number.
@@ -63,6 +72,14 @@ class Predictor:
             `ArrayScan` or a list of them.
         missing_mask
             ``"partial"`` lets the members that need no mask answer for a case without one; ``"raise"`` refuses it.
+        lesion
+            Where the lesion is that was not drawn, ``(x, y, z)`` in millimetres, or a list of one for each case; of a
+            mask with several lesions it says which is meant. Members that need an outline leave the answer to the
+            others, as `predict_table` tells; where all do, a mask is asked for.
+        box
+            The same as two opposite corners of a box around the lesion, ``((x, y, z), (x, y, z))``.
+        axes
+            ``"LPS"`` (DICOM, SimpleITK) or ``"RAS"`` (NIfTI's affine, 3D Slicer): what the numbers mean.
 
         Raises
         ------
@@ -70,22 +87,42 @@ class Predictor:
             If a case can't be read or lacks what the model needs, such as a mask.
         """
         bundle = self._fitted()
-        with self._cases(X) as cases:
+        with self._cases(X, lesion=lesion, box_mm=box, axes=axes) as cases:
             return probabilities(bundle, cases, missing_mask=missing_mask)
 
     @contextmanager
-    def _cases(self, X: Unlabelled) -> Iterator[tuple[Case, ...]]:
+    def _cases(self, X: Unlabelled, **places: Any) -> Iterator[tuple[Case, ...]]:
         """Give the cases of `X`, read as those that were fitted; arrays are in files while the block runs."""
         bundle = self._fitted()
         with as_read(X, clinical=self.clinical_) as cases:
-            yield tuple(
+            given = [
                 fitted_to(case, bundle.fingerprint.channels, bundle.facts.get("repair")) for case in cases
-            )
+            ]
+            yield with_marks(given, marks_of(len(given), **places), usual_mm=bundle.fingerprint.lesion_mm)
 
-    def predict(self, X: Unlabelled) -> NDArray[Any]:
-        """Return the class of each case ``(n_cases,)``: the most probable one, of grades the median."""
-        proba = self.predict_proba(X)
-        return np.asarray(self.classes_[self._fitted().told(proba)])
+    def predict(
+        self, X: Unlabelled, *, abstain: bool = False, lesion: Any = None, box: Any = None, axes: str = "LPS"
+    ) -> NDArray[Any]:
+        """Return the class of each case ``(n_cases,)``: the most probable one, of grades the median.
+
+        Where the run chose a threshold (`Settings.threshold`), two classes are told apart by that.
+
+        Parameters
+        ----------
+        X, lesion, box, axes
+            As for `predict_proba`.
+        abstain
+            Whether ambiguous cases get ``"uncertain"`` in place of a class: those whose prediction set, of the
+            coverage of `Settings.coverage`, is not the predicted class alone.
+
+        Raises
+        ------
+        AutoOncoError
+            If `abstain` is asked of a model that has no prediction sets.
+        """
+        bundle, proba = self._fitted(), self.predict_proba(X, lesion=lesion, box=box, axes=axes)
+        names = np.asarray(self.classes_[bundle.told(proba)])
+        return np.where(uncertain(bundle, proba), UNCERTAIN, names.astype(object)) if abstain else names
 
     def score(
         self, X: Unlabelled, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None
@@ -102,35 +139,59 @@ class Predictor:
         X: Unlabelled,
         *,
         missing_mask: str = "raise",
+        lesion: Any = None,
+        box: Any = None,
+        axes: str = "LPS",
+        abstain: bool = False,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> pd.DataFrame:
-        """Return a row a case: case, prediction, ``probability_<class>``, status, message.
+        """Return a row a case: case, prediction, ``probability_<class>``, and how far to trust it; status, message.
+
+        ``prediction_set`` holds the classes that the case may be of at the coverage of `Settings.coverage`, joined by
+        ``|``; ``uncertain`` is ``yes`` where that is not the predicted class alone, which `abstain` then replaces by
+        ``uncertain``; ``out_of_distribution`` names in what the case is unlike the training cases (geometry,
+        intensity, embedding), ``no`` where in nothing. All three are empty where the model can't tell.
 
         A case that can't be predicted has the status ``"error"`` and the reason, one that was predicted without its
-        mask ``"partial"``; the others are not lost. For the arguments see `predict_proba`; `on_progress` is called
-        with (cases done, all cases).
+        mask, or from a place alone that is not enough for all members, ``"partial"``; the others are not lost. For the
+        arguments see `predict_proba`; `on_progress` is called with (cases done, all cases).
         """
-        return pd.concat(
-            list(self.predict_tables(X, missing_mask=missing_mask, on_progress=on_progress)),
-            ignore_index=True,
-        )
+        places = {"lesion": lesion, "box": box, "axes": axes, "abstain": abstain}
+        found = self.predict_tables(X, missing_mask=missing_mask, on_progress=on_progress, **places)
+        return pd.concat(list(found), ignore_index=True)
 
     def predict_tables(
         self,
         X: Unlabelled,
         *,
         missing_mask: str = "raise",
+        lesion: Any = None,
+        box: Any = None,
+        axes: str = "LPS",
+        abstain: bool = False,
         on_progress: Callable[[int, int], None] | None = None,
     ) -> Iterator[pd.DataFrame]:
         """Yield `predict_table` a batch of cases at a time, so that none of many is lost when one stops halfway."""
         bundle = self._fitted()
-        with self._cases(X) as cases:
+        with self._cases(X, lesion=lesion, box_mm=box, axes=axes) as cases:
             if not cases:
                 yield table_of([], bundle)
-            yield from tables(bundle, cases, missing_mask=missing_mask, on_progress=on_progress)
+            yield from tables(
+                bundle, cases, missing_mask=missing_mask, abstain=abstain, on_progress=on_progress
+            )
 
-    def explain(self, X: Unlabelled, target: str | None = None) -> Explanation:
+    def explain(
+        self,
+        X: Unlabelled,
+        target: str | None = None,
+        *,
+        lesion: Any = None,
+        box: Any = None,
+        axes: str = "LPS",
+    ) -> Explanation:
         """Return where the model looked in one case: the evidence for a class on the pixels of its first image.
+
+        Its ``save("map.nii.gz")`` writes that for a viewer to lay over the scan.
 
         Parameters
         ----------
@@ -138,6 +199,8 @@ class Predictor:
             As for `predict_proba`, but a single case.
         target
             Name of the class to explain, or None for the one that is predicted.
+        lesion, box, axes
+            As for `predict_proba`; what is shown is then of the members that can do with a place.
 
         Raises
         ------
@@ -148,12 +211,16 @@ class Predictor:
         """
         bundle = self._fitted()
         names = [str(name) for name in self.classes_]
-        with self._cases(X) as cases:
+        with self._cases(X, lesion=lesion, box_mm=box, axes=axes) as cases:
             if len(cases) != 1:
                 raise DataError(f"One case is explained at a time, got {len(cases)}: give a single one.")
             if target is not None and target not in names:
                 raise UnknownNameError("class", target, names)
-            wanted = int(bundle.told(bundle.predict_proba(cases))[0]) if target is None else names.index(target)
+            if cases[0].mark is not None:
+                bundle = bundle.able(cases[0]) or bundle
+            wanted = (
+                int(bundle.told(bundle.predict_proba(cases))[0]) if target is None else names.index(target)
+            )
             return bundle.explain(cases[0], wanted)
 
     def card(self) -> str:

@@ -59,11 +59,6 @@ class Decisions:
             return np.ones(proba.shape, dtype=bool)
         return prediction_sets(proba, self.set_thresholds)
 
-    def uncertain(self, proba: NDArray[Any]) -> NDArray[np.bool_]:
-        """Return which cases ``(n_cases,)`` are ambiguous: their set is not exactly the predicted class."""
-        sets, decided = self.sets(proba), self.decide(proba)
-        return (sets.sum(axis=1) != 1) | ~sets[np.arange(len(decided)), decided]
-
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON."""
         return {

@@ -19,6 +19,7 @@ from autoonco.evaluation.inner import check_inner
 from autoonco.evaluation.judge import Judge
 from autoonco.evaluation.modes import Mode
 from autoonco.evaluation.outcome import ScopeResult
+from autoonco.evaluation.own_metric import OWN_FILE, own_figures
 from autoonco.evaluation.patients import by_patient, has_several
 from autoonco.evaluation.power import POWER_FILE, foreseen
 from autoonco.evaluation.predicted import predictions_frame
@@ -27,8 +28,12 @@ from autoonco.evaluation.run_folder import RunFolder, hardware, versions
 from autoonco.evaluation.said import said, searches_json
 from autoonco.evaluation.split_table import SPLITS_FILE, SplitTable, splits_frame
 from autoonco.evaluation.splits import Groups, OuterSplit, groups_of, outer_splits
+from autoonco.evaluation.tables import read_predictions
 from autoonco.evaluation.tasks import TASKS, Task
+from autoonco.evaluation.told import kept_apart, tell_trust
+from autoonco.evaluation.trust import without
 from autoonco.families import get_family
+from autoonco.families.contract import Runtime
 from autoonco.metrics.scores import Metric
 from autoonco.nets.access import Access
 from autoonco.nets.zoo import left_out
@@ -47,6 +52,8 @@ if TYPE_CHECKING:
 
 _RECORD_SHARE = 0.1
 """Share of the time limit for the best model's features, where they were made on other machines than this one."""
+_TRUST_SHARE = 0.05
+"""Share of the time limit for looking at the training cases, so that others can be told to be unlike them."""
 _ICC_SHARE = 0.02
 """Share of the time limit for features of perturbed masks, which no model needs."""
 
@@ -123,6 +130,8 @@ def run_experiment(
     """
     groups = groups_of(dataset, facts)
     splits = _splits(dataset, groups, request)
+    kept = kept_apart(dataset, splits[-1], request.settings.conformal_share, seed=request.seed)
+    splits[-1] = without(splits[-1], kept)
     spoken = said(dataset, groups, splits, request.mode, request.table, limit_s=request.time_limit_s)
     power = foreseen(dataset, groups, splits, request.task, margin=request.settings.equivalence_margin)
     if power is not None:
@@ -193,7 +202,16 @@ def run_experiment(
                 how, task = request.settings.patient_level, request.task.name
                 folder.write("evaluation/patients.csv", by_patient(predictions, how=how, task=task))
     folder.write("evaluation/models.json", _models(results))
+    if request.metric.code:
+        predictions = read_predictions(folder.path)
+        if predictions is not None:
+            folder.write(OWN_FILE, own_figures(predictions, request.metric))
     _write_radiomics(folder, dataset, splits[-1], results[-1], request, judge)
+    runtime = Runtime(artefacts=judge.artefacts, n_threads=request.n_threads)
+    left_s = request.time_limit_s - (time.monotonic() - started)
+    limit_s = np.inf if judge.reproducible else min(left_s, _TRUST_SHARE * request.time_limit_s)
+    arguments = (folder, dataset, facts, groups, splits, results, kept, runtime, request.task)
+    judge.notes.extend(tell_trust(*arguments, limit_s=limit_s))
     folder.write("evaluation/rungs.csv", rung_correlations(judge.store.scope_trials(splits[-1].scope)))
     limit_s = explaining_s(request.time_limit_s)
     explain_run(judge, splits[-1], results[-1], folder, device=request.device, limit_s=limit_s)

@@ -32,7 +32,7 @@ TEST, CLEAN = "test", "test, clean"
 _COLUMNS = ("fold", "row", "group", "truth", "is_clean", "model")
 _OF_ONE_CLASS = {"accuracy", "log_loss", "brier", "mean_absolute_error", "ranked_probability"}
 """Figures that mean something where all cases are of one class."""
-_FIGURES: dict[str, tuple[str, ...]] = {
+FIGURES_OF: dict[str, tuple[str, ...]] = {
     CLASSIFICATION: tuple(name for name in METRICS if name != "f1_macro"),
     ORDINAL: (
         "ordinal_auc",
@@ -122,19 +122,23 @@ def evaluation_table(
             f"evaluation/predictions.csv holds {len(found)} probabilities a case, expected {len(classes)}, one a class "
             "of the run: it isn't this run's file."
         )
-    ranking, *others = _FIGURES[task]
+    ranking, *others = FIGURES_OF[task]
     names = [ranking, *(others if figures is None else figures)]
     names += [metric] if metric in FIGURES and metric not in names and figures is None else []
     how: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed}
     rows = []
     for model in _in_order(predictions["model"]):
         own = predictions[predictions["model"] == model]
-        subsets = {TEST: own} if own["is_clean"].all() else {TEST: own, CLEAN: own[own["is_clean"] == 1]}
-        for subset, cases in subsets.items():
-            if len(cases):
-                figures = _intervals(names, cases, how)
-                rows.append(_evaluation_row(model, subset, cases, figures))
+        for subset, cases in subsets_of(own).items():
+            rows.append(_evaluation_row(model, subset, cases, _intervals(names, cases, how)))
     return pd.DataFrame(rows)
+
+
+def subsets_of(cases: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return one model's test cases, and the clean ones among them where some aren't, by the name of the subset."""
+    clean = cases[cases["is_clean"] == 1]
+    found = {TEST: cases} if len(clean) == len(cases) else {TEST: cases, CLEAN: clean}
+    return {name: part for name, part in found.items() if len(part)}
 
 
 _FINALIST = "finalist"

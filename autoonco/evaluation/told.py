@@ -1,0 +1,145 @@
+"""The files of a run that say how far its model may be trusted: decisions, subgroups and shortcuts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from autoonco.data.facts import CaseFacts
+from autoonco.data.folds import holdout
+from autoonco.data.manifest import Dataset
+from autoonco.errors import AutoOncoError
+from autoonco.evaluation.baselines import lesion_sizes
+from autoonco.evaluation.outcome import Judged, ScopeResult
+from autoonco.evaluation.predicted import predictions_frame
+from autoonco.evaluation.run_folder import RunFolder
+from autoonco.evaluation.shortcuts import ORIGINAL, shortcut_table
+from autoonco.evaluation.splits import Groups, OuterSplit
+from autoonco.evaluation.subgroups import attributes_of, subgroup_table
+from autoonco.evaluation.tables import FIGURES_OF
+from autoonco.evaluation.tasks import Task
+from autoonco.evaluation.trust import learn_trust
+from autoonco.families.contract import Runtime
+from autoonco.families.state import write_state
+
+DECISIONS_FILE, SUBGROUPS_FILE, SHORTCUTS_FILE = (
+    f"evaluation/{name}" for name in ("decisions.json", "subgroups.csv", "shortcuts.csv")
+)
+_FOLDER = "decisions"
+
+
+def trust_folder(run: Path) -> Path | None:
+    """Return the folder of a run that holds the state of its model's `Trust`, None where there is none."""
+    folder = run / _FOLDER
+    return folder if (folder / "meta.json").is_file() else None
+
+
+def kept_apart(dataset: Dataset, split: OuterSplit, share: float, *, seed: int) -> NDArray[np.int64]:
+    """Return the positions of the training cases that are kept apart to calibrate prediction sets; none for no share.
+
+    Raises
+    ------
+    DataError
+        If a class has too few patients for it.
+    """
+    if not share or dataset.y is None:
+        return np.empty(0, dtype=np.int64)
+    rows = split.train
+    _, apart = holdout(dataset.y[rows], dataset.groups[rows], share, seed=seed, class_names=dataset.classes)
+    return np.asarray(rows[apart], dtype=np.int64)
+
+
+def tell_trust(
+    folder: RunFolder,
+    dataset: Dataset,
+    facts: Sequence[CaseFacts],
+    groups: Groups,
+    splits: Sequence[OuterSplit],
+    results: Sequence[ScopeResult],
+    kept: NDArray[np.int64],
+    runtime: Runtime,
+    task: Task,
+    *,
+    limit_s: float,
+) -> list[str]:
+    """Write decisions, subgroups and shortcuts of a run, and the state that its model file takes.
+
+    Returns
+    -------
+    list of str
+        A sentence for each thing that couldn't be made.
+    """
+    notes = []
+    try:
+        found = learn_trust(dataset, splits, results, kept, runtime, limit_s=limit_s)
+    except AutoOncoError as error:
+        found = None
+        notes.append(dataset.redact(f"How far the model may be trusted could not be learned: {error}"))
+    if found is not None:
+        folder.write(DECISIONS_FILE, found.record)
+        write_state(folder.path / _FOLDER, found.trust.state())
+    tests = [(split, result) for split, result in zip(splits, results, strict=True) if len(split.test)]
+    if tests:
+        ensembles = predictions_frame(dataset, groups, [(s, _only_ensemble(r)) for s, r in tests])
+        folder.write(SUBGROUPS_FILE, _subgroups(ensembles, dataset, facts, task))
+        folder.write(SHORTCUTS_FILE, _shortcuts(ensembles, dataset, facts, groups, tests, task))
+    return notes
+
+
+def _only_ensemble(result: ScopeResult) -> ScopeResult:
+    return _with(result, tuple(model for model in result.judged if model.kind == ORIGINAL))
+
+
+def _with(result: ScopeResult, judged: tuple[Judged, ...]) -> ScopeResult:
+    return ScopeResult(judged=judged, delivered=(), fingerprint=result.fingerprint)
+
+
+def _subgroups(
+    ensembles: pd.DataFrame, dataset: Dataset, facts: Sequence[CaseFacts], task: Task
+) -> pd.DataFrame:
+    rows = [case.row for case in dataset.cases]
+    attributes = {
+        each.name: dict(zip(rows, each.groups.tolist(), strict=True))
+        for each in attributes_of(dataset, facts)
+    }
+    once = ensembles[ensembles["repeat"] == 0]
+    return subgroup_table(once, attributes, FIGURES_OF[task.name])
+
+
+def _shortcuts(
+    ensembles: pd.DataFrame,
+    dataset: Dataset,
+    facts: Sequence[CaseFacts],
+    groups: Groups,
+    tests: Sequence[tuple[OuterSplit, ScopeResult]],
+    task: Task,
+) -> pd.DataFrame:
+    frames, notes = [ensembles], {}
+    names = list(dict.fromkeys(probe.name for _, result in tests for probe in result.probes))
+    for fold, (split, result) in enumerate(tests):
+        for probe in result.probes:
+            if probe.reason:
+                notes[probe.name] = probe.reason
+            if probe.positions:
+                part = OuterSplit(
+                    scope=split.scope,
+                    train=split.train,
+                    test=split.test[list(probe.positions)],
+                    repeat=split.repeat,
+                )
+                judged = Judged(name=probe.name, kind="probe", proba=probe.proba)
+                frame: Any = predictions_frame(dataset, groups, [(part, _with(result, (judged,)))])
+                frames.append(frame.assign(fold=fold))
+    sizes = lesion_sizes(facts)
+    by_row = (
+        None
+        if sizes is None
+        else {case.row: float(size) for case, size in zip(dataset.cases, sizes[:, 0], strict=True)}
+    )
+    table = pd.concat(frames, ignore_index=True)
+    return shortcut_table(table, names, notes, by_row, auc=task.auc, task=task.name)
