@@ -182,6 +182,6 @@ def test_what_is_no_array_of_numbers_is_refused(tmp_path: Path, name: str, make,
 def test_other_numbers_of_axes_are_told(tmp_path: Path, shape: tuple[int, ...]) -> None:
     np.save(tmp_path / "a.npy", np.zeros(shape))
     with pytest.raises(
-        DimensionError if 0 not in shape else ImageReadError, match="expected 2D or 3D|decoded"
+        DimensionError if 0 not in shape else ImageReadError, match=r"expected 2D or 3D|decoded"
     ):
         read_image(tmp_path / "a.npy")
