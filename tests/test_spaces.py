@@ -381,12 +381,16 @@ PROBES: Mapping[str, Probe] = {
     "volumetric3d": partial(
         fitted, family=volumetric3d.family, n=4, base={"network": "monai_resnet10", "training:batch_size": 8}
     ),
+    "pretext": partial(fitted, family=volumetric3d.family, n=4, base={"network": "monai_vit_tiny", "epochs": 8}),
+    "volumetric3d_pretrained": partial(fitted, family=volumetric3d.family, n=8, base={"epochs": 8}),
 }
 SMALL: Mapping[str, Config] = {
     "fusion": {"size": 32},
     "pretrained2d": {"size": 32},
     "scratch2d": {"size": 24},
     "volumetric3d": {"size": 24},
+    "volumetric3d_pretrained": {"size": 24},
+    "pretext": {"size": 24},
 }
 """Sizes outside the space, or its smallest, for what does not ask about size."""
 

@@ -37,6 +37,8 @@ def add_cube(space: ConfigurationSpace, fingerprint: Fingerprint) -> None:
     space.add(OrdinalHyperparameter("size", sizes, default_value=choice.default_value))
     if fingerprint.has_mask:
         add_component(space, "lesion_volume")
+    if has_thick_slices(fingerprint):
+        add_component(space, "cube_layers")
     units = set(fingerprint.intensity.values())
     greys = load_space("cube_greys")
     space.add([greys[name] for name, unit in _UNITS.items() if unit in units])

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from autoonco.data.case import Case
 from autoonco.families.contract import Config, Fidelity, FitContext, ModelState, Runtime
 from autoonco.families.embedded import Features, embeddings
-from autoonco.families.frozen import frozen_network, identity_of
+from autoonco.families.frozen import frozen_build, frozen_network, identity_of
 from autoonco.families.networks import TrainedNetwork, fill, picture_spec, to_arrays
 from autoonco.families.pretrained2d import build_network
 from autoonco.families.pretrained2d import family as pretrained2d
@@ -56,10 +56,11 @@ class Embedder:
 def frozen_embedder(config: Config, context: FitContext) -> Embedder:
     """Return the pretrained network of a config, as it is."""
     name, spec = str(config["network"]), picture_spec(config, context.fingerprint)
-    network, network_id = frozen_network(name, spec.in_channels)
+    build = frozen_build(name, spec)
+    network, network_id = frozen_network(name, build)
     return Embedder(
         network=network,
-        build={"name": name, "n_classes": 0, "in_channels": spec.in_channels},
+        build=build,
         spec=spec,
         features=Features.of(config),
         network_id=network_id,

@@ -163,7 +163,8 @@ def fit_frozen(
 
     The head is that of the config's ``head:`` pipeline, or the one of ``linear:`` where `classifier` says so.
     """
-    network, network_id = frozen_network(name, spec.in_channels)
+    build = frozen_build(name, spec)
+    network, network_id = frozen_network(name, build)
     labels, codes = np.unique(y, return_inverse=True)
     X = embeddings(cases, network, spec, features, context.runtime, network_id=network_id)
     if config.get("classifier") == "linear":
@@ -174,7 +175,7 @@ def fit_frozen(
         network=network,
         network_id=network_id,
         head=head,
-        build={"name": name, "n_classes": 0, "in_channels": spec.in_channels},
+        build=build,
         spec=spec,
         features=features,
         labels=tuple(int(label) for label in labels),
@@ -242,22 +243,36 @@ def tensors_of_network(state: ModelState) -> dict[str, NDArray[Any]]:
     return {name: value for name, value in state.tensors.items() if not name.startswith(_LINEAR)}
 
 
-def frozen_network(name: str, in_channels: int) -> tuple[Network, str]:
-    """Return the pretrained network without its classifier, and what names its weights; an unchanged file is read once.
+def frozen_build(name: str, spec: InputSpec) -> dict[str, Any]:
+    """Return what makes pretrained network `name` for crops of `spec`, without its classifier."""
+    build: dict[str, Any] = {"name": name, "n_classes": 0, "in_channels": spec.in_channels}
+    return build if entry_of(name)["dimensions"] == 2 else build | {"size": list(spec.shape[1:])}
+
+
+def frozen_network(name: str, build: Mapping[str, Any]) -> tuple[Network, str]:
+    """Return the pretrained network of `frozen_build`, and what names its weights; an unchanged file is read once.
 
     Where the weights are, and whether they may be used, is asked each time: a process may see several folders.
     """
     from autoonco.nets.weights import located
 
     found = located(name, entry_of(name))
-    return _loaded(name, in_channels, found, found.path.stat().st_mtime_ns)
+    sides = tuple(build.get("size", ()))
+    return _loaded(name, int(build["in_channels"]), sides, found, found.path.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=4)
-def _loaded(name: str, in_channels: int, found: WeightFile, changed_ns: int) -> tuple[Network, str]:  # noqa: ARG001 - they tell files apart
-    from autoonco.nets.builders import build_2d
+def _loaded(
+    name: str,
+    in_channels: int,
+    sides: tuple[int, ...],
+    found: WeightFile,  # noqa: ARG001 - they tell files apart
+    changed_ns: int,  # noqa: ARG001
+) -> tuple[Network, str]:
+    from autoonco.nets.builders import build_2d, build_3d
 
-    network = build_2d(name, n_classes=0, in_channels=in_channels, pretrained=True)
+    how: dict[str, Any] = {"n_classes": 0, "in_channels": in_channels, "pretrained": True}
+    network = build_3d(name, size=sides, **how) if sides else build_2d(name, **how)
     return network, identity_of(name, network)
 
 

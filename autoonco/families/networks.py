@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -14,7 +15,7 @@ from autoonco.data.fingerprint import Fingerprint
 from autoonco.data.preprocessing import SliceView
 from autoonco.families.contract import Config, Explanation, Fidelity, FitContext, ModelState, Runtime
 from autoonco.families.maps import explain_cases
-from autoonco.families.training_space import make_ready, recipe_of
+from autoonco.families.training_space import make_ready, pretext_of, recipe_of
 from autoonco.nets.inputs import InputSpec, crops
 from autoonco.nets.views import slices_of
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 READ_SECONDS = 0.01
 """A rough guess of reading, cropping and resampling one case."""
+LARGE_BATCH = 8 * 64**3
+"""Voxels of a batch from which on its memory is worth a measurement, which takes as long as a step on two cases."""
 
 
 def add_component(space: ConfigurationSpace, component: str) -> None:
@@ -91,10 +94,27 @@ def fit_network(
     from autoonco.nets.training import train
 
     recipe = recipe_of(config, looks=looks_of(context.fingerprint, channels_each=spec.channels_each))
+    seen = crops(cases, spec, context.runtime.artefacts, n_threads=context.runtime.n_threads)
+    pace = _pace(network, spec, recipe.batch_size, context)
+    _save_memory(network, spec, recipe.batch_size, context)
+    if (pretext := pretext_of(config, recipe)) is not None:
+        from autoonco.nets.pretext import learn_pretext
+
+        learn_pretext(
+            network,
+            seen,
+            pretext,
+            n_image_channels=spec.n_image_channels,
+            seed=context.seed,
+            device=context.runtime.device,
+            n_threads=context.runtime.n_threads,
+            checkpoint=context.checkpoint,
+            pace=pace,
+        )
     make_ready(network, config, seed=context.seed)
     trained = train(
         network,
-        crops(cases, spec, context.runtime.artefacts, n_threads=context.runtime.n_threads),
+        seen,
         y,
         recipe,
         n_classes=context.fingerprint.n_classes,
@@ -105,7 +125,7 @@ def fit_network(
         n_threads=context.runtime.n_threads,
         checkpoint=context.checkpoint,
         patients=[case.patient for case in cases],
-        pace=_pace(network, spec, recipe.batch_size, context),
+        pace=pace,
     )
     how = recipe.augmentation
     return TrainedNetwork(
@@ -139,6 +159,21 @@ def _pace(network: nn.Module, spec: InputSpec, batch_size: int, context: FitCont
     )
     context.notes["pace"] = found.to_json()
     return found
+
+
+def _save_memory(network: nn.Module, spec: InputSpec, batch_size: int, context: FitContext) -> None:
+    """Have activations of large cubes computed anew for the gradient where the memory would not hold them.
+
+    That changes no number, so it need not be the same wherever a training goes on.
+    """
+    if len(spec.shape) != 4 or batch_size * math.prod(spec.shape[1:]) < LARGE_BATCH:
+        return
+    from autoonco.nets.checkpointing import asks_for_it, free_bytes
+    from autoonco.nets.embeddings import pick_device
+
+    free = free_bytes(pick_device(context.runtime.device))
+    if asks_for_it(network, spec.shape, batch_size=batch_size, free_bytes=free):
+        network.backbone.set_grad_checkpointing()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -70,24 +70,15 @@ class Pretrained2D:
         """Return the family's space: network and view, then the head of a frozen network or how to fine-tune it."""
         from ConfigSpace import CategoricalHyperparameter
 
-        from autoonco.tabular.pipeline import tabular_space
-
         space = load_space("pretrained2d")
         names = with_weights(2)
         space.add(CategoricalHyperparameter("network", names, default_value=names[0]))
         add_pictures(space, fingerprint)
         add_pooling(space, names)
-        mode, classifier = space["mode"], space["classifier"]
-        head = tabular_space(learners=HEAD_LEARNERS, steps=HEAD_STEPS)
-        for name, component, value in (
-            ("head", head, "pipeline"),
-            ("linear", load_space("linear_head"), "linear"),
-        ):
-            space.add_configuration_space(
-                name, component, parent_hyperparameter={"parent": classifier, "value": value}
-            )
+        add_heads(space)
         add_finetuning(space)
-        add_training(space, fingerprint, parent_hyperparameter={"parent": mode, "value": "finetune"})
+        below = {"parent": space["mode"], "value": "finetune"}
+        add_training(space, fingerprint, parent_hyperparameter=below)
         return space
 
     def defaults(self, fingerprint: Fingerprint) -> Sequence[Config]:
@@ -143,7 +134,7 @@ class Pretrained2D:
         entry, size, n = entry_of(str(config["network"])), int(config["size"]), fingerprint.n_cases
         once = n * (READ_SECONDS + spec.n_pictures * seconds_per_crop(entry, size=size, train=False))
         if fidelity.epochs is None:
-            return once + fidelity.folds * _head_seconds(config, n, spec)
+            return once + fidelity.folds * head_seconds(config, n, spec)
         a_pass = (
             n
             * 0.8
@@ -201,8 +192,11 @@ def build_network(build: Mapping[str, Any], **options: Any) -> Network:
     return build_2d(**build, **options)
 
 
-def add_pooling(space: ConfigurationSpace, names: Sequence[str]) -> None:
-    """Have networks with a class token choose among its poolings, and the others among theirs."""
+def add_pooling(space: ConfigurationSpace, names: Sequence[str], *, choice: str = "network") -> None:
+    """Have networks with a class token choose among its poolings, and the others among theirs.
+
+    `choice` is the hyperparameter that says which of the networks `names` it is.
+    """
     from ConfigSpace import AndConjunction, EqualsCondition, InCondition
 
     tokens = [name for name in names if entry_of(name).get("class_token", False)]
@@ -218,10 +212,24 @@ def add_pooling(space: ConfigurationSpace, names: Sequence[str]) -> None:
         if takers == list(names):
             space.add(frozen)
         else:
-            space.add(AndConjunction(frozen, InCondition(child, space["network"], takers)))
+            space.add(AndConjunction(frozen, InCondition(child, space[choice], takers)))
 
 
-def _head_seconds(config: Config, n_cases: int, spec: InputSpec) -> float:
+def add_heads(space: ConfigurationSpace) -> None:
+    """Add what learns on a frozen network's embeddings; `space` has ``classifier`` already."""
+    from autoonco.tabular.pipeline import tabular_space
+
+    head = tabular_space(learners=HEAD_LEARNERS, steps=HEAD_STEPS)
+    for name, component, value in (
+        ("head", head, "pipeline"),
+        ("linear", load_space("linear_head"), "linear"),
+    ):
+        below = {"parent": space["classifier"], "value": value}
+        space.add_configuration_space(name, component, parent_hyperparameter=below)
+
+
+def head_seconds(config: Config, n_cases: int, spec: InputSpec) -> float:
+    """Return roughly the seconds of one fit of a config's head on the embeddings of `n_cases`."""
     from autoonco.tabular.learners import seconds_to_fit
 
     if config["classifier"] == "linear":

@@ -21,15 +21,21 @@ def describe(name: str, config: Config, spec: InputSpec, *, n_classes: int) -> d
     Every value of the architecture is in it, so that a stored network outlives a change of the defaults.
     """
     architecture = Architecture(**part(config, "architecture")).to_json()
-    sizes = {"n_classes": n_classes, "in_channels": spec.shape[0], "size": spec.view.size}
+    sizes = {"n_classes": n_classes, "in_channels": spec.shape[0], "size": _size_of(spec)}
     return {"name": name, **sizes, "architecture": architecture}
+
+
+def _size_of(spec: InputSpec) -> int | list[int]:
+    """Return a crop's pixels or voxels, one number where all sides are alike."""
+    sides = list(spec.shape[1:])
+    return sides[0] if len(set(sides)) == 1 else sides
 
 
 def build(description: Mapping[str, Any], *, seed: int) -> Network:
     """Return the network of `describe`, with random weights."""
     from autoonco.nets.builders import build_parametric
 
-    sizes = {key: int(description[key]) for key in ("n_classes", "in_channels", "size")}
+    sizes = {key: description[key] for key in ("n_classes", "in_channels", "size")}
     architecture = Architecture(**description["architecture"])
     return build_parametric(str(description["name"]), architecture, seed=seed, **sizes)
 
@@ -37,5 +43,5 @@ def build(description: Mapping[str, Any], *, seed: int) -> Network:
 def seconds_to_train(name: str, config: Config, spec: InputSpec, *, n_classes: int) -> float:
     """Return the seconds that one case takes in one epoch on one core, by counted multiply-adds."""
     description = describe(name, config, spec, n_classes=n_classes)
-    sizes = {key: int(description[key]) for key in ("n_classes", "in_channels", "size")}
+    sizes = {key: description[key] for key in ("n_classes", "in_channels", "size")}
     return seconds_per_crop(entry_of(name), Architecture(**description["architecture"]), **sizes)

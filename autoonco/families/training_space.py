@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from autoonco.nets.appearance import Look
+    from autoonco.nets.pretext import Pretext
     from autoonco.nets.recipe import Recipe
 
 TRANSFORMERS = re.compile(r"(vit|deit|beit|eva|swin|maxvit|cait|xcit|samvit|flexivit)", re.IGNORECASE)
@@ -59,20 +60,23 @@ def is_transformer(entry: Entry) -> bool:
 def has_drop_path(entry: Entry) -> bool:
     """Return whether a zoo entry's network has branches that stochastic depth can leave out."""
     named = NEVER_STOCHASTIC.match(str(entry["architecture"])) is not None
-    return bool(entry.get("stochastic_depth", not named))
+    return bool(entry.get("stochastic_depth", not named and entry["dimensions"] == 2))
 
 
-def add_finetuning(space: ConfigurationSpace) -> None:
-    """Add how pretrained weights move, where ``mode`` is ``finetune``, as far as the space's networks allow it.
+def add_finetuning(
+    space: ConfigurationSpace, *, choice: str = "network", when: tuple[str, str] = ("mode", "finetune")
+) -> None:
+    """Add how pretrained weights move, as far as the space's networks allow it.
 
-    `space` has ``mode`` and ``network`` already. Low-rank changes are for transformers, stochastic depth for
+    `choice` is the hyperparameter that says which network, `when` another and its value that has weights move; both
+    are in `space` already. Low-rank changes are for transformers, stochastic depth for
     networks with residual branches.
     """
     from ConfigSpace import AndConjunction, CategoricalHyperparameter, EqualsCondition, InCondition
 
     component: Any = load_space("finetune")
-    choice: Any = space["network"]
-    names = list(choice.choices)
+    which: Any = space[choice]
+    names = list(which.choices)
     attending = [name for name in names if is_transformer(entry_of(name))]
     dropping = [name for name in names if has_drop_path(entry_of(name))]
     choices = [
@@ -86,21 +90,21 @@ def add_finetuning(space: ConfigurationSpace) -> None:
         if condition.child.name not in left_out:
             values = list(getattr(condition, "values", ())) or [condition.value]
             space.add(InCondition(space[condition.child.name], space["adaptation"], values))
-    mode = space["mode"]
-    space.add(EqualsCondition(space["adaptation"], mode, "finetune"))
+    mode, moves = space[when[0]], when[1]
+    space.add(EqualsCondition(space["adaptation"], mode, moves))
     if dropping:
         child = space["drop_path"]
-        able = InCondition(child, space["network"], dropping)
-        space.add(AndConjunction(EqualsCondition(child, mode, "finetune"), able))
-    _forbid_low_rank(space, [name for name in names if name not in attending] if attending else [])
+        able = InCondition(child, which, dropping)
+        space.add(AndConjunction(EqualsCondition(child, mode, moves), able))
+    _forbid_low_rank(space, which, [name for name in names if name not in attending] if attending else [])
 
 
-def _forbid_low_rank(space: ConfigurationSpace, networks: Sequence[str]) -> None:
+def _forbid_low_rank(space: ConfigurationSpace, which: Any, networks: Sequence[str]) -> None:
     from ConfigSpace import ForbiddenAndConjunction, ForbiddenEqualsClause, ForbiddenInClause
 
     if networks:
         low_rank = ForbiddenEqualsClause(space["adaptation"], "lora")
-        space.add(ForbiddenAndConjunction(low_rank, ForbiddenInClause(space["network"], list(networks))))
+        space.add(ForbiddenAndConjunction(low_rank, ForbiddenInClause(which, list(networks))))
 
 
 def recipe_of(config: Config, *, looks: Sequence[Look] = ()) -> Recipe:
@@ -128,6 +132,27 @@ def recipe_of(config: Config, *, looks: Sequence[Look] = ()) -> Recipe:
         layer_decay=float(config.get("layer_decay", 1.0)),
         augmentation=Augmentation(**part(config, "augmentation"), looks=tuple(looks)),
         **values,
+    )
+
+
+def pretext_epochs(config: Config) -> int:
+    """Return how many passes through the volumes come before the labels; 0 without."""
+    if config.get("pretext", "none") == "none":
+        return 0
+    return max(1, round(float(config["pretext_length"]) * int(config["epochs"])))
+
+
+def pretext_of(config: Config, recipe: Recipe) -> Pretext | None:
+    """Return what a config has a network learn before the labels, None for nothing."""
+    if not (epochs := pretext_epochs(config)):
+        return None
+    from autoonco.nets.pretext import Pretext
+
+    return Pretext(
+        kind=config["pretext"],  # type: ignore[arg-type]
+        epochs=epochs,
+        batch_size=recipe.batch_size,
+        augmentation=recipe.augmentation,
     )
 
 

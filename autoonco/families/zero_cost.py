@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 class FromScratch(Protocol):
     """A family whose networks start from random weights."""
 
-    def untrained(self, config: Config, fingerprint: Fingerprint, *, seed: int) -> tuple[Network, InputSpec]:
-        """Return the network of a config with random weights, and what it sees of a case."""
+    def untrained(
+        self, config: Config, fingerprint: Fingerprint, *, seed: int
+    ) -> tuple[Network, InputSpec] | None:
+        """Return the network of a config with random weights, and what it sees of a case; None of a pretrained one."""
         ...
 
 
@@ -37,8 +39,8 @@ def zero_cost_scores(
     """Return a score of each config's untrained network on one batch of cases ``(n_configs,)``; higher is better.
 
     It takes a forward pass a config, and reading the crops of `cases`, 16 to 32 of them, where another config did not
-    yet. No label is seen. NaN says that there is no score: all configs of a family that isn't trained from scratch, and
-    transformers without a ReLU by `naswot`.
+    yet. No label is seen. NaN says that there is no score: all configs of a family that isn't trained from scratch,
+    pretrained networks, and transformers without a ReLU by `naswot`.
 
     Parameters
     ----------
@@ -53,7 +55,11 @@ def zero_cost_scores(
     runtime, found = context.runtime, []
     with torch_threads(runtime.n_threads):
         for config in configs:
-            network, spec = family.untrained(config, context.fingerprint, seed=context.seed)
+            made = family.untrained(config, context.fingerprint, seed=context.seed)
+            if made is None:
+                found.append(float("nan"))
+                continue
+            network, spec = made
             seen = crops(cases, spec, runtime.artefacts, n_threads=runtime.n_threads)
             found.append(SCORES[score](network, seen))
     return np.array(found)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
+from autoonco.nets.strides import halved, step, steps
 from autoonco.nets.zoo import Entry
 
 MIN_SIDE = 3
@@ -17,13 +19,30 @@ TRANSFORMER_WIDTH = 4
 POSITION_KERNEL = 3
 
 
+Size = int | Sequence[int]
+"""Pixels or voxels of a crop: a number a side, or one for each axis."""
+
+
 class Stage(NamedTuple):
-    """Channels before and after, stride of the first block, and pixels or voxels a side after it."""
+    """Channels before and after, strides of the first block along each axis, and pixels or voxels a side after it.
+
+    Where a crop has one size for all axes, that is one number for them all.
+    """
 
     inputs: int
     channels: int
-    stride: int
-    side: int
+    strides: tuple[int, ...]
+    sides: tuple[int, ...]
+
+    @property
+    def side(self) -> int:
+        """Pixels or voxels along the longest axis."""
+        return max(self.sides)
+
+    @property
+    def shrinks(self) -> bool:
+        """Whether an axis is halved."""
+        return max(self.strides) > 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +93,28 @@ class Architecture:
         return self.stem_stride if self.stem == "conv" else self.stem_patch
 
     @property
-    def stem_kernel(self) -> int:
-        """Side of the stem's windows."""
-        return self.kernel if self.body != "transformer" and self.stem == "conv" else self.stem_step
+    def overlaps(self) -> bool:
+        """Whether the stem's windows do."""
+        return self.body != "transformer" and self.stem == "conv"
+
+    def stem_steps(self, size: Size) -> tuple[int, ...]:
+        """Return the stem's step along each axis: the rule of `nets.strides`, as often as it halves.
+
+        Examples
+        --------
+        >>> Architecture(stem_stride=4).stem_steps((8, 32, 32)), Architecture(stem_stride=4).stem_steps(32)
+        ((1, 4, 4), (4,))
+        """
+        sides = _sides(size)
+        if len(set(sides)) == 1:
+            return (self.stem_step,) * len(sides)
+        halvings = steps(sides, round(math.log2(self.stem_step)))
+        return tuple(math.prod(along) for along in zip(*halvings, strict=True)) or (1,) * len(sides)
+
+    def stem_kernels(self, size: Size) -> tuple[int, ...]:
+        """Return the sides of the stem's windows."""
+        steps = self.stem_steps(size)
+        return (self.kernel,) * len(steps) if self.overlaps else steps
 
     @property
     def stem_channels(self) -> int:
@@ -88,26 +126,30 @@ class Architecture:
         """Layers of self-attention."""
         return 0 if self.body == "conv" else self.layers
 
-    def stem_side(self, size: int) -> int:
-        """Return the pixels or voxels a side after the stem, of `size` before."""
-        overlapping = self.body != "transformer" and self.stem == "conv"
-        return -(-size // self.stem_step) if overlapping else size // self.stem_step
+    def stem_sides(self, size: Size) -> tuple[int, ...]:
+        """Return the pixels or voxels along each axis after the stem, of `size` before."""
+        pairs = zip(_sides(size), self.stem_steps(size), strict=True)
+        return tuple(-(-side // by) if self.overlaps else side // by for side, by in pairs)
 
-    def plan(self, size: int) -> list[Stage]:
-        """Return the stages of residual blocks for crops of `size` a side.
+    def plan(self, size: Size) -> list[Stage]:
+        """Return the stages of residual blocks for crops of `size`.
 
         Examples
         --------
-        >>> [(stage.channels, stage.side) for stage in Architecture(stages=4).plan(32)]
-        [(32, 16), (64, 8), (128, 4), (256, 4)]
+        >>> [(stage.channels, stage.sides) for stage in Architecture(stages=4).plan(32)]
+        [(32, (16,)), (64, (8,)), (128, (4,)), (256, (4,))]
+        >>> [stage.sides for stage in Architecture(stages=3).plan((6, 48, 48))]
+        [(6, 24, 24), (6, 12, 12), (3, 6, 6)]
         """
         found: list[Stage] = []
-        side, channels = self.stem_side(size), self.stem_channels
+        sides, channels = self.stem_sides(size), self.stem_channels
         for index in range(0 if self.body == "transformer" else self.stages):
-            halved = -(-side // 2)
-            stride = 2 if index and halved >= MIN_SIDE else 1
-            side = halved if stride == 2 else side
-            found.append(Stage(channels, self.width * 2**index, stride, side))
+            wanted = step(sides) if index else (1,) * len(sides)
+            strides = tuple(
+                by if halved(side) >= MIN_SIDE else 1 for side, by in zip(sides, wanted, strict=True)
+            )
+            sides = tuple(-(-side // by) for side, by in zip(sides, strides, strict=True))
+            found.append(Stage(channels, self.width * 2**index, strides, sides))
             channels = found[-1].channels
         return found
 
@@ -116,8 +158,17 @@ class Architecture:
         return asdict(self)
 
 
+def _sides(size: Size) -> tuple[int, ...]:
+    return (size,) if isinstance(size, int) else tuple(size)
+
+
+def _volume(sides: Sequence[int], dimensions: int) -> int:
+    """Return how many positions these sides span."""
+    return int(sides[0] ** dimensions if len(sides) == 1 else math.prod(sides))
+
+
 def multiply_adds(
-    architecture: Architecture, *, dimensions: int, in_channels: int, size: int, n_classes: int
+    architecture: Architecture, *, dimensions: int, in_channels: int, size: Size, n_classes: int
 ) -> int:
     """Return the multiply-adds of one crop's forward pass: convolutions, linear maps and attention.
 
@@ -131,26 +182,26 @@ def multiply_adds(
     """
     a = architecture
     total: int
-    side, channels = a.stem_side(size), a.stem_channels
-    total = side**dimensions * a.stem_kernel**dimensions * in_channels * channels
+    sides, channels = a.stem_sides(size), a.stem_channels
+    total = _volume(sides, dimensions) * _volume(a.stem_kernels(size), dimensions) * in_channels * channels
     for stage in a.plan(size):
-        positions, window = stage.side**dimensions, a.kernel**dimensions
+        positions, window = _volume(stage.sides, dimensions), a.kernel**dimensions
         c = stage.channels
         total += positions * window * (stage.inputs * c + (2 * a.depth - 1) * c * c)
-        if stage.stride > 1 or stage.inputs != c:
+        if stage.shrinks or stage.inputs != c:
             total += positions * stage.inputs * c
         if a.channel_attention == "squeeze_excite":
             total += a.depth * 2 * c * (c // SQUEEZE)
-        side, channels = stage.side, c
+        sides, channels = stage.sides, c
     if a.attention_layers:
-        tokens = side**dimensions
+        tokens = _volume(sides, dimensions)
         a_layer = (4 + 2 * MLP_RATIO) * channels**2 * tokens + 2 * tokens**2 * channels
         total += POSITION_KERNEL**dimensions * channels * tokens + a.attention_layers * a_layer
     return total + channels * n_classes
 
 
 def seconds_per_crop(
-    entry: Entry, architecture: Architecture, *, in_channels: int, size: int, n_classes: int
+    entry: Entry, architecture: Architecture, *, in_channels: int, size: Size, n_classes: int
 ) -> float:
     """Return the seconds that training takes for one crop on one core: measured seconds a giga-multiply-add."""
     work = multiply_adds(

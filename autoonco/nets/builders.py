@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
 from autoonco.errors import WeightsError
-from autoonco.nets.architecture import Architecture
+from autoonco.nets.architecture import Architecture, Size
 from autoonco.nets.network import ByteInput, Network
+from autoonco.nets.seeding import seeded
 from autoonco.nets.stems import adapt_stem, statistics
+from autoonco.nets.volume_builders import build_3d
 from autoonco.nets.weight_files import Entry, Source, WeightFile
 from autoonco.nets.weights import Tensors, file_tensors, load_weights, located
 from autoonco.nets.zoo import entry_of
@@ -62,7 +63,7 @@ def build_2d(
     options: dict[str, Any] = {"drop_rate": drop_rate, **entry.get("options", {})}
     if entry.get("stochastic_depth", True):
         options["drop_path_rate"] = drop_path_rate
-    with _seeded(seed):
+    with seeded(seed):
         if pretrained:
             backbone = read_pretrained(name, entry, located(name, entry), options)
             backbone.reset_classifier(n_classes)
@@ -131,23 +132,10 @@ def filled(name: str, entry: Entry, tensors: Tensors, options: Mapping[str, Any]
     return backbone
 
 
-def build_3d(
-    name: str, *, n_classes: int, in_channels: int, size: int, stem_stride: int = 2, seed: int = 0
-) -> Network:
-    """Return MONAI network `name` for cubes of `size` voxels a side, with random weights.
-
-    `stem_stride` is the step of a ResNet's first convolution; transformers have none.
-    """
-    entry = entry_of(name)
-    make = {"resnet": _resnet, "vit": _vit}[entry["architecture"]]
-    with _seeded(seed):
-        return Network(make(entry, n_classes, in_channels, size, stem_stride), entry)
-
-
 def build_parametric(
-    name: str, architecture: Architecture, *, n_classes: int, in_channels: int, size: int, seed: int = 0
+    name: str, architecture: Architecture, *, n_classes: int, in_channels: int, size: Size, seed: int = 0
 ) -> Network:
-    """Return the network that `architecture` describes, for crops of `size` a side, with random weights.
+    """Return the network that `architecture` describes, for crops of `size`, with random weights.
 
     `name` is a zoo entry of builder ``parametric``, which says of how many dimensions.
     """
@@ -160,40 +148,8 @@ def build_parametric(
         "size": size,
         "n_classes": n_classes,
     }
-    with _seeded(seed):
+    with seeded(seed):
         network = Network(ParametricNetwork(architecture, **sizes), entry)
     if entry["dimensions"] == 2:
         network.to(memory_format=torch.channels_last)
-    return network
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed torch inside the block and leave its generator as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
-
-
-def _resnet(entry: Entry, n_classes: int, in_channels: int, size: int, stem_stride: int) -> nn.Module:  # noqa: ARG001
-    from monai.networks.nets.resnet import ResNet
-
-    network: nn.Module = ResNet(
-        **entry["options"], n_input_channels=in_channels, conv1_t_stride=stem_stride, num_classes=n_classes
-    )
-    return network
-
-
-def _vit(entry: Entry, n_classes: int, in_channels: int, size: int, stem_stride: int) -> nn.Module:  # noqa: ARG001
-    from monai.networks.nets.vit import ViT
-
-    network: nn.Module = ViT(
-        **entry["options"],
-        in_channels=in_channels,
-        img_size=size,
-        patch_size=size // entry["patches_per_side"],
-        num_classes=n_classes,
-        classification=True,
-        post_activation=None,
-    )
     return network

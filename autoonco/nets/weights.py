@@ -7,9 +7,12 @@ with ``weights_only=True`` (tensors and plain containers, no code). Those of pac
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+from zipfile import is_zipfile
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -20,6 +23,8 @@ from autoonco.nets.access import Access
 from autoonco.nets.weight_files import Entry, Source, WeightFile, cure, file_sha256, locate, packaged_file
 
 Tensors = dict[str, torch.Tensor]
+OUR_AXES = "zyx"
+"""Axes of crops and of kernels for them, from the slowest to the fastest."""
 
 
 def load_weights(name: str, entry: Entry, like: Mapping[str, torch.Tensor]) -> Tensors:
@@ -94,7 +99,7 @@ def file_tensors(name: str, entry: Entry, found: WeightFile) -> Tensors:
         ) from error
     if found.source is Source.FOLDER:  # named so when they were taken into it
         return tensors
-    return renamed(tensors, entry["weights"].get("rename"))
+    return in_our_terms(tensors, entry["weights"])
 
 
 def check_hash(name: str, found: WeightFile) -> None:
@@ -134,8 +139,35 @@ def renamed(tensors: Tensors, beginnings: Mapping[str, str] | None) -> Tensors:
     }
 
 
-def read_checked(name: str, path: Path, sha256: str) -> Tensors:
+def in_our_terms(tensors: Tensors, weights: Mapping[str, Any]) -> Tensors:
+    """Return a file's tensors under our names and with their kernels along our axes, as a zoo entry's `weights` say.
+
+    ``rename`` says how names begin (see `renamed`), ``rename_within`` what is replaced elsewhere in them, ``axes``
+    those of 3D kernels, such as ``xyz`` of networks that were trained on arrays as NIfTI files hold them.
+
+    Examples
+    --------
+    >>> theirs = {"net.fc1": torch.zeros(1), "net.conv": torch.zeros(1, 1, 3, 5, 7)}
+    >>> weights = {"rename": {"net.": ""}, "rename_within": {"fc1": "linear1"}, "axes": "xyz"}
+    >>> {name: tuple(value.shape) for name, value in in_our_terms(theirs, weights).items()}
+    {'linear1': (1,), 'conv': (1, 1, 7, 5, 3)}
+    """
+    found = renamed(tensors, weights.get("rename"))
+    for old, new in weights.get("rename_within", {}).items():
+        found = {name.replace(old, new): value for name, value in found.items()}
+    axes = str(weights.get("axes", OUR_AXES))
+    order = (0, 1, *(2 + axes.index(axis) for axis in OUR_AXES))
+    return {name: value.permute(order) if value.ndim == 5 else value for name, value in found.items()}
+
+
+def read_checked(name: str, path: Path, sha256: str, *, inside: Sequence[str] = ()) -> Tensors:
     """Return the tensors of a torch file whose bytes have the hash `sha256`.
+
+    Parameters
+    ----------
+    inside
+        Names under which the file may keep its tensors, beside the state of an optimiser and the like; the first
+        that it has counts, and the file itself where it has none.
 
     Raises
     ------
@@ -150,16 +182,27 @@ def read_checked(name: str, path: Path, sha256: str) -> Tensors:
             "it is damaged or another release; reinstall its package."
         )
     try:
-        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_numbers()):
+            tensors = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zipfile(path))
     except Exception as error:  # torch has a dozen kinds for a file it refuses
         raise WeightsError(
             f"The weight file of {name} is damaged or holds more than tensors, so it is not loaded."
         ) from error
+    if isinstance(tensors, Mapping):
+        tensors = next((tensors[key] for key in inside if isinstance(tensors.get(key), Mapping)), tensors)
     if not isinstance(tensors, Mapping) or not all(
         isinstance(value, torch.Tensor) for value in tensors.values()
     ):
         raise WeightsError(f"The weight file of {name} should hold a mapping of tensors, and nothing else.")
     return dict(tensors)
+
+
+def _numbers() -> list[Any]:
+    """Return what numpy needs for numbers and their types: training logs beside the tensors hold some. No code."""
+    from numpy._core.multiarray import scalar
+
+    kinds = [type(np.dtype(kind)) for kind in (np.float64, np.float32, np.int64, np.int32, np.bool_)]
+    return [(scalar, "numpy.core.multiarray.scalar"), scalar, np.dtype, *kinds]
 
 
 def by_order(name: str, tensors: Tensors, like: Mapping[str, torch.Tensor]) -> Tensors:

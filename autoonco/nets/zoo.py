@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from autoonco.errors import OfflineWeightsError, UnknownNameError
 from autoonco.nets.access import Access
 from autoonco.nets.weight_files import Entry, packaged_file, why_absent
@@ -9,6 +12,7 @@ from autoonco.resources import load_zoo
 
 __all__ = [
     "Entry",
+    "all_networks",
     "check_asked",
     "entry_of",
     "left_out",
@@ -18,6 +22,11 @@ __all__ = [
     "side_for",
     "with_weights",
 ]
+
+
+def all_networks() -> dict[str, Entry]:
+    """Return all entries by name: those for pictures, then those for volumes."""
+    return networks(2) | networks(3)
 
 
 def networks(dimensions: int) -> dict[str, Entry]:
@@ -81,11 +90,16 @@ def _rank(entry: Entry) -> tuple[bool, float]:
     return not packaged, 0.0 if packaged else float(entry["cost"]["forward"])
 
 
-def seconds_per_crop(entry: Entry, *, size: int, train: bool) -> float:
-    """Return the seconds that one crop of `size` takes on one core: the measured cost, scaled by pixels or voxels."""
-    cost = entry["cost"]
-    side = side_for(entry, size) if entry["dimensions"] == 2 else size
-    share: float = (side / cost["size"]) ** entry["dimensions"]
+def seconds_per_crop(entry: Entry, *, size: int | Sequence[int], train: bool) -> float:
+    """Return the seconds that one crop takes on one core: the measured cost, scaled by pixels or voxels.
+
+    `size` is a number a side; of volumes it may be one for each axis.
+    """
+    cost, n = entry["cost"], int(entry["dimensions"])
+    sides = (size,) * n if isinstance(size, int) else tuple(size)
+    if n == 2:
+        sides = tuple(side_for(entry, side) for side in sides)
+    share: float = math.prod(sides) / cost["size"] ** n
     if "patches_per_side" in entry:  # the patches grow instead of their number
         share = max(1.0, share**0.5)
     return float(cost["train" if train else "forward"]) * share

@@ -16,7 +16,9 @@ from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint, Intensity
 from autoonco.families.contract import Fidelity, FitContext, ModelState, Runtime
 from autoonco.families.cubes import cube_spec, has_thick_slices
-from autoonco.families.volumetric3d import family
+from autoonco.families.state import state_of, write_state
+from autoonco.families.volumetric3d import family, is_pretrained, network_of
+from autoonco.nets.access import Access, using
 from autoonco.nets.inputs import crops
 from autoonco.resources import load_space
 from autoonco.tabular.pipeline import complete
@@ -122,11 +124,110 @@ def test_pictures_are_not_for_this_family() -> None:
 
 
 @pytest.mark.parametrize("fingerprint", [FINGERPRINT, WITHOUT_MASK])
-def test_defaults_are_valid_and_of_both_kinds(fingerprint: Fingerprint) -> None:
+def test_defaults_are_valid_and_of_every_kind(fingerprint: Fingerprint) -> None:
+    """Convolutional, of attention, searched, inflated and frozen, inflated and fine-tuned; the cheapest first."""
     space, defaults = family.space(fingerprint), family.defaults(fingerprint)
-    assert [config["network"] for config in defaults] == ["monai_resnet10", "monai_vit_tiny"]
+    kinds = {(network_of(config), config["mode"]) for config in defaults}
+    assert kinds == {
+        ("monai_resnet10", "train"),
+        ("monai_vit_tiny", "train"),
+        ("parametric3d", "train"),
+        ("inflated_lite0", "frozen"),
+        ("inflated_lite0", "train"),
+    }
+    seconds = []
     for config in defaults:
         Configuration(space, values=dict(config)).check_valid_configuration()
+        plan = family.plan(config, 1.0, inner_folds=5, n_train=10)
+        seconds.append(family.prior_seconds(config, plan, fingerprint))
+    assert seconds == sorted(seconds)
+
+
+def test_without_pretrained_networks_all_start_at_random() -> None:
+    with using(Access.of(networks=())):
+        space, defaults = family.space(FINGERPRINT), family.defaults(FINGERPRINT)
+    assert not {"mode", "start", "pretrained", "adaptation"} & set(space)
+    assert {config["network"] for config in defaults} == {"monai_resnet10", "monai_vit_tiny", "parametric3d"}
+    for config in defaults:
+        Configuration(space, values=dict(config)).check_valid_configuration()
+
+
+def test_what_is_used_of_a_network_decides_what_else_there_is() -> None:
+    space = family.space(FINGERPRINT)
+    space.seed(0)
+    seen = set()
+    for config in map(dict, space.sample_configuration(150)):
+        kind = (config["mode"], config.get("start"))
+        seen.add(kind)
+        frozen, pretrained = kind[0] == "frozen", is_pretrained(config)
+        assert ("pretrained" in config) == pretrained
+        assert ("network" in config) == ("pretext" in config) == (not pretrained)
+        assert ("training:optimizer" in config) == ("epochs" in config) == (not frozen)
+        assert ("classifier" in config) == ("pooling" in config) == frozen
+        assert ("adaptation" in config) == (kind[1] == "pretrained")
+        assert ("mask" in config) == (not frozen)
+    assert seen == {("train", "scratch"), ("train", "pretrained"), ("frozen", None)}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mode": "frozen", "head:learner": "logistic_regression"},
+        {"mode": "frozen", "classifier": "linear"},
+        {"start": "pretrained", "frozen_stages": 3},
+        {"start": "pretrained", "adaptation": "head_first"},
+    ],
+    ids=["probe", "linear", "full", "head_first"],
+)
+def test_pretrained_networks_are_fitted_stored_and_explained(
+    changes: dict[str, object], cases: list[Case], tmp_path: Path
+) -> None:
+    config = complete(family.space(FINGERPRINT), {"size": 24, "pretrained": "inflated_lite0", **changes})
+    if "training:batch_size" in config:
+        config |= {"training:batch_size": 6}
+    fidelity = Fidelity(folds=1, epochs=None if config["mode"] == "frozen" else 1)
+    model = family.fit(config, cases, Y, fidelity=fidelity, context=context(tmp_path / "a"))
+    expected = model.predict_proba(cases[:4])
+    np.testing.assert_allclose(expected.sum(axis=1), 1)
+    write_state(tmp_path / "state", model.state())
+    files = {path.name: path.read_bytes() for path in (tmp_path / "state").iterdir()}
+    restored = family.restore(state_of(files), Runtime(artefacts=ArtefactCache(tmp_path / "b")))
+    assert (restored.predict_proba(cases[:4]) == expected).all()
+    (found,) = restored.explain(cases[:1], 1)
+    assert found.map.shape == (20, 40, 40)
+    assert np.isfinite(found.map).all()
+
+
+@pytest.mark.parametrize("pretext", ["masked", "rotation"])
+def test_what_is_learned_without_labels_is_continued_exactly(
+    pretext: str, cases: list[Case], tmp_path: Path
+) -> None:
+    """Also where another budget asks for more epochs; and another's cases change nothing."""
+    config = config_of("monai_vit_tiny", epochs=8, pretext=pretext, pretext_length=0.5)
+
+    def run(epochs: int, checkpoint: Path | None, y: np.ndarray = Y) -> np.ndarray:
+        fidelity, where = Fidelity(folds=1, epochs=epochs), context(tmp_path, checkpoint=checkpoint)
+        return family.fit(config, cases[:8], y[:8], fidelity=fidelity, context=where).predict_proba(cases)
+
+    run(1, tmp_path / "checkpoint")
+    np.testing.assert_allclose(run(3, tmp_path / "checkpoint"), run(3, None), atol=1e-6)
+    plain = config_of("monai_vit_tiny", epochs=8)
+    fidelity = Fidelity(folds=1, epochs=3)
+    without = family.fit(plain, cases[:8], Y[:8], fidelity=fidelity, context=context(tmp_path))
+    assert not np.allclose(without.predict_proba(cases), run(3, None))
+    dear, cheap = (family.prior_seconds(one, fidelity, FINGERPRINT) for one in (config, plain))
+    assert dear > cheap
+
+
+def test_a_thin_cube_is_trained_on(cases: list[Case], tmp_path: Path) -> None:
+    """Slices 9 mm apart are the layers of the cube, and every kind of network takes it."""
+    thick = dataclasses.replace(FINGERPRINT, spacing_mm=(0.3, 0.3, 9.0), lesion_mm=(20.0, 20.0, 20.0))
+    where = dataclasses.replace(context(tmp_path), fingerprint=thick)
+    for chosen in ({"network": "monai_resnet10"}, {"network": "parametric3d"}, {"network": "monai_vit_tiny"}):
+        config = complete(family.space(thick), {"size": 24, "layers": "slices", "epochs": 8, **chosen})
+        model = family.fit(config, cases[:4], Y[:4], fidelity=Fidelity(folds=1, epochs=1), context=where)
+        assert cube_spec(config, thick).shape[1:] == (8, 24, 24)
+        assert np.isfinite(model.predict_proba(cases[:2])).all()
 
 
 def test_cube_follows_the_config() -> None:
@@ -184,7 +285,7 @@ def test_large_cubes_come_in_small_batches_and_behind_a_step_of_two() -> None:
     space.seed(0)
     large = [dict(c) for c in space.sample_configuration(200) if c["size"] >= 96]
     assert large
-    assert {c["training:batch_size"] for c in large} == {8}
+    assert {c["training:batch_size"] for c in large if "training:batch_size" in c} == {8}
     assert {c.get("stem_stride", 2) for c in large} == {2}
 
 
@@ -243,9 +344,9 @@ def test_more_budget_never_buys_less() -> None:
             family.plan(config, budget, inner_folds=5, n_train=100)
             for budget in (1 / 27, 1 / 9, 1 / 3, 0.7, 1.0)
         ]
-        work = [plan.folds * plan.epochs for plan in plans]
+        work = [plan.folds * (plan.epochs or 1) for plan in plans]
         assert work == sorted(work)
-        assert plans[-1] == Fidelity(folds=5, epochs=config["epochs"])
+        assert plans[-1] == Fidelity(folds=5, epochs=config.get("epochs"))
         seconds = [family.prior_seconds(config, plan, FINGERPRINT) for plan in plans]
         assert seconds == sorted(seconds)
 
@@ -264,11 +365,11 @@ def test_architecture_is_searched_below_its_network_alone() -> None:
     space = family.space(FINGERPRINT)
     space.seed(0)
     found = set()
-    for config in map(dict, space.sample_configuration(60)):
-        searched = {name for name in config if name.startswith("architecture:")}
-        assert bool(searched) == (config["network"] == "parametric3d")
-        assert ("stem_stride" in config) == config["network"].startswith("monai_resnet")
-        found.add(config["network"])
+    for config in map(dict, space.sample_configuration(200)):
+        searched, network = {name for name in config if name.startswith("architecture:")}, network_of(config)
+        assert bool(searched) == (network == "parametric3d")
+        assert ("stem_stride" in config) == network.startswith(("monai_resnet", "monai_swin"))
+        found.add(network)
     assert "parametric3d" in found
 
 
