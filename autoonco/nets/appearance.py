@@ -87,54 +87,57 @@ def change_looks(
     looks = how.looks or (Look.COLOUR if how.colour != "none" else Look.GREY,)
     n_parts = len(looks) if len(set(looks)) > 1 and n_image_channels % len(looks) == 0 else 1
     parts = crops[:, :n_image_channels].chunk(n_parts, dim=1)
-    with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's own generator
-        torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
-        changed = [_change(part, look, how) for part, look in zip(parts, looks, strict=False)]
+    changed = [_change(part, look, how, generator) for part, look in zip(parts, looks, strict=False)]
     return torch.cat([*changed, crops[:, n_image_channels:]], dim=1)
 
 
-def _change(image: torch.Tensor, look: Look, how: Augmentation) -> torch.Tensor:
+def _change(image: torch.Tensor, look: Look, how: Augmentation, generator: torch.Generator) -> torch.Tensor:
     """Return one picture of each case, of one look, changed."""
     if how.intensity:
         if look == Look.COLOUR and how.colour == "stain" and image.shape[1] == 3:
-            image = stain_jitter(image, STAIN * how.intensity)
+            image = stain_jitter(image, STAIN * how.intensity, generator)
         elif look == Look.COLOUR and how.colour == "jitter" and image.shape[1] == 3:
-            image = _colour_jitter(image, how.intensity)
-        image = _grey_values(image, LIMITS[look], how.intensity)
+            image = _colour_jitter(image, how.intensity, generator)
+        image = _grey_values(image, LIMITS[look], how.intensity, generator)
         if look == Look.MR and image.ndim == 5:
-            image = _bias_field(image, how.intensity)
-    return _noise(image, look, how.noise) if how.noise else image
+            image = _bias_field(image, how.intensity, generator)
+    return _noise(image, look, how.noise, generator) if how.noise else image
 
 
-def _uniform(image: torch.Tensor, limit: float) -> torch.Tensor:
+def _uniform(image: torch.Tensor, limit: float, generator: torch.Generator) -> torch.Tensor:
     """Return one number of ±limit a case, in the shape that an image is multiplied by."""
-    drawn = (torch.rand(len(image)) * 2 - 1) * limit
+    drawn = (torch.rand(len(image), generator=generator) * 2 - 1) * limit
     return drawn.to(image.device).reshape(-1, *(1,) * (image.ndim - 1))
 
 
-def _grey_values(image: torch.Tensor, limits: Limits, strength: float) -> torch.Tensor:
+def _grey_values(
+    image: torch.Tensor, limits: Limits, strength: float, generator: torch.Generator
+) -> torch.Tensor:
     mean = image.flatten(1).mean(dim=1).reshape(-1, *(1,) * (image.ndim - 1))
-    contrast = torch.exp(_uniform(image, strength * limits.contrast))
+    contrast = torch.exp(_uniform(image, strength * limits.contrast, generator))
     # (image - mean) * contrast + mean + brightness, in one pass over the pixels
-    offset = mean * (1 - contrast) + _uniform(image, strength * limits.brightness)
+    offset = mean * (1 - contrast) + _uniform(image, strength * limits.brightness, generator)
     image = torch.addcmul(offset, image, contrast).clamp_(0, 1)
     if limits.gamma:
-        image = image ** torch.exp(_uniform(image, strength * limits.gamma))
+        image = image ** torch.exp(_uniform(image, strength * limits.gamma, generator))
     return image
 
 
-def _colour_jitter(image: torch.Tensor, strength: float) -> torch.Tensor:
+def _colour_jitter(image: torch.Tensor, strength: float, generator: torch.Generator) -> torch.Tensor:
     """Change saturation, and now and then the hue; brightness and contrast are changed with the grey values."""
-    from torchvision.transforms import v2
+    from torchvision.transforms.v2 import functional
 
-    saturation, hue = v2.ColorJitter(saturation=0.4 * strength), v2.ColorJitter(hue=HUE * strength)
-    turned = torch.rand(len(image)) < HUE_SHARE
-    return torch.stack(
-        [hue(saturation(one)) if turn else saturation(one) for one, turn in zip(image, turned, strict=True)]
-    )
+    drawn = torch.rand(len(image), 3, generator=generator).tolist()
+    changed = []
+    for one, (saturation, hue, turns) in zip(image, drawn, strict=True):
+        seen = functional.adjust_saturation(one, 1 + 0.4 * strength * (2 * saturation - 1))
+        changed.append(
+            functional.adjust_hue(seen, HUE * strength * (2 * hue - 1)) if turns < HUE_SHARE else seen
+        )
+    return torch.stack(changed)
 
 
-def stain_jitter(image: torch.Tensor, limit: float) -> torch.Tensor:
+def stain_jitter(image: torch.Tensor, limit: float, generator: torch.Generator | None = None) -> torch.Tensor:
     """Return histology pictures ``(n, 3, height, width)`` of 0..1 with changed densities of their three stains.
 
     Colours are unmixed into haematoxylin, eosin and a residual, each ``d`` becomes ``(1 + a) d + b`` with `a` within
@@ -146,7 +149,7 @@ def stain_jitter(image: torch.Tensor, limit: float) -> torch.Tensor:
         [[0.65, 0.70, 0.29], [0.07, 0.99, 0.11], [0.27, 0.57, 0.78]], dtype=image.dtype, device=image.device
     )
     mix = mix / mix.norm(dim=1, keepdim=True)
-    drawn = (torch.rand(len(image), 3, 2) * 2 - 1).to(image)
+    drawn = (torch.rand(len(image), 3, 2, generator=generator) * 2 - 1).to(image)
     factor, offset = 1 + limit * drawn[..., 0], 0.2 * limit * drawn[..., 1]
     # unmixing, a factor a stain and mixing are one matrix a picture: density' = density @ inv(M) @ diag(f) @ M + b @ M
     through = torch.linalg.inv(mix) @ (factor[:, :, None] * mix)
@@ -155,50 +158,54 @@ def stain_jitter(image: torch.Tensor, limit: float) -> torch.Tensor:
     return torch.exp(-changed).clamp(0, 1)
 
 
-def _bias_field(image: torch.Tensor, strength: float) -> torch.Tensor:
+def _bias_field(image: torch.Tensor, strength: float, generator: torch.Generator) -> torch.Tensor:
     from monai.transforms.intensity.array import RandBiasField
 
     field = RandBiasField(degree=3, coeff_range=(0.0, MAX_BIAS * strength), prob=1.0)
-    field.set_random_state(seed=int(torch.randint(2**31, (1,))))
+    field.set_random_state(seed=_seed(generator))
     changed = [torch.as_tensor(field(one.cpu())).to(image) for one in image]
     return torch.stack(changed).clamp(0, 1)
 
 
-def _noise(image: torch.Tensor, look: Look, strength: float) -> torch.Tensor:
+def _seed(generator: torch.Generator) -> int:
+    return int(torch.randint(2**31, (1,), generator=generator))
+
+
+def _noise(image: torch.Tensor, look: Look, strength: float, generator: torch.Generator) -> torch.Tensor:
     """Blur a quarter of the cases, give another quarter noise, leave half as they are."""
-    kinds = torch.randint(4, (len(image),)).tolist()
+    kinds = torch.randint(4, (len(image),), generator=generator).tolist()
     effects = {0: _blurred, 1: _noisy}
     changed = [
-        effects[kind](one, look, strength) if kind in effects else one
+        effects[kind](one, look, strength, generator) if kind in effects else one
         for one, kind in zip(image, kinds, strict=True)
     ]
     return torch.stack(changed).clamp(0, 1)
 
 
-def _blurred(one: torch.Tensor, look: Look, strength: float) -> torch.Tensor:
-    sigma = float(torch.rand(1)) * MAX_BLUR * strength + 0.1
+def _blurred(one: torch.Tensor, look: Look, strength: float, generator: torch.Generator) -> torch.Tensor:
+    sigma = float(torch.rand(1, generator=generator)) * MAX_BLUR * strength + 0.1
     if one.ndim == 4:
         from monai.transforms.intensity.array import GaussianSmooth
 
         return torch.as_tensor(GaussianSmooth(sigma=sigma)(one.cpu())).to(one)
     from torchvision.transforms.v2 import functional
 
-    if look == Look.CT and float(torch.rand(1)) < 0.5:  # a sharper reconstruction kernel
+    if look == Look.CT and float(torch.rand(1, generator=generator)) < 0.5:  # a sharper reconstruction kernel
         sharper: torch.Tensor = functional.adjust_sharpness(one, 1 + sigma) if one.shape[0] in (1, 3) else one
         return sharper
     blurred: torch.Tensor = functional.gaussian_blur(one, [2 * round(2 * sigma) + 1] * 2, [sigma] * 2)
     return blurred
 
 
-def _noisy(one: torch.Tensor, look: Look, strength: float) -> torch.Tensor:
+def _noisy(one: torch.Tensor, look: Look, strength: float, generator: torch.Generator) -> torch.Tensor:
     """Return the case with the noise of its imaging: Rician, speckle (it grows with the signal), or Gaussian."""
-    sigma = max(float(torch.rand(1)) * MAX_NOISE * strength, 1e-4)
+    sigma = max(float(torch.rand(1, generator=generator)) * MAX_NOISE * strength, 1e-4)
     if look == Look.MR and one.ndim == 4:
         from monai.transforms.intensity.array import RandRicianNoise
 
         rician = RandRicianNoise(prob=1.0, std=sigma, sample_std=False)
-        rician.set_random_state(seed=int(torch.randint(2**31, (1,))))
+        rician.set_random_state(seed=_seed(generator))
         return torch.as_tensor(rician(one.cpu())).to(one)
     # channels of one picture share it: a grey picture stays grey
-    noise = torch.randn(1, *one.shape[1:]).to(one) * sigma
+    noise = torch.randn(1, *one.shape[1:], generator=generator).to(one) * sigma
     return one * (1 + 3 * noise) if look == Look.GREY else one + noise

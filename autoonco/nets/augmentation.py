@@ -61,7 +61,8 @@ def augment(
     """Return changed copies of crops ``(n, channels, *space)`` of 0..1, float32.
 
     Each crop is turned, scaled, shifted and bent by one map (in 3D about all three axes), channels together; then
-    the looks of its first `n_image_channels` change: a mask channel keeps its values.
+    the looks of its first `n_image_channels` change: a mask channel keeps its values. Whatever is random is drawn from
+    `generator`: batches may be changed in a thread of their own.
     """
     moved = move(crops, how, generator=generator)
     return change_looks(moved, how, n_image_channels=n_image_channels, generator=generator)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import os
+import tempfile
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +26,8 @@ from autoonco.nets.views import pictures
 
 VERSION = 4
 """Raised whenever `data` would give other pixels for the same file: old crops are then not read."""
+MAPPED_FROM = 2**28
+"""Bytes of crops from which on they are kept in a mapped file: 128 cubes of 128 voxels a side."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,14 +233,31 @@ def split_pictures(kept: Any, spec: InputSpec) -> Any:
     return kept[:, order].reshape(-1, spec.n_pictures, spec.in_channels, *kept.shape[2:])
 
 
+def _room(shape: tuple[int, ...], artefacts: ArtefactCache | None) -> NDArray[np.uint8]:
+    """Return an array to be filled, in a file without a name where it is large."""
+    n_bytes = math.prod(shape)
+    if artefacts is None or n_bytes < MAPPED_FROM:
+        return np.empty(shape, np.uint8)
+    artefacts.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(
+        dir=artefacts.folder
+    ) as stream:  # numpy holds the file open by a handle of its own
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(
+                stream.fileno(), 0, n_bytes
+            )  # a full disk says so now, not when a page is written
+        return np.memmap(stream, dtype=np.uint8, mode="w+", shape=shape)
+
+
 def crops(
     cases: Sequence[Case], spec: InputSpec, artefacts: ArtefactCache | None, *, n_threads: int = 1
 ) -> NDArray[np.uint8]:
     """Return the crops of all cases ``(n_cases, *spec.shape)``; a crop made before is only read.
 
-    Without `artefacts` all are made anew and none is stored.
+    Without `artefacts` all are made anew and none is stored. With them crops of more than `MAPPED_FROM` bytes lie in a
+    file that is mapped into memory and gone with the array: pages that aren't needed now need not stay.
     """
-    out, asked = np.empty((len(cases), *spec.shape), np.uint8), spec.to_json()
+    out, asked = _room((len(cases), *spec.shape), artefacts), spec.to_json()
 
     def fill(row: int) -> None:
         if artefacts is None:

@@ -217,7 +217,9 @@ def _identity(
     patients: Sequence[str] | None,
 ) -> str:
     """Return what a checkpoint has to agree in: data, recipe, seed, first weights and which of them are trained."""
-    data = hashlib.blake2b(crops.tobytes() + np.asarray(y, np.int64).tobytes()).hexdigest()
+    hashed = hashlib.blake2b(np.ascontiguousarray(crops).data)  # without a copy of all crops
+    hashed.update(np.asarray(y, np.int64).tobytes())
+    data = hashed.hexdigest()
     trained = [name for name, parameter in network.named_parameters() if parameter.requires_grad]
     groups = list(patients) if patients is not None and recipe.early_stopping else None
     return digest(data, asdict(recipe), seed, weights_id(network), trained, groups)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from functools import partial
 
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from autoonco.data.cache import digest
 from autoonco.errors import TrainingDivergedError
 from autoonco.nets.augmentation import augment
 from autoonco.nets.gradients import batch_gradient
+from autoonco.nets.loading import Loader
 from autoonco.nets.mixing import mix
 from autoonco.nets.pace import Pace
 from autoonco.nets.recipe import Recipe, ema_decay, learning_rate, optimizer_of
@@ -57,6 +59,8 @@ class TrainingRun:
     ----------
     networks
         What a checkpoint keeps: ``network``; ``averaged`` where the recipe averages; ``best`` with early stopping.
+    loader
+        What makes the batches, a few ahead; it knows how long they were waited for.
     """
 
     def __init__(
@@ -74,6 +78,7 @@ class TrainingRun:
             self.networks["best"] = copy.deepcopy(network)
         self.optimizer = optimizer_of(network, recipe)
         self.n_batches = len(batches(n_cases, recipe.batch_size, torch.Generator()))
+        self.loader: Loader[torch.Tensor] = Loader()
         self._pairs = _pairs(self.networks["averaged"], network) if recipe.ema else None
 
     @property
@@ -113,13 +118,16 @@ class TrainingRun:
         losses = []
         # found anew in each epoch: a training that goes on from a checkpoint does not know of others
         n_parts = self.pace.n_parts
-        for index, rows in enumerate(rows_of(y, recipe.batch_size, generator)):
+        all_rows = rows_of(y, recipe.batch_size, generator)
+
+        def changed(rows: torch.Tensor) -> torch.Tensor:
             batch = crops[rows].to(device).float().div_(255)
-            changed = augment(
-                batch, recipe.augmentation, n_image_channels=n_image_channels, generator=generator
-            )
+            return augment(batch, recipe.augmentation, n_image_channels=n_image_channels, generator=generator)
+
+        made = self.loader.results(partial(changed, rows) for rows in all_rows)
+        for index, (rows, batch) in enumerate(zip(all_rows, made, strict=True)):
             mixed, labels = mix(
-                changed,
+                batch,
                 y[rows].to(device),
                 how=recipe.mixing,
                 alpha=recipe.mixing_alpha,

@@ -144,3 +144,21 @@ def test_all_kinds_together_make_one_batch(tmp_path: Path) -> None:
     colour = save(np.random.default_rng(0).integers(0, 255, (9, 30, 3), np.uint8), tmp_path / "c.png")
     alpha = save(np.random.default_rng(1).integers(0, 255, (30, 9, 4), np.uint8), tmp_path / "a.png")
     assert crops([grey, colour, alpha], SPEC, None).shape == (3, 3, 32, 32)
+
+
+def test_many_crops_lie_in_a_mapped_file_that_goes_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from autoonco.data.cache import ArtefactCache
+    from autoonco.nets import inputs
+
+    cases = [save(ramp(40, 40, 200 + n).astype(np.uint8), tmp_path / f"{n}.png") for n in range(4)]
+    plain = crops(cases, SPEC, ArtefactCache(tmp_path / "cache"))
+    assert not isinstance(plain, np.memmap)
+    monkeypatch.setattr(inputs, "MAPPED_FROM", 1)
+    mapped = crops(cases, SPEC, ArtefactCache(tmp_path / "cache"))
+    assert isinstance(mapped, np.memmap)
+    assert (mapped == plain).all()
+    assert not [
+        path for path in (tmp_path / "cache").iterdir() if path.is_file()
+    ]  # no name, nothing to clear up
