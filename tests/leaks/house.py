@@ -83,11 +83,13 @@ def _picture(content: str) -> ChannelFacts:
     )
 
 
-def house_folds(kind: str, data: Data, seed: int, *, linked: bool = True) -> list[Fold]:
+def house_folds(kind: str, data: Data, seed: int, *, linked: bool = True, repeats: int = 2) -> list[Fold]:
     """Return the outer folds of a kind of evaluation; without `linked`, pictures are not looked at."""
     dataset, facts = dataset_of(data)
     groups = groups_of(dataset, facts) if linked else dataset.groups
-    splits = outer_splits(dataset, Mode(kind=kind, repeats=2), settings=SEARCH, seed=seed, groups=groups)
+    splits = outer_splits(
+        dataset, Mode(kind=kind, repeats=repeats), settings=SEARCH, seed=seed, groups=groups
+    )
     return [(split.train, split.test) for split in splits if len(split.test)]
 
 
@@ -142,4 +144,4 @@ def split_of(kind: str, **options: Any) -> Callable[[Data, int], list[Fold]]:
     return partial(house_folds, kind, **options)
 
 
-WHOLE = Pipeline(name="a whole search", predict=searched, split=split_of("nested"))
+WHOLE = Pipeline(name="a whole search", predict=searched, split=split_of("nested", repeats=1))

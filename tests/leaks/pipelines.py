@@ -246,11 +246,11 @@ def early_stopping(broken: bool) -> Callable[[Data, Rows, Rows], Array]:
 
 
 def model_choice(broken: bool) -> Callable[[Data, Rows, Rows], Array]:
-    """Report the best of thirty models, each of two columns: best on the test rows, or on inner folds."""
+    """Report the best of fifteen models, each of two columns: best on the test rows, or on inner folds."""
 
     def predict(data: Data, train: Rows, test: Rows) -> Array:
         rng = np.random.default_rng(0)
-        pairs = [rng.choice(10, 2, replace=False) for _ in range(30)]
+        pairs = [rng.choice(10, 2, replace=False) for _ in range(15)]
 
         folds = [(train, test)] if broken else _inner(data, train)
 
@@ -280,7 +280,7 @@ def tuning_on_the_outer_folds(broken: bool) -> Callable[[Data, Rows, Rows], Arra
             x = data.X[:, [column]]
             return float(np.mean([auc(data.y[b], linear(x[a], data.y[a], x[b])) for a, b in folds]))
 
-        best = [max(range(10), key=score)]
+        best = [max(range(8), key=score)]
         return linear(data.X[train][:, best], data.y[train], data.X[test][:, best])
 
     return predict
@@ -292,7 +292,7 @@ def ensemble_weights(broken: bool) -> Callable[[Data, Rows, Rows], Array]:
     def predict(data: Data, train: Rows, test: Rows) -> Array:
         folds = [(train, test)] if broken else _inner(data, train)
         total = np.zeros(len(test))
-        for column in range(10):
+        for column in range(6):
             x = data.X[:, [column]]
             scores = [auc(data.y[b], linear(x[a], data.y[a], x[b])) for a, b in folds]
             weight = max(0.0, float(np.mean(scores)) - 0.5) ** 2

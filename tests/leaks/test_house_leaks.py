@@ -28,6 +28,7 @@ def test_a_learning_pipeline_looks_at_nothing_of_the_test(name, check):
     assert CHECKS[check](tabular(name, TABULAR[name]))
 
 
+@pytest.mark.slow
 def test_a_learning_pipeline_does_not_learn_labels_that_mean_nothing():
     assert failed(tabular("logistic", LOGISTIC)) == set()
 
@@ -57,5 +58,5 @@ def test_a_whole_search_looks_at_nothing_of_the_test(check):
 
 @pytest.mark.slow
 def test_a_whole_search_does_not_learn_labels_that_mean_nothing():
-    """Thirty data sets, three outer folds in two repeats each: trials, ensemble and calibration as in a run."""
+    """Thirty data sets, three outer folds each: trials, ensemble and calibration as in a run."""
     assert CHECKS["permuted"](WHOLE)
