@@ -138,6 +138,38 @@ def test_another_run_in_the_folder_is_refused(manifest, tmp_path):
         fit(manifest, tmp_path / "run", evaluation="none")
 
 
+def test_a_function_of_one_s_own_is_maximised_and_known_again(manifest, tmp_path):
+    with_test_split(manifest)
+
+    def made(weight):
+        def own_score(y, proba):
+            return -float(np.mean((proba.argmax(axis=1) != y) * np.where(y == 1, weight, 1.0)))
+
+        return own_score
+
+    seen = []
+    clf = fit(manifest, tmp_path / "run", metric=made(3.0), progress=seen.append, time_limit=120)
+    assert "smallest difference in AUC" in seen[0].notes[-1] or "no difference in AUC" in seen[0].notes[-1]
+    assert (seen[0].scope, list(seen[0].trials)) == ("before the search", [])
+    assert json.loads((tmp_path / "run/evaluation/power.json").read_text())["patients"] == {"no": 3, "yes": 3}
+    scores = clf.leaderboard()["score"].dropna()
+    assert (scores <= 0).all()
+    assert scores.min() < -0.05
+    test = pd.read_csv(manifest)[28:]
+    table = clf.result_.evaluation().set_index("model").loc["ensemble"]
+    expected = made(3.0)((test["label"] == "yes").to_numpy().astype(int), clf.predict_proba(manifest)[28:])
+    assert table["own_score"] == pytest.approx(expected)
+    assert table["own_score_lower"] <= table["own_score"] <= table["own_score_upper"]
+    assert clf.report(tmp_path / "out").is_file()
+    with pytest.raises(RunMismatchError, match="another metric"):
+        fit(manifest, tmp_path / "run", metric=made(4.0))
+    again = fit(manifest, tmp_path / "run", metric=made(3.0), time_limit=120)
+    np.testing.assert_array_equal(again.predict_proba(manifest), clf.predict_proba(manifest))
+    with pytest.raises(AutoOncoError, match="Your metric"):
+        fit(manifest, tmp_path / "other", metric=lambda y: 0.0)
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_finished_run_is_not_run_again(manifest, tmp_path):
     first = fit(manifest, tmp_path / "run", evaluation="none")
     journal = (tmp_path / "run/journal.jsonl").read_bytes()

@@ -182,14 +182,38 @@ def bootstrap_intervals(
     points = statistics(np.ones((1, len(labels))))[:, 0]
     draws = evaluate_resamples(statistics, patients, resamples=resamples, seed=seed)
     left_out = evaluate_left_out(statistics, patients)
-    fewest = min(np.unique(patients[labels == k]).size for k in np.unique(labels))
-    slack = 1 - ((1 - level) / 2) ** (1 / fewest)
+    slack = _slack(labels, patients, level)
     return {
         name: _bootstrapped(
             float(point), _finite(drawn), _finite(without), FIGURES[name].limits, level=level, slack=slack
         )
         for name, point, drawn, without in zip(metrics, points, draws, left_out, strict=True)
     }
+
+
+def resampled_interval(
+    statistic: Callable[[Weights], Values],
+    y: ArrayLike,
+    groups: ArrayLike | None,
+    limits: tuple[float, float],
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Interval:
+    """Return the interval, as by `bootstrap_intervals`, of any ``statistic(weights)`` with values within `limits`."""
+    labels = np.asarray(y)
+    patients = patient_codes(groups, len(labels))
+    point = float(statistic(np.ones((1, len(labels))))[0])
+    draws = evaluate_resamples(statistic, patients, resamples=resamples, seed=seed)
+    left_out = evaluate_left_out(statistic, patients)
+    slack = _slack(labels, patients, level)
+    return _bootstrapped(point, _finite(draws), _finite(left_out), limits, level=level, slack=slack)
+
+
+def _slack(labels: Labels, patients: Labels, level: float) -> float:
+    fewest = min(np.unique(patients[labels == k]).size for k in np.unique(labels))
+    return float(1 - ((1 - level) / 2) ** (1 / fewest))
 
 
 def _finite(values: Values) -> Values:

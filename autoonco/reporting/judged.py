@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from autoonco.evaluation.pairs import comparison_table
@@ -11,11 +13,14 @@ from autoonco.evaluation.verdict import Verdict, verdict
 from autoonco.reporting.read_run import RunData
 
 
-def evaluation_of(data: RunData) -> pd.DataFrame:
-    """Return the figures of each model on the test cases, see `evaluation_table`; empty where none was predicted."""
+def evaluation_of(data: RunData, figures: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return the figures of each model on the test cases, see `evaluation_table`; empty where none was predicted.
+
+    `figures` names those that are wanted beside the one that ranks; all where None.
+    """
     if data.predictions is None:
         return pd.DataFrame(columns=["model", "subset", "n", "auc", "auc_lower", "auc_upper"])
-    return evaluation_table(data.predictions, data.classes, data.metric, task=data.task)
+    return evaluation_table(data.predictions, data.classes, data.metric, task=data.task, figures=figures)
 
 
 def patients_of(data: RunData) -> pd.DataFrame:

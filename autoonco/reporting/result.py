@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from autoonco.errors import UnknownNameError
+from autoonco.evaluation.own_metric import with_own_figures
 from autoonco.evaluation.tables import leaderboard_table
 from autoonco.evaluation.verdict import Verdict
 from autoonco.reporting.checklist_section import checklist_table
@@ -38,14 +39,16 @@ class Result:
         """Return the figures of each model on the test cases with 95 % intervals, see `evaluation_table`.
 
         Where patients have several cases, rows whose ``subset`` begins with ``"patients"`` follow: there, a patient's
-        cases are one, see `patient_table`; all other intervals keep them together.
+        cases are one, see `patient_table`; all other intervals keep them together. A score of the user's own, where
+        the search maximised one, has columns of its name, as the run measured it.
         """
         data = self.read()
-        return pd.concat([evaluation_of(data), patients_of(data)], ignore_index=True)
+        figures = with_own_figures(evaluation_of(data), self.folder, data.metric)
+        return pd.concat([figures, patients_of(data)], ignore_index=True)
 
     def summary(self) -> pd.DataFrame:
         """Return the few columns of `evaluation` that are read first."""
-        table = evaluation_of(self.read())
+        table = evaluation_of(self.read(), figures=())
         return table[["model", "subset", "n", "auc", "auc_lower", "auc_upper"]]
 
     def comparison(self) -> pd.DataFrame:
