@@ -97,6 +97,10 @@ class Bundle:
             families=tuple(self.families[number] for number in can if number < len(self.families)),
         )
 
+    def unharmonised(self, case: Case) -> bool:
+        """Return whether a member harmonises sites and doesn't know that of `case`."""
+        return any(model.unharmonised(case) for _, model in self.members if hasattr(model, "unharmonised"))
+
     def told(self, proba: NDArray[Any]) -> NDArray[np.int64]:
         """Return the class that is told of each case, a position in `classes`.
 

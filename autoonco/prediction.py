@@ -23,6 +23,9 @@ UNCERTAIN = "uncertain"
 SEPARATOR = "|"
 """What stands between the classes of a prediction set."""
 MISSING_MASK = ("raise", "partial")
+_UNKNOWN_SITE = (
+    "Its site had no training cases, or too few: its features were not harmonised with the others'."
+)
 
 
 class Model(Protocol):
@@ -52,6 +55,10 @@ class Model(Protocol):
 
     def odd_parts(self, cases: Sequence[Case]) -> Sequence[tuple[str, ...] | None]:
         """Return in which parts each case is unlike the training cases; None where that isn't known."""
+        ...
+
+    def unharmonised(self, case: Case) -> bool:
+        """Return whether a part of the model harmonises sites and doesn't know that of `case`."""
         ...
 
     def able(self, case: Case) -> Self | None:
@@ -115,16 +122,22 @@ def answers(
             yield [_answer(model, case, missing_mask) for case in some]
         else:
             yield [
-                Answer(case=case, proba=row, hint=_placed(case))
+                Answer(case=case, proba=row, hint=_hint(model, case))
                 for case, row in zip(some, found, strict=True)
             ]
+
+
+def _hint(model: Model, case: Case) -> str:
+    """Return what to know of a case that is predicted; mostly empty."""
+    site = _UNKNOWN_SITE if model.unharmonised(case) else ""
+    return " ".join(filter(None, (_placed(case), site)))
 
 
 def _answer(model: Model, case: Case, missing_mask: str) -> Answer:
     """Return the answer of a case that is predicted alone."""
     nothing = np.full(len(model.classes), np.nan)
     try:
-        return Answer(case=case, proba=model.predict_proba([case])[0], hint=_placed(case))
+        return Answer(case=case, proba=model.predict_proba([case])[0], hint=_hint(model, case))
     except (AutoOncoError, MemoryError, OSError) as error:
         found = error
     part = model.able(case) if isinstance(found, DataError) and _lacks_mask(case) else None

@@ -25,7 +25,7 @@ from autoonco.evaluation.power import POWER_FILE, foreseen
 from autoonco.evaluation.predicted import predictions_frame
 from autoonco.evaluation.radiomics_record import SETTINGS_FILE, TABLE_FILE, radiomics_record
 from autoonco.evaluation.run_folder import RunFolder, hardware, versions
-from autoonco.evaluation.said import said, searches_json
+from autoonco.evaluation.said import constant, said, searches_json
 from autoonco.evaluation.split_table import SPLITS_FILE, SplitTable, splits_frame
 from autoonco.evaluation.splits import Groups, OuterSplit, groups_of, outer_splits
 from autoonco.evaluation.tables import read_predictions
@@ -201,6 +201,7 @@ def run_experiment(
             if has_several(predictions):
                 how, task = request.settings.patient_level, request.task.name
                 folder.write("evaluation/patients.csv", by_patient(predictions, how=how, task=task))
+    judge.notes.extend(constant(splits, results))
     folder.write("evaluation/models.json", _models(results))
     if request.metric.code:
         predictions = read_predictions(folder.path)

@@ -10,6 +10,7 @@ import numpy as np
 from autoonco.data.manifest import Dataset
 from autoonco.evaluation import modes
 from autoonco.evaluation.modes import Mode
+from autoonco.evaluation.outcome import ScopeResult
 from autoonco.evaluation.split_table import SplitTable
 from autoonco.evaluation.splits import Groups, OuterSplit, is_unseen
 
@@ -49,7 +50,28 @@ def said(
             f"Patients who share a picture are kept together by the folds, as one: {len(set(dataset.groups))} patients "
             f"count as {len(set(dataset.groups)) - n}."
         )
-    return [*found, *_torn(splits, groups), *_lone(dataset, splits)]
+    return [
+        *found,
+        *_torn(splits, groups),
+        *_lone(dataset, splits),
+        *_new_sites(dataset, splits),
+        *_empty_columns(dataset, splits[-1]),
+    ]
+
+
+def constant(splits: Sequence[OuterSplit], results: Sequence[ScopeResult]) -> list[str]:
+    """Return a sentence on each model that says the same of every test case: it has learned nothing to tell them by."""
+    found = dict.fromkeys(
+        judged.name
+        for split, result in zip(splits, results, strict=True)
+        for judged in result.judged
+        if len(split.test) > 1 and np.ptp(judged.proba, axis=0).max() == 0
+    )
+    return [
+        f"The model {name!r} gave every test case of a fold the same probabilities: its AUC there is one half, for it "
+        "ranks nothing."
+        for name in found
+    ]
 
 
 def _shared(splits: Sequence[OuterSplit], mode: Mode, limit_s: float) -> str:
@@ -86,4 +108,31 @@ def _lone(dataset: Dataset, splits: Sequence[OuterSplit]) -> list[str]:
         return []
     return [
         f"{lone} of {tested} test parts hold a single class: figures that rank cases are of the others alone."
+    ]
+
+
+def _new_sites(dataset: Dataset, splits: Sequence[OuterSplit]) -> list[str]:
+    """Return a sentence on test cases of sites that were not learned from."""
+    sites = dataset.sites
+    if sites is None:
+        return []
+    n = sum(int((~np.isin(sites[split.test], sites[split.train])).sum()) for split in splits)
+    if not n:
+        return []
+    return [
+        f"{n} test cases are of sites without a training case: where features are harmonised by site, these are not: "
+        "they show what a new site may expect."
+    ]
+
+
+def _empty_columns(dataset: Dataset, final: OuterSplit) -> list[str]:
+    """Return a sentence on columns without a single value in the cases of the final search."""
+    cases = [dataset.cases[row] for row in final.train]
+    features = [name for name in dataset.features if all(np.isnan(case.features[name]) for case in cases)]
+    clinical = [name for name in dataset.clinical if all(case.clinical.get(name) is None for case in cases)]
+    return [
+        f"{len(names)} {kind} without a value in any training case: {', '.join(names[:5])}"
+        f"{', …' if len(names) > 5 else ''}. They count as a constant, which tells nothing."
+        for kind, names in (("features are", features), ("clinical columns are", clinical))
+        if names
     ]

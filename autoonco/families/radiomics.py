@@ -92,6 +92,11 @@ class RadiomicsModel:
             return np.column_stack([table, _site_codes(cases, self.sites)])
         return table
 
+    def unharmonised(self, case: Case) -> bool:
+        """Return whether sites are harmonised and that of `case` had too few training cases, or none, to be known."""
+        step = self.pipeline.named_steps.get("combat")
+        return step is not None and not np.isin(_site_codes([case], self.sites), step.sites_).all()
+
     def state(self) -> ModelState:
         """Return the extraction's settings, the backend, which columns count, and the pipeline as skops bytes."""
         from autoonco.tabular.kept import kept_columns
