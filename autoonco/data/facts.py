@@ -19,6 +19,7 @@ from autoonco.data.manifest import Dataset
 from autoonco.data.readers import Scan, read_scan
 from autoonco.errors import AbsentLabelError, DataError, DimensionError, GeometryError
 
+_PIECE = 2**22
 _WHOLE_TOLERANCE = 1e-3  # float32 keeps whole numbers, and so does a rescale slope of one
 
 
@@ -140,7 +141,10 @@ def _measure_case(case: Case, names: Sequence[str]) -> CaseFacts:
     channels: dict[str, ChannelFacts] = {}
     for name in names:
         try:
-            scan = read_scan(case, name)
+            channels[name] = _measure(read_scan(case, name))
+        except MemoryError:
+            reason = f"row {case.row}, image {name!r}: it needs more memory than there is; check its size."
+            return CaseFacts(row=case.row, channels=channels, error=reason, fault=Fault.UNREADABLE)
         except DataError as error:
             return CaseFacts(
                 row=case.row,
@@ -148,7 +152,6 @@ def _measure_case(case: Case, names: Sequence[str]) -> CaseFacts:
                 error=str(error),
                 fault=_FAULTS.get(type(error), Fault.UNREADABLE),
             )
-        channels[name] = _measure(scan)
     return CaseFacts(row=case.row, channels=channels)
 
 
@@ -156,7 +159,7 @@ def _measure(scan: Scan) -> ChannelFacts:
     image = scan.image
     values = sitk.GetArrayViewFromImage(image)
     is_byte = values.dtype == np.uint8
-    finite = values if is_byte else values[np.isfinite(values)]
+    finite = values if is_byte or np.isfinite(values).all() else values[np.isfinite(values)]
     is_colour = image.GetNumberOfComponentsPerPixel() > 1
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (None, None)
     return ChannelFacts(
@@ -174,7 +177,11 @@ def _measure(scan: Scan) -> ChannelFacts:
 
 
 def _whole_share(values: NDArray[Any]) -> float:
-    return float(np.mean(np.abs(values - np.rint(values)) <= _WHOLE_TOLERANCE)) if values.size else 0.0
+    if not values.size:
+        return 0.0
+    flat = values.ravel()  # in pieces: whole volumes of floats would be copied several times
+    pieces = (flat[start : start + _PIECE] for start in range(0, len(flat), _PIECE))
+    return sum(int(np.sum(np.abs(one - np.rint(one)) <= _WHOLE_TOLERANCE)) for one in pieces) / len(flat)
 
 
 def _content(values: NDArray[Any]) -> str:

@@ -16,6 +16,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from autoonco.data.streams import refuse_damaged_stream, refuse_short_png
 from autoonco.errors import AutoOncoError, DimensionError, ImageReadError
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
@@ -29,6 +30,7 @@ _DATA_FILE = {
 }
 _SEVERAL_FILES = re.compile(r"LIST|.*%\d*[diux]")  # a list after the header, or a pattern of numbered files
 _MAX_DEFLATE_RATIO = 1032  # deflate can't do better (zlib's technical notes): a larger claim is a lie
+_BOMB_RATIO, _BOMB_BYTES = 200, 2**30  # a mask may be packed so well, and is never so large
 _MILLIMETRES = {"meter": 1000.0, "micron": 0.001}
 _LPS_FROM_RAS = np.diag(
     [-1.0, -1.0, 1.0]
@@ -78,7 +80,14 @@ def _beside(path: Path, name: str) -> Path | None:
         raise ImageReadError(
             "The header names several files with voxels, expected one: save the volume as a single file."
         )
-    if not (voxels := path.parent / name).is_file():
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise ImageReadError(
+            "The header names a file with voxels outside of its folder, which is not followed: keep both together."
+        )
+    voxels = path.parent / name
+    if voxels.resolve() == path.resolve():
+        raise ImageReadError("The header names itself as the file with the voxels: export it again.")
+    if not voxels.is_file():
         raise ImageReadError(
             "The file with the voxels that this header names does not exist; keep both in their places."
         )
@@ -105,6 +114,10 @@ def refuse_absurd_claim(n_bytes: int, stored: int) -> None:
         raise ImageReadError(
             f"The header claims {n_bytes:,} bytes of pixels, more than {stored:,} stored bytes can hold; "
             f"export the file again."
+        )
+    if n_bytes > max(_BOMB_BYTES, stored * _BOMB_RATIO):
+        raise ImageReadError(
+            f"The {stored:,} bytes of the file would unpack to {n_bytes:,}, as no scan does: not opened."
         )
 
 
@@ -150,6 +163,7 @@ def read_picture(
         picture.seek(position_in(n_pages, page, "pages"))
         if suffix_of(path) == ".png":
             refuse_absurd_claim(math.prod(picture.size), path.stat().st_size)
+            refuse_short_png(path)
         ImageOps.exif_transpose(picture, in_place=True)
         pixels = _picture_pixels(picture, palette_indices=palette_indices)
     return picture_of(pixels, spacing_mm)
@@ -222,7 +236,10 @@ def read_nifti(path: Path, *, volume: int | None = None) -> sitk.Image:
             raise ImageReadError(f"The voxels are of type {dtype}, expected real numbers; convert the file.")
         slope, inter = (header.dataobj.slope, header.dataobj.inter)
         n_bytes = math.prod(shape) * dtype.itemsize
-        stored = _nifti_payload(path, int(header.dataobj.offset) + position * n_bytes, n_bytes)
+        start = int(header.dataobj.offset) + position * n_bytes
+        if start < 0:
+            raise ImageReadError("The header says that the voxels begin before the file: export it again.")
+        stored = _nifti_payload(path, start, n_bytes, is_last=volume is None)
         values = np.frombuffer(stored, dtype=dtype).reshape(shape, order="F").T
         if (slope, inter) != (1.0, 0.0):
             values = values * slope + inter
@@ -250,8 +267,8 @@ def _spatial_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(int(length) for length in spatial)
 
 
-def _nifti_payload(path: Path, offset: int, n_bytes: int) -> bytes:
-    """Return exactly `n_bytes` of voxels, or raise where the file holds fewer or fails its checksum."""
+def _nifti_payload(path: Path, offset: int, n_bytes: int, *, is_last: bool) -> bytes:
+    """Return exactly `n_bytes` of voxels; raise where the file holds fewer or, read to its end, fails its checksum."""
     compressed = path.name.lower().endswith(".gz")
     size = path.stat().st_size
     if compressed:
@@ -260,7 +277,12 @@ def _nifti_payload(path: Path, offset: int, n_bytes: int) -> bytes:
         raise _truncated(size, offset + n_bytes)
     with gzip.open(path) if compressed else path.open("rb") as stream:
         stored = stream.read(offset + n_bytes)[offset:]
-        stream.read(1)  # at its end a gzip stream compares its checksum
+        # at its end a gzip stream compares its checksum; a damaged one may go on
+        rest = len(stream.read(n_bytes + 1)) if compressed and is_last else 0
+    if rest > n_bytes:
+        raise ImageReadError(
+            f"The file holds far more than the {n_bytes:,} bytes that its header claims: export it again."
+        )
     if len(stored) < n_bytes:
         raise _truncated(offset + len(stored), offset + n_bytes)
     return stored
@@ -304,7 +326,9 @@ def read_itk(path: Path) -> sitk.Image:
         if reader.GetNumberOfComponents() > 1:
             raise ImageReadError("The voxels are vectors, expected one grey value each: save grey values.")
         one = sitk.Image([1] * len(shape), reader.GetPixelIDValue())
-        refuse_absurd_claim(math.prod(shape) * one.GetSizeOfPixelComponent(), stored)
+        n_bytes = math.prod(shape) * one.GetSizeOfPixelComponent()
+        refuse_absurd_claim(n_bytes, stored)
+        refuse_damaged_stream(path, beside, n_bytes)
         image = reader.Execute()
         if image.GetDimension() > len(shape):
             image = image[(slice(None),) * 3 + (0,) * (image.GetDimension() - 3)]
