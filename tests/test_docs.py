@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -12,8 +14,10 @@ import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import SimpleITK as sitk
 
 from autoonco.data.phantoms import make_phantoms
 
@@ -75,8 +79,43 @@ def workplace(tmp_path_factory):
     table.assign(age=50 + table.index % 30, sex="f").rename(columns=names).to_csv(
         folder / "clinic.csv", index=False
     )
+    other_ways(folder, table)
     call(folder, f"autoonco fit data.csv --time-limit {LIMIT} --families radiomics -o run")
     return folder
+
+
+def other_ways(folder: Path, table: pd.DataFrame) -> None:
+    """Write what `data.md` reads without a manifest: folders of classes, DICOM, nnU-Net, MedMNIST."""
+    for row in table.iloc[:12].itertuples():
+        target = folder / "lesions" / row.label
+        target.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / row.image, target / f"{row.case}.png")
+        shutil.copy(folder / row.mask, target / f"{row.case}_mask.png")
+    volumes = make_phantoms(folder / "volumes", n=6, ndim=3)
+    scans = pd.read_csv(volumes)
+    example = runpy.run_path(str(ROOT / "examples" / "dicom_folder.py"))
+    for part in ("imagesTr", "labelsTr"):
+        (folder / "nnunet" / part).mkdir(parents=True)
+    for row in scans.itertuples():
+        scan = sitk.ReadImage(str(volumes.parent / row.image))
+        example["write_series"](scan, folder / "studies" / row.case, row.patient)
+        shutil.copy(volumes.parent / row.image, folder / "nnunet" / "imagesTr" / f"{row.case}_0000.nii.gz")
+        shutil.copy(volumes.parent / row.mask, folder / "nnunet" / "labelsTr" / f"{row.case}.nii.gz")
+    scans[["patient", "label"]].to_csv(folder / "labels.csv", index=False)
+    scans[["case", "label"]].to_csv(folder / "nnunet" / "labels.csv", index=False)
+    description = {
+        "channel_names": {"0": "CT"},
+        "labels": {"background": 0, "tumour": 1},
+        "file_ending": ".nii.gz",
+    }
+    (folder / "nnunet" / "dataset.json").write_text(json.dumps(description), encoding="utf-8")
+    rng, sizes = np.random.default_rng(0), {"train": 12, "val": 4, "test": 4}
+    arrays = {
+        f"{part}_images": rng.integers(0, 255, (n, 28, 28)).astype(np.uint8) for part, n in sizes.items()
+    }
+    arrays |= {f"{part}_labels": (np.arange(n) % 2)[:, None] for part, n in sizes.items()}
+    (folder / "mnist").mkdir()
+    np.savez(folder / "mnist" / "madeupmnist.npz", **arrays)
 
 
 def call(folder: Path, line: str) -> None:
