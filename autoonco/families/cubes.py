@@ -11,6 +11,7 @@ from autoonco.data.preprocessing import VolumeView
 from autoonco.families.contract import Config
 from autoonco.families.networks import add_component
 from autoonco.nets.inputs import InputSpec
+from autoonco.nets.zoo import entry_of
 from autoonco.resources import load_space
 
 if TYPE_CHECKING:
@@ -25,6 +26,10 @@ ALWAYS_UP_TO, MAGNIFIED = 48, 2.0
 to see but interpolation."""
 HEAVY, LIGHTEST_BATCH = 96, 8
 """From so many voxels a side on batches are the smallest: a batch of 32 would be gigabytes."""
+ANY_SIZE = frozenset({"resnet", "senet", "densenet", "efficientnet"})
+"""Architectures whose weights do not hang on the size of the cube."""
+COARSE_WORK = 1 / 8
+"""Of a cube of half as many voxels a side."""
 _UNITS = {"window": Intensity.HOUNSFIELD, "uptake": Intensity.SUV, "relative": Intensity.ARBITRARY}
 
 
@@ -42,6 +47,42 @@ def add_cube(space: ConfigurationSpace, fingerprint: Fingerprint) -> None:
     units = set(fingerprint.intensity.values())
     greys = load_space("cube_greys")
     space.add([greys[name] for name, unit in _UNITS.items() if unit in units])
+
+
+def add_coarse(space: ConfigurationSpace) -> None:
+    """Add how far a training begins at half the resolution, of networks that take cubes of any size.
+
+    Not where half the voxels are too few to halve again, and not with early stopping, which compares epochs.
+    """
+    from ConfigSpace import ForbiddenAndConjunction, ForbiddenEqualsClause, ForbiddenInClause, InCondition
+
+    choice: Any = space["network"]
+    any_size = [name for name in choice.choices if entry_of(name).get("architecture") in ANY_SIZE]
+    if not any_size:
+        return
+    space.add(load_space("coarse")["coarse"])
+    coarse: Any = space["coarse"]
+    space.add(InCondition(coarse, choice, any_size))
+    some = [share for share in coarse.sequence if share]
+    size: Any = space["size"]
+    small = [value for value in size.sequence if value < 2 * min(size.sequence)]
+    for other in (
+        ForbiddenInClause(size, small),
+        ForbiddenEqualsClause(space["training:stopping"], "hold_out"),
+    ):
+        space.add(ForbiddenAndConjunction(ForbiddenInClause(coarse, some), other))
+
+
+def passes_of(config: Config, epochs: int) -> float:
+    """Return how many epochs at full resolution the first `epochs` of a config are worth.
+
+    Examples
+    --------
+    >>> passes_of({"epochs": 10, "coarse": 0.4}, 10), passes_of({"epochs": 10, "coarse": 0.4}, 4)
+    (6.5, 0.5)
+    """
+    cheap = min(epochs, round(float(config.get("coarse", 0.0)) * int(config["epochs"])))
+    return epochs - cheap + COARSE_WORK * cheap
 
 
 def forbid_heavy(space: ConfigurationSpace) -> None:

@@ -16,7 +16,7 @@ from autoonco.data.preprocessing import SliceView
 from autoonco.families.contract import Config, Explanation, Fidelity, FitContext, ModelState, Runtime
 from autoonco.families.maps import explain_cases
 from autoonco.families.training_space import make_ready, pretext_of, recipe_of
-from autoonco.nets.inputs import InputSpec, crops
+from autoonco.nets.inputs import InputSpec, crops, halved
 from autoonco.nets.views import slices_of
 
 if TYPE_CHECKING:
@@ -94,7 +94,9 @@ def fit_network(
     from autoonco.nets.training import train
 
     recipe = recipe_of(config, looks=looks_of(context.fingerprint, channels_each=spec.channels_each))
-    seen = crops(cases, spec, context.runtime.artefacts, n_threads=context.runtime.n_threads)
+    runtime = context.runtime
+    seen = crops(cases, spec, runtime.artefacts, n_threads=runtime.n_threads)
+    half = halved(spec) if recipe.coarse else None
     pace = _pace(network, spec, recipe.batch_size, context)
     _save_memory(network, spec, recipe.batch_size, context)
     if (pretext := pretext_of(config, recipe)) is not None:
@@ -112,6 +114,7 @@ def fit_network(
             pace=pace,
         )
     make_ready(network, config, seed=context.seed)
+    until_epoch = fidelity.epochs or int(config["epochs"])
     trained = train(
         network,
         seen,
@@ -119,20 +122,21 @@ def fit_network(
         recipe,
         n_classes=context.fingerprint.n_classes,
         n_image_channels=spec.n_image_channels,
-        until_epoch=fidelity.epochs or int(config["epochs"]),
+        until_epoch=until_epoch,
         seed=context.seed,
         device=context.runtime.device,
         n_threads=context.runtime.n_threads,
         checkpoint=context.checkpoint,
         patients=[case.patient for case in cases],
         pace=pace,
+        coarse=None if half is None else crops(cases, half, runtime.artefacts, n_threads=runtime.n_threads),
     )
     how = recipe.augmentation
     return TrainedNetwork(
         network=merge_low_rank(trained),
         build=build,
-        spec=spec,
-        runtime=context.runtime,
+        spec=half if half is not None and recipe.is_coarse(until_epoch - 1) else spec,  # as it was seen last
+        runtime=runtime,
         views=Views(n=int(config.get("prediction:views", 1)), strength=how.strength, flips=how.flips),
     )
 

@@ -130,6 +130,7 @@ def recipe_of(config: Config, *, looks: Sequence[Look] = ()) -> Recipe:
         class_weights=weighting == "balanced",
         balanced_sampling=weighting == "sampled",
         layer_decay=float(config.get("layer_decay", 1.0)),
+        coarse=float(config.get("coarse", 0.0)),
         augmentation=Augmentation(**part(config, "augmentation"), looks=tuple(looks)),
         **values,
     )

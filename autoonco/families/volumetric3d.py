@@ -12,7 +12,7 @@ from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint
 from autoonco.families import searched
 from autoonco.families.contract import Config, Fidelity, FitContext, FittedModel, ModelState, Runtime
-from autoonco.families.cubes import add_cube, cube_spec, forbid_heavy
+from autoonco.families.cubes import add_coarse, add_cube, cube_spec, forbid_heavy, passes_of
 from autoonco.families.embedded import Features
 from autoonco.families.frozen import fit_frozen, restore_frozen, tensors_of_network
 from autoonco.families.networks import (
@@ -78,6 +78,7 @@ class Volumetric3D:
             add_training(space, fingerprint, parent_hyperparameter=trained)
         else:
             add_training(space, fingerprint)
+        add_coarse(space)
         forbid_heavy(space)
         return space
 
@@ -93,7 +94,7 @@ class Volumetric3D:
         chosen: list[Config] = [
             {"network": FIRST},
             {"network": "monai_vit_tiny", "epochs": 15, "training:learning_rate": 0.0003},
-            {"network": SEARCHED},
+            {"network": SEARCHED, "augmentation:flips": "none"},  # the others can't tell left from right
         ]
         probe: Config = {
             "mode": "frozen",
@@ -147,7 +148,7 @@ class Volumetric3D:
             a_case *= STRIDE_COST[int(config.get("stem_stride", 2))]
         if is_pretrained(config):
             a_case *= part_that_learns(config)
-        passes = (fidelity.epochs or int(config["epochs"])) + pretext_epochs(config)
+        passes = passes_of(config, fidelity.epochs or int(config["epochs"])) + pretext_epochs(config)
         return n * (READ_SECONDS + 0.8 * fidelity.folds * passes * a_case)
 
     def untrained(

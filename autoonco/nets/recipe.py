@@ -55,6 +55,9 @@ class Recipe:
         Share of the epochs in which the head alone learns; 0 trains all that isn't frozen from the start.
     unfrozen_blocks
         How many blocks before the head learn with it, after that.
+    coarse
+        Share of the epochs, the first ones, that see crops of half the resolution: what an epoch sees follows from its
+        number and the full length, so that a training that is cut and goes on is the same as one in one go.
     clip
         Largest norm of the gradient.
     """
@@ -76,8 +79,13 @@ class Recipe:
     layer_decay: float = 1.0
     head_first: float = 0.0
     unfrozen_blocks: int = 0
+    coarse: float = 0.0
     clip: float = 1.0
     augmentation: Augmentation = field(default_factory=Augmentation)
+
+    def is_coarse(self, epoch: int) -> bool:
+        """Return whether an epoch, counted from 0, sees crops of half the resolution."""
+        return epoch < round(self.coarse * self.epochs)
 
     def n_learning(self, epoch: int) -> int | None:
         """Return how many blocks learn in an epoch, the head counted; None where that never changes.

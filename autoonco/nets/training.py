@@ -52,6 +52,7 @@ def train(
     checkpoint: Path | None = None,
     patients: Sequence[str] | None = None,
     pace: Pace | None = None,
+    coarse: NDArray[np.uint8] | None = None,
 ) -> nn.Module:
     """Train `network` on crops ``(n_cases, channels, ...)`` with labels ``(n_cases,)`` up to `until_epoch`.
 
@@ -67,6 +68,8 @@ def train(
         Of each case: early stopping keeps them whole. Without, each case counts as one.
     pace
         How to compute; None is the prior's choice. A training that goes on keeps the pace it began with.
+    coarse
+        The same crops at half the resolution, where ``recipe.coarse`` asks for them; not with early stopping.
 
     Returns
     -------
@@ -86,7 +89,11 @@ def train(
     if len(y) < 2:
         raise DataError(f"Training a network needs at least 2 cases, got {len(y)}.")
     device = pick_device(device)
-    identity = _identity(network, recipe, seed, crops, y, patients)
+    if recipe.coarse and (coarse is None or recipe.early_stopping):
+        raise DataError(
+            "A training that begins at half the resolution needs crops of it, and no early stopping."
+        )
+    identity = _identity(network, recipe, seed, [crops] if coarse is None else [crops, coarse], y, patients)
     done = checkpoint_epoch(checkpoint, identity) if checkpoint else 0
     # a checkpoint of a longer training is left as it is, and this one starts anew
     start = done if done <= until_epoch else 0
@@ -99,6 +106,7 @@ def train(
         torch.random.fork_rng(devices=range(torch.cuda.device_count() if device.startswith("cuda") else 0)),
     ):
         lesson = _Lesson.of(crops, y, recipe, patients=patients, n_classes=n_classes, seed=seed, notes=notes)
+        lesson.coarse = None if coarse is None else torch.from_numpy(coarse)
         run = TrainingRun(
             network.to(device),
             recipe,
@@ -119,7 +127,7 @@ def train(
             for epoch in range(start, until_epoch):
                 if lesson.is_over:
                     break
-                run.epoch(*lesson.learned, epoch=epoch, seed=seed, **how)
+                run.epoch(*lesson.at(recipe, epoch), epoch=epoch, seed=seed, **how)
                 lesson.judge(run)
         except torch.cuda.OutOfMemoryError as error:
             raise TrainingMemoryError(
@@ -138,7 +146,7 @@ def train(
         if lesson.stopping:
             return run.networks["best"].eval()  # its norms were settled when it was judged
         # after the checkpoint was written: a training that goes on knows nothing of this
-        settle_norms(run.predictor, lesson.learned[0], batch_size=recipe.batch_size)
+        settle_norms(run.predictor, lesson.at(recipe, until_epoch - 1)[0], batch_size=recipe.batch_size)
     return run.predictor.eval()
 
 
@@ -151,6 +159,7 @@ class _Lesson:
     batch_size: int
     held: Data | None = None
     stopping: Stopping | None = None
+    coarse: torch.Tensor | None = None
 
     @classmethod
     def of(
@@ -177,6 +186,12 @@ class _Lesson:
         return cls(
             learned=learned, weights=weights, batch_size=recipe.batch_size, held=held, stopping=stopping
         )
+
+    def at(self, recipe: Recipe, epoch: int) -> Data:
+        """Return the crops that an epoch sees, and their labels."""
+        if self.coarse is not None and recipe.is_coarse(epoch):
+            return self.coarse, self.learned[1]
+        return self.learned
 
     @property
     def is_over(self) -> bool:
@@ -212,12 +227,14 @@ def _identity(
     network: nn.Module,
     recipe: Recipe,
     seed: int,
-    crops: NDArray[np.uint8],
+    views: Sequence[NDArray[np.uint8]],
     y: NDArray[Any],
     patients: Sequence[str] | None,
 ) -> str:
     """Return what a checkpoint has to agree in: data, recipe, seed, first weights and which of them are trained."""
-    hashed = hashlib.blake2b(np.ascontiguousarray(crops).data)  # without a copy of all crops
+    hashed = hashlib.blake2b()
+    for crops in views:
+        hashed.update(np.ascontiguousarray(crops).data)  # without a copy of all crops
     hashed.update(np.asarray(y, np.int64).tobytes())
     data = hashed.hexdigest()
     trained = [name for name, parameter in network.named_parameters() if parameter.requires_grad]

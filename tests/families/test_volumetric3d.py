@@ -16,6 +16,7 @@ from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint, Intensity
 from autoonco.families.contract import Fidelity, FitContext, ModelState, Runtime
 from autoonco.families.cubes import cube_spec, has_thick_slices
+from autoonco.families.networks import TrainedNetwork
 from autoonco.families.state import state_of, write_state
 from autoonco.families.volumetric3d import family, is_pretrained, network_of
 from autoonco.nets.access import Access, using
@@ -389,3 +390,47 @@ def test_the_untrained_network_takes_what_the_config_sees(network: str) -> None:
     built, spec = family.untrained(config_of(network), FINGERPRINT, seed=0)
     assert spec == cube_spec(config_of(network), FINGERPRINT)
     assert built.eval()(torch.zeros(1, *spec.shape)).shape == (1, 2)
+
+
+def coarse_config(**changes: object) -> dict[str, object]:
+    return config_of("monai_resnet10", size=32, epochs=8, coarse=0.4, **changes)
+
+
+def test_a_training_that_begins_coarse_is_continued_exactly(cases: list[Case], tmp_path: Path) -> None:
+    """Cut among the coarse epochs, at their end, and after it: a small budget is the beginning of a large one."""
+
+    def run(epochs: int, checkpoint: Path | None) -> TrainedNetwork:
+        given = context(tmp_path, checkpoint=checkpoint)
+        return family.fit(coarse_config(), cases, Y, fidelity=Fidelity(folds=1, epochs=epochs), context=given)
+
+    kept = tmp_path / "checkpoint"
+    stages = {epochs: run(epochs, kept) for epochs in (1, 3, 5)}
+    assert [stages[epochs].spec.shape[1] for epochs in (1, 3, 5)] == [16, 16, 32]
+    for epochs in (3, 5):
+        alone = run(epochs, None)
+        assert alone.spec == stages[epochs].spec
+        np.testing.assert_allclose(alone.predict_proba(cases), stages[epochs].predict_proba(cases), atol=1e-6)
+    state = stages[3].state()
+    restored = family.restore(state, Runtime(artefacts=ArtefactCache(tmp_path / "other")))
+    assert (restored.predict_proba(cases) == stages[3].predict_proba(cases)).all()
+
+
+def test_coarse_epochs_cost_an_eighth_and_need_room_to_halve() -> None:
+    fidelity = Fidelity(folds=5, epochs=8)
+    plain, coarse = (
+        family.prior_seconds(config, fidelity, FINGERPRINT)
+        for config in (config_of("monai_resnet10", size=32, epochs=8), coarse_config())
+    )
+    assert coarse == pytest.approx(plain * (5 + 3 / 8) / 8, rel=0.05)
+    space = family.space(FINGERPRINT)
+    space.seed(0)
+    for config in map(dict, space.sample_configuration(300)):
+        if config.get("coarse"):
+            assert config["size"] >= 32
+            assert config["training:stopping"] == "none"
+            assert config["network"].startswith("monai_")
+            assert "vit" not in config["network"]
+
+
+def test_one_default_at_least_can_tell_left_from_right() -> None:
+    assert "none" in {config.get("augmentation:flips") for config in family.defaults(FINGERPRINT)}
