@@ -156,7 +156,7 @@ def test_a_function_of_one_s_own_is_maximised_and_known_again(manifest, tmp_path
     assert (scores <= 0).all()
     assert scores.min() < -0.05
     test = pd.read_csv(manifest)[28:]
-    table = clf.result_.evaluation().set_index("model").loc["ensemble"]
+    table = clf.result_.evaluation().query("subset == 'test'").set_index("model").loc["ensemble"]
     expected = made(3.0)((test["label"] == "yes").to_numpy().astype(int), clf.predict_proba(manifest)[28:])
     assert table["own_score"] == pytest.approx(expected)
     assert table["own_score_lower"] <= table["own_score"] <= table["own_score_upper"]

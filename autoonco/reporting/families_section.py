@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from autoonco.evaluation.pairs import FAMILIES
 from autoonco.evaluation.tables import CLEAN, TEST
 from autoonco.evaluation.verdict import title
 from autoonco.metrics.scores import get_metric
@@ -58,7 +59,7 @@ def _evaluation_block(data: RunData, evaluation: pd.DataFrame) -> Table | Pictur
         subset = ["all" if row["subset"] == TEST else "clean"] if has_clean else []
         figures = [bounds(row[name], row[f"{name}_lower"], row[f"{name}_upper"]) for name in names]
         rows.append([title(row["model"]), *subset, int(row["n"]), *figures])
-    heads = [_HEADS.get(name) or get_metric(name).title for name in names]
+    heads = [_HEADS.get(name) or get_metric(name).heading for name in names]
     return table(
         "evaluation",
         "Figures on the test cases, with 95 % intervals",
@@ -208,7 +209,8 @@ def _comparison_block(comparison: pd.DataFrame) -> Table | Picture:
         (
             f"{title(row['first'])} − {title(row['second'])}",
             bounds(row["difference"], row["lower"], row["upper"]),
-            *(p_value(row[name]) for name in ("p", "p_holm", "p_equivalent")),
+            *(p_value(row[name]) for name in ("p", "p_holm", "p_equivalent", "p_mcnemar")),
+            str(row["verdict"]),
         )
         for row in comparison.to_dict("records")
     ]
@@ -216,8 +218,18 @@ def _comparison_block(comparison: pd.DataFrame) -> Table | Picture:
     note = (
         f"On {count(int(comparison['n'].max()), 'clean test case')}; "
         f"{listing(sorted(set(comparison['method'])))}. p (Holm) is adjusted for "
-        f"{count(len(rows), 'pair')}. A small p of equivalence (two one-sided tests) shows that the AUCs lie "
-        f"within {margin} of each other; a large p of difference alone shows nothing."
+        f"{count(int((comparison['kind'] == FAMILIES).sum()), 'pair')}, and so is the p of equivalence by which the "
+        "verdict is given; the gain of the ensemble over the best single family is one test of its own. McNemar's p is "
+        "secondary: whether one is right more often. A small p of equivalence (two one-sided tests) shows that the "
+        f"AUCs lie within {margin} of each other; a large p of difference alone shows nothing."
     )
-    columns = ["Pair", "AUC difference", "p", "p (Holm)", f"p of equivalence ± {margin}"]
+    columns = [
+        "Pair",
+        "AUC difference",
+        "p",
+        "p (Holm)",
+        f"p of equivalence ± {margin}",
+        "p (McNemar)",
+        "Verdict",
+    ]
     return table("comparison", "Differences in AUC, with 95 % intervals", columns, rows, note)
