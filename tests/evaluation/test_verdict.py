@@ -171,3 +171,49 @@ def test_each_outer_fold_has_the_deep_family_that_its_own_inner_score_chose() ->
     )
     assert found.kind is Kind.BETTER
     assert found.sentence.startswith("Deep networks (2D or 3D")
+
+
+@pytest.mark.parametrize(
+    ("allocation", "said"),
+    [
+        ("equal", "with equal shares of the search."),
+        ("shared", "the search spent where it paid, so the compute differed."),
+        (None, "radiomics 30 s."),
+    ],
+)
+def test_the_compute_of_both_sides_stands_beside_the_verdict(allocation: str | None, said: str) -> None:
+    table = predictions({"radiomics": 1.0, "pretrained2d": 2.0, "volumetric3d": 1.5})
+    spent = {"radiomics": [10.0, 20.0], "pretrained2d": [400.0, 80.0], "volumetric3d": [9000.0]}
+    described = [
+        model | {"fold_seconds": spent[model["name"]]}
+        for model in models(radiomics=0.9, pretrained2d=0.9, volumetric3d=0.5)
+    ]
+    found = verdict(table, described, TOOK_PART, allocation=allocation)
+    assert found.seconds == {"pretrained2d": 480.0, "radiomics": 30.0}
+    assert "Compute spent: pretrained 2D networks 8 min, radiomics 30 s" in found.sentence
+    assert found.sentence.endswith(said)
+
+
+def test_the_margin_is_the_one_that_was_stated() -> None:
+    table = predictions({"radiomics": 2.0, "pretrained2d": 2.0}, n=300)
+    described = models(radiomics=0.9, pretrained2d=0.9)
+    narrow, wide = (verdict(table, described, TOOK_PART, margin=margin) for margin in (0.01, 0.1))
+    assert narrow.kind is Kind.INCONCLUSIVE
+    assert wide.kind is Kind.EQUIVALENT
+    assert "equivalent within 0.1 AUC" in wide.sentence
+
+
+def test_grades_are_judged_by_the_ordinal_auc() -> None:
+    table = predictions({"radiomics": 0.0, "pretrained2d": 3.0}, n=120, k=4)
+    found = verdict(table, models(radiomics=0.9, pretrained2d=0.9), TOOK_PART, task="ordinal")
+    assert found.kind is Kind.BETTER
+    assert "ordinal AUC difference" in found.sentence
+
+
+@pytest.mark.parametrize("n", [4, 10])
+def test_a_handful_of_cases_decides_nothing(n: int) -> None:
+    for leads in ({"radiomics": 1.0, "pretrained2d": 1.0}, {"radiomics": 0.0, "pretrained2d": 0.0}):
+        assert judge(leads, n=n).kind is Kind.INCONCLUSIVE
+    constant = predictions({"radiomics": 1.0, "pretrained2d": 1.0}, n=n).assign(p_0=0.5, p_1=0.5)
+    found = verdict(constant, models(radiomics=0.9, pretrained2d=0.9), TOOK_PART)
+    assert found.kind in (Kind.EQUIVALENT, Kind.INCONCLUSIVE)

@@ -1,0 +1,139 @@
+"""How often the verdict is wrong, on simulated comparisons of two families whose true difference is known.
+
+    python -m benchmarks verdicts --tries 400
+
+Both families are linear models, retrained in each outer fold, on features of their own of the same cases: "radiomics"
+sees eight, "deep networks" eight others that share part of their noise, drawn so that the population difference of the
+two procedures is known (measured on 200 training sets). Every simulated study goes through `evaluation.verdict`.
+Bars: a false "better" or "worse" in at most 5 % of the studies without a difference, and a false "equivalent" in at
+most 5 % of those that differ by the margin.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.special import expit
+
+from autoonco.evaluation.verdict import verdict
+from benchmarks.simulated import N_FEATURES, auc_of_pair, folds_of, linear_scores
+
+FAMILIES = {"radiomics": None, "pretrained2d": None}
+MODELS = [
+    {"name": name, "kind": "family", "inner_score": 0.8, "search_seconds": 1.0, "refit_seconds": 0.0}
+    for name in FAMILIES
+]
+KINDS = ("better", "worse", "equivalent", "inconclusive")
+MARGIN = 0.05
+_SHARED = 0.5  # of the noise of both families' features
+_NEW = 4000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A simulated comparison: so many cases, judged by one test set or by folds, families with these signals."""
+
+    title: str
+    n: int
+    repeats: int  # of five outer folds; 0 is one held-out set of half of the cases
+    signals: tuple[float, float]
+
+
+def cases_of(
+    rng: np.random.Generator, n: int, signals: tuple[float, float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Return the features of both families and the labels of `n` cases."""
+    y = (np.arange(n) < n // 2).astype(np.int64)
+    shared = rng.normal(size=(n, N_FEATURES))
+    tables = [
+        np.sqrt(_SHARED) * shared
+        + np.sqrt(1 - _SHARED) * rng.normal(size=(n, N_FEATURES))
+        + signal / np.sqrt(N_FEATURES) * y[:, None]
+        for signal in signals
+    ]
+    return tables[0], tables[1], y
+
+
+def true_difference(n_train: int, signals: tuple[float, float], *, seed: int, draws: int = 200) -> float:
+    """Return the mean AUC of the second procedure minus that of the first, trained on `n_train` cases."""
+    rng = np.random.default_rng([seed, n_train, 11])
+    *new, y_new = cases_of(rng, _NEW, signals)
+    found = []
+    for _ in range(draws):
+        *tables, y = cases_of(rng, n_train, signals)
+        aucs = [auc_of_pair(y_new, linear_scores(x, y, z)) for x, z in zip(tables, new, strict=True)]
+        found.append(aucs[1] - aucs[0])
+    return float(np.mean(found))
+
+
+def signal_for(n_train: int, difference: float, first: float, *, seed: int) -> float:
+    """Return the second family's signal with which it is better by `difference`, by bisection."""
+    low, high = first, first + 4.0
+    for _ in range(12):
+        middle = (low + high) / 2
+        if true_difference(n_train, (first, middle), seed=seed, draws=60) < difference:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def predictions_of(rng: np.random.Generator, study: Study) -> pd.DataFrame:
+    """Return what a run would have written of one simulated study."""
+    *tables, y = cases_of(rng, study.n, study.signals)
+    frames = []
+    for fold, (train, test) in enumerate(_parts(rng, y, study.repeats)):
+        for name, x in zip(FAMILIES, tables, strict=True):
+            p = expit(linear_scores(x[train], y[train], x[test]))
+            fixed = {"fold": fold, "n_train": len(train), "row": test, "group": test, "truth": y[test]}
+            frames.append(pd.DataFrame(fixed | {"is_clean": 1, "model": name, "p_0": 1 - p, "p_1": p}))
+    return pd.concat(frames, ignore_index=True)
+
+
+def _parts(
+    rng: np.random.Generator, y: NDArray[np.int64], repeats: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    if repeats:
+        return folds_of(rng, y, 5, repeats)
+    return iter([next(folds_of(rng, y, 2, 1))])
+
+
+def verdicts_of(study: Study, *, tries: int, seed: int) -> Counter[str]:
+    """Return how often each verdict was given in `tries` simulated studies."""
+    rng = np.random.default_rng([seed, study.n, study.repeats])
+    return Counter(
+        str(verdict(predictions_of(rng, study), MODELS, FAMILIES, margin=MARGIN).kind) for _ in range(tries)
+    )
+
+
+def studies(seed: int) -> list[Study]:
+    """Return the studies: no difference, one of the margin, a large one; small and larger, each way to judge."""
+    found = []
+    for n, repeats in ((60, 0), (200, 0), (800, 0), (60, 1), (200, 1), (60, 10), (200, 10)):
+        n_train = n // 2 if repeats == 0 else n - n // 5
+        for difference in (0.0, MARGIN, 0.15):
+            second = 1.5 if difference == 0 else signal_for(n_train, difference, 1.5, seed=seed)
+            how = "held out" if repeats == 0 else f"5 folds x {repeats}"
+            found.append(Study(title=f"{how}, {difference:g}", n=n, repeats=repeats, signals=(1.5, second)))
+    return found
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Print the share of each verdict for each study."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks verdicts", description=__doc__)
+    parser.add_argument("--tries", type=int, default=400, help="simulated studies a row")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    print(f"{'judged by, asked for':<24}{'n':>5}{'true':>8}" + "".join(f"{kind:>14}" for kind in KINDS))
+    for study in studies(options.seed):
+        n_train = study.n // 2 if study.repeats == 0 else study.n - study.n // 5
+        truth = true_difference(n_train, study.signals, seed=options.seed + 1)
+        counts = verdicts_of(study, tries=options.tries, seed=options.seed)
+        shares = "".join(f"{counts[kind] / options.tries:>14.3f}" for kind in KINDS)
+        print(f"{study.title:<24}{study.n:>5}{truth:>8.3f}{shares}", flush=True)
