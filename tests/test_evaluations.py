@@ -165,3 +165,37 @@ def test_two_ways_at_once_are_refused(make, tmp_path):
     table = pd.DataFrame({"s": ["train"] * 20 + ["test"] * 16})
     with pytest.raises(AutoOncoError, match="goes with evaluation 'splits', got 'nested'"):
         fit(ours, tmp_path / "run", splits=table, evaluation="nested")
+
+
+def test_grades_are_ordered_judged_and_told_as_grades(make, tmp_path):
+    """As text 10 stands before 2; it is rare, so that it shares a stratum with its neighbour."""
+    rng = np.random.default_rng(0)
+    grades = np.repeat([1, 2, 3, 10], [14, 12, 12, 4])
+    path = make("ours", n=42, label=grades, patient=range(42))
+    place = np.searchsorted([1, 2, 3, 10], grades)
+    features = pd.DataFrame(
+        {"case": [f"ours-{i}" for i in range(42)]} | {f"f{k}": place + rng.normal(size=42) for k in range(3)}
+    )
+    clf, run, _ = fit(
+        path,
+        tmp_path / "run",
+        task="ordinal",
+        families=["own_features"],
+        features=features,
+        evaluation="holdout",
+        settings=SETTINGS.model_copy(update={"max_trials": 1}),
+    )
+    assert clf.classes_.tolist() == ["1", "2", "3", "10"]
+    assert (run["task"], run["metric"]) == ("ordinal", "ordinal_auc")
+    table = clf.result_.evaluation().set_index("model")
+    assert table.loc["ensemble", "auc"] > 0.6
+    assert {"quadratic_kappa", "mean_absolute_error", "ranked_probability"} <= set(table)
+    data = autoonco.Dataset.from_csv(path, clinical=["signal"]).with_features(features)
+    proba = clf.predict_proba(data)
+    median = (np.cumsum(proba, axis=1) >= 0.5 - 1e-9).argmax(axis=1)
+    loaded = autoonco.load(clf.save(tmp_path / "model.onco"))
+    for one in (clf, loaded):
+        assert one.predict(data).tolist() == clf.classes_[median].tolist()
+        assert one.predict_table(data)["prediction"].tolist() == clf.classes_[median].tolist()
+    with pytest.raises(RunMismatchError, match="another"):
+        fit(path, tmp_path / "run", families=["own_features"], features=features, evaluation="holdout")

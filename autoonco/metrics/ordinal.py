@@ -8,6 +8,8 @@ as many more trainings, and probabilities that may cross.)
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.metrics import cohen_kappa_score, mean_absolute_error
@@ -120,21 +122,25 @@ def _weighted_auc(y: Labels, proba: Probabilities, weights: Weights) -> Values:
         n = own[:, y[rows] == grade].sum(axis=1) * own[:, y[rows] < grade].sum(axis=1)
         total += n * np.nan_to_num(auc((y[rows] == grade).astype(np.int64), scores[rows], own))
         pairs += n
-    return np.divide(total, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+    share: Values = np.divide(total, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+    return share
 
 
 def _weighted_kappa(y: Labels, proba: Probabilities, weights: Weights) -> Values:
     # Cohen (1968) with weights (i - j)^2: what is seen over what is expected of independent raters, in moments.
     told = median_grade(proba).astype(np.float64)
-    share = weights / weights.sum(axis=1, keepdims=True)
-    mean = [share @ grades for grades in (y, told)]
-    expected = share @ (y**2 + told**2) - 2 * mean[0] * mean[1]
-    seen = share @ (y - told) ** 2
-    return 1 - np.divide(seen, expected, out=np.ones(len(weights)), where=expected > _ROUNDING)
+    mean = [_weighted_mean(grades, weights) for grades in (y, told)]
+    expected = _weighted_mean(y**2 + told**2, weights) - 2 * mean[0] * mean[1]
+    seen = _weighted_mean((y - told) ** 2, weights)
+    nothing = np.where(np.isnan(expected), np.nan, 1.0)
+    kappas: Values = 1 - np.divide(seen, expected, out=nothing, where=expected > _ROUNDING)
+    return kappas
 
 
-def _weighted_mean(values: Values, weights: Weights) -> Values:
-    means: Values = weights @ values / weights.sum(axis=1)
+def _weighted_mean(values: Any, weights: Weights) -> Values:
+    """Return the mean of each sample, ``nan`` of one without a case: of a few cases a resample may draw none."""
+    total = weights.sum(axis=1)
+    means: Values = np.divide(weights @ values, total, out=np.full(len(weights), np.nan), where=total > 0)
     return means
 
 

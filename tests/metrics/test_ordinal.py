@@ -81,3 +81,11 @@ def test_the_ranked_probability_score_of_two_grades_is_the_brier_score():
 def test_one_grade_can_t_be_ranked():
     with pytest.raises(DataError, match="two grades; all 3 cases are of grade 1"):
         ORDINAL_METRICS["ordinal_auc"]([1, 1, 1], [[0.5, 0.5]] * 3)
+
+
+@pytest.mark.parametrize("name", ORDINAL_METRICS)
+def test_a_resample_without_a_case_has_no_figure(name):
+    y, proba = drawn(4)
+    found = ORDINAL_STATISTICS[name](y, proba, np.array([np.zeros(60), np.ones(60)]))
+    assert np.isnan(found[0])
+    assert np.isfinite(found[1])
