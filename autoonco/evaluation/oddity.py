@@ -230,22 +230,23 @@ def _distances(detector: Detector, rows: Sequence[Values]) -> Values:
 
 
 def _rank(distances: Values) -> Values:
-    """Return the share of all cases that are as far as each, itself included."""
+    """Return the rarity of each training case among the others: 1/n of the farthest one."""
     ordered = np.sort(distances)
-    return (len(ordered) - np.searchsorted(ordered, distances, side="left") + 1) / (len(ordered) + 1)
+    return np.asarray((len(ordered) - np.searchsorted(ordered, distances, side="left")) / len(ordered))
+
+
+_SHARES = np.concatenate([np.linspace(0, 0.8, _GRID // 4, endpoint=False), np.linspace(0.8, 1, _GRID)])
+"""Where distances are remembered: most of the grid lies where it matters, in the tail."""
 
 
 def _quantiles(distances: Values) -> Values:
-    finite = distances[np.isfinite(distances)]
-    # most of the grid where it matters: the tail
-    shares = np.concatenate([np.linspace(0, 0.8, _GRID // 4, endpoint=False), np.linspace(0.8, 1, _GRID)])
-    return np.quantile(finite, shares)
+    return np.quantile(distances[np.isfinite(distances)], _SHARES)
 
 
 def _rarity(distances: Values, known: Values, n: int) -> Values:
-    shares = np.concatenate([np.linspace(0, 0.8, _GRID // 4, endpoint=False), np.linspace(0.8, 1, _GRID)])
-    beyond = 1 - np.interp(np.minimum(distances, 1e12), known, shares)
-    return np.asarray(np.where(distances > known[-1], 1 / (n + 1), np.maximum(beyond, 2 / (n + 1))))
+    """Return the rarity of new cases among `n` training cases, (how many of them are as far + 1) / (n + 1)."""
+    as_far = 1 - np.interp(np.minimum(distances, 1e12), known, _SHARES)
+    return np.asarray((n * as_far + 1) / (n + 1))
 
 
 def _threshold(rare: Values, false_alarms: float) -> float:
