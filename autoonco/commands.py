@@ -15,6 +15,7 @@ from autoonco.options import (
     Classes,
     Clinical,
     Data,
+    External,
     Extraction,
     FeatureFile,
     Image,
@@ -30,6 +31,7 @@ from autoonco.options import (
     Split,
     Suv,
     dataset_of,
+    external_of,
     names_of,
 )
 
@@ -237,6 +239,7 @@ def replay(
     clinical: Clinical = "",
     split: Split = "split",
     own: Own = None,
+    external: External = None,
     labels: Labels = None,
     channels: Channels = "",
     mask_label: MaskLabel = "",
@@ -258,9 +261,14 @@ def replay(
     )
     from autoonco.arguments import cores, usable
     from autoonco.data.checks import errors_of, findings, inspect
+    from autoonco.data.joined import joined
     from autoonco.evaluation import replay as replaying
     from autoonco.settings import Settings
 
+    judging = external_of(
+        external, label=label, image=image, mask=mask, clinical=clinical, own=own, reading=reading
+    )
+    dataset = dataset if judging is None else joined(dataset, judging)
     facts = inspect(dataset, n_jobs=cores())
     kept = usable(dataset, facts, errors_of(findings(dataset, facts)), Settings(on_bad_case="exclude"))
     recorded, score = replaying.replay(run, *kept, trial, n_threads=cores())

@@ -17,6 +17,8 @@ from autoonco.evaluation.run_folder import read_json
 from autoonco.evaluation.split_table import SPLITS_FILE, read_split_table
 from autoonco.evaluation.splits import groups_of, outer_splits
 from autoonco.evaluation.tasks import get_task, metric_of
+from autoonco.evaluation.told import kept_apart
+from autoonco.evaluation.trust import without
 from autoonco.families.contract import Runtime
 from autoonco.search.store import read_trials
 from autoonco.search.trial import Origin, Task, Trial
@@ -52,6 +54,8 @@ def replay(
         task=task,
         table=read_split_table(run_dir / SPLITS_FILE, dataset) if mode.kind == SPLITS else None,
     )
+    kept = kept_apart(dataset, splits[-1], settings.conformal_share, seed=run["seed"])
+    splits[-1] = without(splits[-1], kept)
     problem = inner_problem(
         dataset,
         facts,
