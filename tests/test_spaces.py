@@ -27,6 +27,7 @@ from autoonco.data.manifest import Dataset
 from autoonco.data.phantoms import make_phantoms
 from autoonco.families import clinical, fusion, pretrained2d, radiomics, scratch2d, volumetric3d
 from autoonco.families.contract import Family, Fidelity, FitContext, Runtime
+from autoonco.families.cubes import cube_spec
 from autoonco.families.embedded import Features
 from autoonco.families.networks import fit_network, picture_spec
 from autoonco.nets.inputs import InputSpec, crops
@@ -211,6 +212,21 @@ def view(config: Config, tiny: Tiny, *, spec_of: Callable[[Config, Fingerprint],
     return {"crops": crops(tiny.cases[:1], spec, tiny.runtime.artefacts)}
 
 
+def greys(config: Config, tiny: Tiny) -> Arrays:
+    """Crop the first case as if its values had each of the units that the choices are about."""
+    found = {}
+    for unit in (Intensity.HOUNSFIELD, Intensity.SUV, Intensity.ARBITRARY):
+        known = replace(tiny.fingerprint, intensity=dict.fromkeys(tiny.fingerprint.channels, unit))
+        found[str(unit)] = view(config, replace(tiny, fingerprint=known), spec_of=cube_spec)["crops"]
+    return found
+
+
+def layers(config: Config, tiny: Tiny) -> Arrays:
+    """Crop the first case as if slices were thick."""
+    known = replace(tiny.fingerprint, spacing_mm=(0.5, 0.5, 9.0))
+    return view(config, replace(tiny, fingerprint=known), spec_of=cube_spec)
+
+
 def slices(config: Config, tiny: Tiny) -> Arrays:
     """Crop, and embed where it is the pooling that varies."""
     base = {"network": "tf_efficientnet_lite0"} | config
@@ -365,7 +381,16 @@ PROBES: Mapping[str, Probe] = {
         size=32,
     ),
     "map_pooling": partial(fitted, family=pretrained2d.family, n=8, base={}, size=64),
-    "lesion_volume": partial(view, spec_of=volumetric3d.input_spec),
+    "coarse": partial(
+        fitted,
+        family=volumetric3d.family,
+        n=4,
+        base={"network": "monai_resnet10", "training:batch_size": 8, "size": 32},
+    ),
+    "cube_greys": greys,
+    "cube_layers": layers,
+    "cube_size": partial(view, spec_of=cube_spec),
+    "lesion_volume": partial(view, spec_of=cube_spec),
     "parametric2d": partial(untrained, family=scratch2d.family, base={}),
     "parametric3d": partial(
         untrained, family=volumetric3d.family, base={"network": volumetric3d.SEARCHED, "size": 24}
@@ -381,7 +406,9 @@ PROBES: Mapping[str, Probe] = {
     "volumetric3d": partial(
         fitted, family=volumetric3d.family, n=4, base={"network": "monai_resnet10", "training:batch_size": 8}
     ),
-    "pretext": partial(fitted, family=volumetric3d.family, n=4, base={"network": "monai_vit_tiny", "epochs": 8}),
+    "pretext": partial(
+        fitted, family=volumetric3d.family, n=4, base={"network": "monai_vit_tiny", "epochs": 8}
+    ),
     "volumetric3d_pretrained": partial(fitted, family=volumetric3d.family, n=8, base={"epochs": 8}),
 }
 SMALL: Mapping[str, Config] = {
@@ -402,7 +429,7 @@ def probe_of(file: str, name: str) -> Probe:
     if file not in PROBES:
         pytest.fail(f"spaces/{file}.yaml has no probe in this file: say what its hyperparameters change.")
     if name == "size":  # what is seen: a fit would add nothing
-        spec_of = volumetric3d.input_spec if file == "volumetric3d" else picture_spec
+        spec_of = cube_spec if file == "cube_size" else picture_spec
         return partial(view, spec_of=spec_of)
     return partial(PROBES[file], **SMALL.get(file, {}))
 
@@ -424,7 +451,7 @@ def test_hyperparameter_changes_what_is_fitted(file: str, name: str, tiny: Tiny)
 @pytest.mark.parametrize("file", sorted({file for file in FILES if not file.startswith("learner_")}))
 def test_probe_is_repeatable(file: str, tiny: Tiny) -> None:
     """Otherwise chance would make the difference that the test above looks for."""
-    name = next(name for name in load_space(file) if name != "size")
+    name = next((name for name in load_space(file) if name != "size"), "size")
     config, _ = pair(file, name)
     probe = probe_of(file, name)
     assert same(probe(config, tiny), probe(config, tiny))
