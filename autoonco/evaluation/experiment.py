@@ -203,10 +203,8 @@ def run_experiment(
                 folder.write("evaluation/patients.csv", by_patient(predictions, how=how, task=task))
     judge.notes.extend(constant(splits, results))
     folder.write("evaluation/models.json", _models(results))
-    if request.metric.code:
-        predictions = read_predictions(folder.path)
-        if predictions is not None:
-            folder.write(OWN_FILE, own_figures(predictions, request.metric))
+    if request.metric.code and (judged := read_predictions(folder.path)) is not None:
+        folder.write(OWN_FILE, own_figures(judged, request.metric))
     _write_radiomics(folder, dataset, splits[-1], results[-1], request, judge)
     runtime = Runtime(artefacts=judge.artefacts, n_threads=request.n_threads)
     left_s = request.time_limit_s - (time.monotonic() - started)

@@ -197,5 +197,5 @@ def _inner_score(model: Mapping[str, Any], fold: int) -> float:
 
 
 def _p_mcnemar(both: pd.DataFrame, columns: Sequence[str], others: Sequence[str], task: Task) -> float:
-    right = [np.asarray(task.told(both[list(names)]) == both["truth"]) for names in (columns, others)]
-    return mcnemar(*right, both["group"])
+    first, second = (np.asarray(task.told(both[list(names)]) == both["truth"]) for names in (columns, others))
+    return mcnemar(first, second, both["group"])

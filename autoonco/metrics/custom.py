@@ -118,7 +118,7 @@ def _made_of(thing: Any, deep: int) -> Any:
     if isinstance(thing, Mapping):
         return "mapping", sorted((repr(inner(key)), inner(value)) for key, value in thing.items())
     if isinstance(thing, np.ndarray):
-        return "array", str(thing.dtype), thing.shape, hashlib.sha256(np.ascontiguousarray(thing)).hexdigest()
+        return "array", str(thing.dtype), thing.shape, hashlib.sha256(thing.tobytes()).hexdigest()
     if isinstance(thing, (type, types.ModuleType, types.BuiltinFunctionType)):
         return getattr(thing, "__module__", ""), getattr(thing, "__qualname__", thing.__name__)
     return (
