@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from autoonco.data.arrays import ArrayScan, written
 from autoonco.data.case import Case
+from autoonco.data.contract import read_as
 from autoonco.data.feature_table import FeatureTable
 from autoonco.data.manifest import Dataset
 from autoonco.errors import AutoOncoError, DataError
@@ -137,8 +138,14 @@ def as_read(data: Unlabelled, *, clinical: Sequence[str] = ()) -> Iterator[tuple
         yield as_cases(data, clinical=clinical)
 
 
-def fitted_to(case: Case, channels: Sequence[str], repair: str | None) -> Case:
+def fitted_to(
+    case: Case, channels: Sequence[str], repair: str | None, contract: Mapping[str, Any] | None = None
+) -> Case:
     """Return a case to predict as a model reads its own: its one image under the model's name, its mask repaired."""
+    return read_as(_named_as(case, channels, repair), contract)
+
+
+def _named_as(case: Case, channels: Sequence[str], repair: str | None) -> Case:
     if repair == "resample-mask":
         case = replace(case, resample_mask=True)
     if len(channels) != 1 or list(case.images) != ["image"] or channels[0] == "image":

@@ -16,6 +16,7 @@ from autoonco.bundle import Content, read_bundle, write_bundle
 from autoonco.card import plain_rows
 from autoonco.data.cache import ArtefactCache, digest
 from autoonco.data.checks import CaseFacts, Finding, errors_of, findings, inspect
+from autoonco.data.contract import contract_of
 from autoonco.data.feature_table import FeatureTable
 from autoonco.data.manifest import Dataset
 from autoonco.errors import AutoOncoError, NothingToFitError
@@ -217,6 +218,7 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
                 "inner_score": result.inner_score_of("ensemble"),
                 "evaluation": request.evaluation,
                 "repair": request.settings.repair,
+                "reading": contract_of(dataset.cases),
                 "decisions": None if result.decided is None else result.decided.decisions.to_json(),
                 "versions": versions(),
             },

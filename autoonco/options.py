@@ -190,7 +190,7 @@ def external_of(
         clinical=clinical,
         split="split",
         own=own,
-        reading=None if reading is None else replace(reading, labels=None),
+        reading=None if reading is None else replace(reading, labels=None, channels=""),
     )
 
 

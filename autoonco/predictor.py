@@ -96,7 +96,13 @@ class Predictor:
         bundle = self._fitted()
         with as_read(X, clinical=self.clinical_) as cases:
             given = [
-                fitted_to(case, bundle.fingerprint.channels, bundle.facts.get("repair")) for case in cases
+                fitted_to(
+                    case,
+                    bundle.fingerprint.channels,
+                    bundle.facts.get("repair"),
+                    bundle.facts.get("reading"),
+                )
+                for case in cases
             ]
             yield with_marks(given, marks_of(len(given), **places), usual_mm=bundle.fingerprint.lesion_mm)
 

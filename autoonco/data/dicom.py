@@ -15,7 +15,6 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from autoonco.data import dicom_suv
@@ -122,8 +121,6 @@ def read_object(path: Path) -> pydicom.Dataset:
     dataset = pydicom.dcmread(path, force=True)
     if "SOPClassUID" not in dataset and not any(name in dataset for name in PIXELS):
         raise ImageReadError("The file is no DICOM object: name another, or export it again.")
-    if "file_meta" not in dataset.__dict__:
-        dataset.file_meta = FileMetaDataset()
     if "TransferSyntaxUID" not in dataset.file_meta:
         is_implicit, is_little = dataset.original_encoding
         explicit = ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian
@@ -228,8 +225,9 @@ def _thickness(header: pydicom.Dataset) -> float:
 
 def _pixel_spacing(dataset: pydicom.Dataset) -> tuple[float, ...]:
     """Return (between rows, between columns) of a picture, empty where it doesn't say."""
+    measures = functional_group(dataset, "PixelMeasuresSequence", 0) or dataset
     for name in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        stated = dataset.get(name)
+        stated = measures.get(name)
         if stated is not None and len(stated) == 2:
             return float(stated[0]), float(stated[1])
     regions: Any = dataset.get("SequenceOfUltrasoundRegions") or ()

@@ -109,7 +109,8 @@ def _turned(stored: NDArray[Any], dataset: pydicom.Dataset) -> NDArray[Any]:
 def _rescaled(stored: NDArray[Any], dataset: pydicom.Dataset, frame: int | None) -> NDArray[np.float32]:
     """Return values by slope and intercept or lookup table (PS3.3 C.11.1), which may be each frame's own."""
     if "PerFrameFunctionalGroupsSequence" not in dataset:
-        return np.asarray(apply_modality_lut(stored, dataset), np.float32)
+        scale = float(dataset.get("DoseGridScaling") or 1.0)  # of radiotherapy doses (PS3.3 C.8.8.3)
+        return np.asarray(apply_modality_lut(stored, dataset) * scale, np.float32)
     if frame is not None or stored.ndim == 2:
         return _by_group(stored, dataset, frame or 0)
     return np.stack([_by_group(layer, dataset, index) for index, layer in enumerate(stored)])

@@ -50,7 +50,11 @@ def dicom_table(
     by_study = bool(wanted)
     cases = _unlabelled(every, by_study=by_study) if labels is None else _labelled(every, read_labels(labels))
     masks = [one for one in every if one.is_mask]
-    return as_frame([_row(own, found, wanted, masks, root, rois) for own, found in cases])
+    rows = [
+        _row(own, found, wanted, masks, root, rois, row=row)
+        for row, (own, found) in enumerate(cases, start=1)
+    ]
+    return as_frame(rows)
 
 
 Found = tuple[dict[str, str], Sequence[Series]]
@@ -109,22 +113,24 @@ def _row(
     masks: Sequence[Series],
     root: Path,
     rois: Sequence[str],
+    *,
+    row: int,
 ) -> dict[str, str]:
     """Return the row of a case: its images, the masks that refer to them, and its cells."""
     images = [one for one in found if one.is_image]
-    where = f"case {own['case']}"
+    where = f"row {row}"
     chosen = {name: _one(images, what, where) for name, what in (wanted or {"image": ""}).items()}
-    row = dict(own)
+    cells = dict(own)
     for name, series in chosen.items():
         end = "" if name == "image" else f"_{name}"
-        row[f"image{end}"], row[f"series{end}"] = _place(series, root), series.uid
+        cells[f"image{end}"], cells[f"series{end}"] = _place(series, root), series.uid
         mask = _mask_of(series, masks, rois, where)
         if mask is not None:
-            row[f"mask{end}"] = mask.relative_to(root).as_posix()
-    drawn = [name for name in row if name.startswith("mask_") and name.removeprefix("mask_") in chosen]
+            cells[f"mask{end}"] = mask.relative_to(root).as_posix()
+    drawn = [name for name in cells if name.startswith("mask_") and name.removeprefix("mask_") in chosen]
     if len(drawn) == 1 and len(chosen) > 1:  # drawn on one image of the case: it serves the others
-        row["mask"] = row.pop(drawn[0])
-    return row
+        cells["mask"] = cells.pop(drawn[0])
+    return cells
 
 
 def _one(images: Sequence[Series], what: str, where: str) -> Series:

@@ -70,6 +70,10 @@ def _read(path: Path, pick: Pick, *, palette_indices: bool, of_mask: bool = Fals
         from autoonco.data.dicom import read_dicom
 
         return read_dicom(path, pick)
+    if pick.suv:
+        raise ImageReadError(
+            "SUV can be computed of DICOM alone: name the PET series, or leave suv= (--suv) out."
+        )
     if suffix in numpy_files.SUFFIXES:
         return numpy_files.read_array(path, pick, usual="mask" if of_mask else "image")
     if suffix in PICTURE_SUFFIXES:

@@ -15,6 +15,7 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
+from autoonco.data.bounds import touch
 from autoonco.data.cache import default_cache_dir, digest, file_hash, write_atomically
 from autoonco.data.formats import decoding, picture_of, position_in, refuse_absurd_claim, set_spacing
 from autoonco.data.pick import Pick
@@ -147,10 +148,17 @@ def unpacked(path: Path, name: str) -> NDArray[Any]:
     All processes and later runs share the copy; one of another version of the file is another copy.
     """
     copy = default_cache_dir() / "unpacked" / f"{digest(file_hash(path), name)}.npy"
-    if not copy.is_file():
+    try:
+        return _mapped(copy)
+    except FileNotFoundError:  # not yet there, or evicted since
         write_atomically(copy, lambda temporary: _unpack(path, name, temporary))
-    mapped: NDArray[Any] = np.load(copy, mmap_mode="r", allow_pickle=False)
-    return mapped
+        return _mapped(copy)
+
+
+def _mapped(copy: Path) -> NDArray[Any]:
+    values: NDArray[Any] = np.load(copy, mmap_mode="r", allow_pickle=False)
+    touch(copy)
+    return values
 
 
 def _unpack(path: Path, name: str, target: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import SimpleITK as sitk
@@ -82,16 +83,30 @@ def read_scan(case: Case, channel: str) -> Scan:
 def _mask(case: Case, channel: str, image: sitk.Image) -> tuple[sitk.Image, bool, bool]:
     """Return the mask of a channel as its file has it, whether it is binary, and whether it may be a part of a grid."""
     path, pick = case.masks.get(channel) or case.masks["mask"], case.mask_pick(channel)
-    if is_dicom_source(path):
-        from autoonco.data.dicom_masks import drawn_in  # pydicom, which other formats need not
-
-        if (drawn := drawn_in(path, pick)) is not None:
-            return _drawn_on(drawn, case, channel, image), True, True
+    if is_dicom_source(path) and (joined := _dicom_mask(case, channel, image)) is not None:
+        return joined, True, True
     if pick.rois:
         raise ImageReadError(
             "mask_roi names a segment or ROI, but the mask is no DICOM SEG or RTSTRUCT: name its value with mask_label."
         )
     return *drawn_mask(path, pick), False
+
+
+def _dicom_mask(case: Case, channel: str, image: sitk.Image) -> sitk.Image | None:
+    """Return the segmentation or structure set of a channel, several joined; None where it is a mask of other DICOM."""
+    from autoonco.data.dicom_masks import drawn_in  # pydicom, which other formats need not
+
+    path, pick = case.masks.get(channel) or case.masks["mask"], case.mask_pick(channel)
+    found = [drawn_in(one, pick) for one in (path, *pick.also)]
+    drawn = [one for one in found if one is not None]
+    if drawn and len(drawn) < len(found):
+        raise ImageReadError(
+            "Segmentations are joined with segmentations alone: save the parts in one format."
+        )
+    masks = [_drawn_on(one, case, channel, image) for one in drawn]
+    if len(masks) > 1:
+        masks = [on_grid(mask, image, may_resample=False, may_be_part=True)[0] for mask in masks]
+    return reduce(sitk.Or, masks) if masks else None
 
 
 def _drawn_on(drawn: Drawn, case: Case, channel: str, image: sitk.Image) -> sitk.Image:

@@ -414,3 +414,10 @@ def test_a_palette_is_looked_up() -> None:
 def test_files_without_a_picture_are_told(name: str, words: str) -> None:
     with pytest.raises(ImageReadError, match=words):
         read_image(local_file(name))
+
+
+def test_a_dose_is_in_its_unit() -> None:
+    ds = pydicom.dcmread(local_file("rtdose.dcm"))
+    np.testing.assert_allclose(
+        values(read_image(local_file("rtdose.dcm"))), ds.pixel_array * float(ds.DoseGridScaling), rtol=1e-6
+    )

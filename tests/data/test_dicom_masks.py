@@ -229,3 +229,24 @@ def test_the_contours_of_a_real_scan_give_the_published_mask(shared_data: Path) 
     expected = sitk.GetArrayFromImage(read_mask(phantom / "nifti/mask/mask.nii.gz"))
     assert np.array_equal(sitk.GetArrayFromImage(found.mask), expected)
     assert expected.sum() > 100_000
+
+
+def test_masks_of_several_files_are_joined(tmp_path: Path) -> None:
+    made = slices(noise(SHAPE))
+    image = write_series(tmp_path / "image", made)
+    low, high = np.zeros((2, *SHAPE), np.uint8)
+    low[0:2, 1:4, 1:4], high[4:6, 6:9, 5:8] = 1, 1
+    first = write_seg(tmp_path / "a.dcm", made, {"tumour": low})
+    second = write_seg(tmp_path / "b.dcm", made, {"tumour": high})
+    both = Case(
+        case="c", patient="p", row=1, images={"image": image}, masks={"mask": first},
+        mask_picks={"mask": Pick(also=(second,))},
+    )  # fmt: skip
+    assert np.array_equal(mask_of(both), low | high)
+    sitk.WriteImage(sitk.GetImageFromArray(low), str(tmp_path / "m.nrrd"))
+    mixed = Case(
+        case="c", patient="p", row=1, images={"image": image}, masks={"mask": first},
+        mask_picks={"mask": Pick(also=(tmp_path / "m.nrrd",))},
+    )  # fmt: skip
+    with pytest.raises(ImageReadError, match="joined with segmentations alone"):
+        mask_of(mixed)

@@ -125,3 +125,9 @@ def test_what_is_missing_or_can_not_be_is_named(tmp_path: Path, changes: dict[st
         ds.Modality = changes.get("Modality", "PT")
     with pytest.raises(ImageReadError, match=words):
         suv(tmp_path, made)
+
+
+def test_suv_of_anything_but_dicom_is_refused(tmp_path: Path) -> None:
+    sitk.WriteImage(sitk.GetImageFromArray(STORED), str(tmp_path / "pet.nii.gz"))
+    with pytest.raises(ImageReadError, match="SUV can be computed of DICOM alone"):
+        read_image(tmp_path / "pet.nii.gz", Pick(suv=True))
