@@ -19,6 +19,7 @@ from autoonco.evaluation.tables import figure_of, fold_ratio, probability_column
 from autoonco.evaluation.tasks import Task, get_task
 from autoonco.metrics.comparison import MARGIN, Comparison, compare_auc, compare_folds, holm
 from autoonco.metrics.mcnemar import mcnemar
+from autoonco.metrics.scores import Labels, Probabilities
 
 ALPHA = 0.05
 ENSEMBLE = "ensemble"
@@ -117,24 +118,26 @@ def compare_models(
     keys = ["fold", "row", "group", "truth", *(["n_train"] if "n_train" in predictions else [])]
     one, two = (predictions.loc[predictions["model"] == name, [*keys, *columns]] for name in (first, second))
     both = one.merge(two, on=keys, suffixes=("", " of second"))
-    folds = [cases for _, cases in both.groupby("fold") if cases["truth"].nunique() > 1]
+    others = [f"{name} of second" for name in columns]
+    truth, p, q = both["truth"].to_numpy(), both[columns].to_numpy(), both[others].to_numpy()
+    folds = [rows for rows in both.groupby("fold").indices.values() if len(np.unique(truth[rows])) > 1]
     if not folds:
         return None
-    others = [f"{name} of second" for name in columns]
     found: Comparison
     if len(folds) == 1:
-        only = folds[0]
-        arrays = (only["truth"], only[columns], only[others], only["group"])
-        found = compare_auc(*arrays, margin=margin, level=level, seed=seed, metric=kind.auc)
+        (rows,) = folds
+        groups = both["group"].to_numpy()[rows]
+        how: dict[str, Any] = {"margin": margin, "level": level, "seed": seed, "metric": kind.auc}
+        found = compare_auc(truth[rows], p[rows], q[rows], groups, **how)
     else:
         differences = [
-            figure_of(kind.auc, fold["truth"], fold[columns])
-            - figure_of(kind.auc, fold["truth"], fold[others])
-            for fold in folds
+            figure_of(kind.auc, truth[rows], p[rows]) - figure_of(kind.auc, truth[rows], q[rows])
+            for rows in folds
         ]
-        found = compare_folds(differences, fold_ratio(folds), margin=margin, level=level)
+        ratio = fold_ratio([both.iloc[rows] for rows in folds])
+        found = compare_folds(differences, ratio, margin=margin, level=level)
     counts = {"n": both["row"].nunique(), "n_folds": len(folds)}
-    return vars(found) | {"p_mcnemar": _p_mcnemar(both, columns, others, kind)} | counts
+    return vars(found) | {"p_mcnemar": _p_mcnemar(truth, p, q, both["group"], kind)} | counts
 
 
 def chosen_by_fold(
@@ -196,6 +199,5 @@ def _inner_score(model: Mapping[str, Any], fold: int) -> float:
     return -math.inf if score is None or math.isnan(score) else float(score)
 
 
-def _p_mcnemar(both: pd.DataFrame, columns: Sequence[str], others: Sequence[str], task: Task) -> float:
-    first, second = (np.asarray(task.told(both[list(names)]) == both["truth"]) for names in (columns, others))
-    return mcnemar(first, second, both["group"])
+def _p_mcnemar(truth: Labels, p: Probabilities, q: Probabilities, groups: pd.Series, task: Task) -> float:
+    return mcnemar(task.told(p) == truth, task.told(q) == truth, groups)
