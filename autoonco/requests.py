@@ -61,9 +61,10 @@ def dataset_of(asked: Asked, data: Labelled) -> Dataset:
         "features": asked.features,
         "complete": settings.on_bad_case == "raise",  # else faulty rows stay in, for the check to leave out
     }
-    dataset = get_task(asked.task).labelled(as_labelled(data, **columns))
+    dataset = as_labelled(data, **columns)
     if asked.external is not None:
         dataset = joined(dataset, as_labelled(asked.external, **columns))
+    dataset = get_task(asked.task).labelled(dataset)
     return dataset if settings.repair == "none" else dataset.repaired(settings.repair)
 
 

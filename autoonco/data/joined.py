@@ -35,8 +35,7 @@ def joined(dataset: Dataset, external: Dataset) -> Dataset:
                 f"The external dataset has the {kind} {', '.join(theirs) or 'none'}, expected those of the dataset, "
                 f"{', '.join(ours) or 'none'}: read both manifests alike."
             )
-    y = _labels(dataset, external)
-    external, y = external.subset(y >= 0), y[y >= 0]
+    external, y = _labels(dataset, external)
     own = dataset if dataset.split is None else dataset.subset(dataset.split != "test")
     if own.y is None or not len(own):
         raise DataError(
@@ -60,8 +59,11 @@ def joined(dataset: Dataset, external: Dataset) -> Dataset:
     )
 
 
-def _labels(dataset: Dataset, external: Dataset) -> NDArray[np.int64]:
-    """Return the labels of `external` by the classes of `dataset`, -1 where those were named and this isn't one."""
+def _labels(dataset: Dataset, external: Dataset) -> tuple[Dataset, NDArray[np.int64]]:
+    """Return `external` and its labels by the classes of `dataset`, without other classes where those were named.
+
+    A row without a label (-1) stays one, for the data check to tell of.
+    """
     if external.y is None:
         raise DataError("The external dataset has no labels: read its manifest with the label column.")
     unknown = [name for name in external.classes if name not in dataset.classes]

@@ -131,8 +131,11 @@ def _empty_columns(dataset: Dataset, final: OuterSplit) -> list[str]:
     features = [name for name in dataset.features if all(np.isnan(case.features[name]) for case in cases)]
     clinical = [name for name in dataset.clinical if all(case.clinical.get(name) is None for case in cases)]
     return [
-        f"{len(names)} {kind} without a value in any training case: {', '.join(names[:5])}"
-        f"{', …' if len(names) > 5 else ''}. They count as a constant, which tells nothing."
-        for kind, names in (("features are", features), ("clinical columns are", clinical))
+        f"{kind} without a value in any training case ({len(names)} of {n}): {', '.join(names[:5])}"
+        f"{', …' if len(names) > 5 else ''}. Each counts as a constant, which tells nothing."
+        for kind, names, n in (
+            ("Features", features, len(dataset.features)),
+            ("Clinical columns", clinical, len(dataset.clinical)),
+        )
         if names
     ]

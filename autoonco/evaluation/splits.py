@@ -72,6 +72,9 @@ def outer_splits(
 ) -> list[OuterSplit]:
     """Return the searches of a run in order; the last, of scope ``"final"``, makes the model that is delivered.
 
+    It learns from all cases that may be learned from, except where one test part judges (a test split, a held-out
+    part, a single ready split): then it is itself the search that is judged.
+
     Parameters
     ----------
     groups

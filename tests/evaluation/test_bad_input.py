@@ -64,7 +64,7 @@ def test_columns_without_a_value_and_new_sites_are_told_before_the_search():
     mode = Mode(kind="leave_one_site_out")
     splits = outer_splits(dataset, mode, settings=Settings(), seed=0)
     sentences = said(dataset, groups_of(dataset, facts), splits, mode, None, limit_s=60)
-    assert any("1 features are without a value in any training case: f3" in each for each in sentences)
+    assert any("Features without a value in any training case (1 of 20): f3." in each for each in sentences)
     assert any("80 test cases are of sites without a training case" in each for each in sentences)
 
 
