@@ -12,7 +12,7 @@ _GEM_FLOOR = 1e-6
 
 
 class Layer(NamedTuple):
-    """A map ``(n, channels, ...)`` of two or three axes, and the tokens before the patches' ``(n, n_tokens, channels)``."""
+    """A map ``(n, channels, ...)``, and the tokens that come before those of patches ``(n, n_tokens, channels)``."""
 
     map: torch.Tensor
     prefix: torch.Tensor | None

@@ -6,14 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
-from torch.nn import functional
 
 from autoonco.errors import WeightsError
 from autoonco.nets.inflation import SameConv3d, inflated, inflated_tensors
 from autoonco.nets.network import Network
 from autoonco.nets.seeding import seeded
+from autoonco.nets.spacing import PaddedShortcut, spaced
 from autoonco.nets.stems import adapt_stem, statistics
 from autoonco.nets.strides import Sides, patches, step
 from autoonco.nets.stunet import STUNetEncoder
@@ -142,25 +141,9 @@ def _resnet(order: _Order) -> VolumeBackbone:
         stages=(("layer1",), ("layer2",), ("layer3",), ("layer4",)),
         width=net.in_planes,
     )
-    return _spaced(VolumeBackbone(net, anatomy, n_classes=order.n_classes, drop_rate=order.drop_rate), order)
-
-
-class PaddedShortcut(nn.Module):  # type: ignore[misc]
-    """A shortcut without weights: every so many voxels, and zeros for channels that are new (He et al., option A).
-
-    MONAI's own of this kind lets no gradient through.
-    """
-
-    def __init__(self, channels: int, stride: Sequence[int]) -> None:
-        super().__init__()
-        self.channels = channels
-        self.stride = tuple(stride)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return maps ``(n, channels, ...)``, smaller by the stride."""
-        d, h, w = self.stride
-        x = x[:, :, ::d, ::h, ::w]
-        return functional.pad(x, (0, 0, 0, 0, 0, 0, 0, self.channels - x.shape[1]))
+    return spaced(
+        VolumeBackbone(net, anatomy, n_classes=order.n_classes, drop_rate=order.drop_rate), order.sides
+    )
 
 
 def _mend_shortcuts(net: nn.Module) -> None:
@@ -168,43 +151,6 @@ def _mend_shortcuts(net: nn.Module) -> None:
         shortcut = getattr(module, "downsample", None)
         if callable(shortcut) and not isinstance(shortcut, nn.Module):
             module.downsample = PaddedShortcut(module.conv2.out_channels, module.conv1.stride)
-
-
-def _spaced(backbone: VolumeBackbone, order: _Order, *, least: int = 1) -> VolumeBackbone:
-    """Have the reducing steps of a backbone follow the spacing of its crops; those for cubes stay as they are.
-
-    Maps get no smaller than `least` a side: of a single voxel instance normalisation leaves nothing.
-    """
-    parts = [[module] for module in _strided(backbone, backbone.anatomy.stem)]
-    parts += [_strided(backbone, stage) for stage in backbone.anatomy.stages]
-    sides = order.sides
-    for part in parts:
-        if part and _stride_of(part[0]) == (2, 2, 2):
-            for module in part:
-                _set_stride(module, step(sides, least=least))
-        if part:
-            by = _stride_of(part[0])
-            sides = tuple(-(-side // n) for side, n in zip(sides, by, strict=True))  # type: ignore[assignment]
-    return backbone
-
-
-def _strided(backbone: VolumeBackbone, names: Sequence[str]) -> list[nn.Module]:
-    """Return the modules that reduce, of those with these names."""
-    kinds = (nn.Conv3d, nn.MaxPool3d, nn.AvgPool3d, PaddedShortcut)
-    inner = (module for name in names for module in backbone.net.get_submodule(name).modules())
-    return [module for module in inner if isinstance(module, kinds) and max(_stride_of(module)) > 1]
-
-
-def _stride_of(module: nn.Module) -> tuple[int, ...]:
-    stride = module.stride
-    return (stride,) * 3 if isinstance(stride, int) else tuple(stride)
-
-
-def _set_stride(module: nn.Module, stride: tuple[int, ...]) -> None:
-    if isinstance(module, nn.AvgPool3d):
-        module.kernel_size = stride  # windows side by side, the last one perhaps cut
-        module.ceil_mode = True
-    module.stride = stride
 
 
 def _senet(order: _Order) -> VolumeBackbone:
@@ -216,7 +162,9 @@ def _senet(order: _Order) -> VolumeBackbone:
     anatomy = Anatomy(
         stem=("layer0",), stages=(("layer1",), ("layer2",), ("layer3",), ("layer4",)), width=width
     )
-    return _spaced(VolumeBackbone(net, anatomy, n_classes=order.n_classes, drop_rate=order.drop_rate), order)
+    return spaced(
+        VolumeBackbone(net, anatomy, n_classes=order.n_classes, drop_rate=order.drop_rate), order.sides
+    )
 
 
 def _densenet(order: _Order) -> VolumeBackbone:
@@ -237,7 +185,9 @@ def _densenet(order: _Order) -> VolumeBackbone:
         neck=("features.norm5", "class_layers.relu"),
         width=width,
     )
-    return _spaced(VolumeBackbone(net, anatomy, n_classes=order.n_classes, drop_rate=order.drop_rate), order)
+    return spaced(
+        VolumeBackbone(net, anatomy, n_classes=order.n_classes, drop_rate=order.drop_rate), order.sides
+    )
 
 
 def _efficientnet(order: _Order) -> VolumeBackbone:
@@ -266,7 +216,9 @@ def _efficientnet(order: _Order) -> VolumeBackbone:
         neck=("_conv_head", "_bn1", "_swish"),
         width=width,
     )
-    return _spaced(VolumeBackbone(net, anatomy, n_classes=order.n_classes, drop_rate=order.drop_rate), order)
+    return spaced(
+        VolumeBackbone(net, anatomy, n_classes=order.n_classes, drop_rate=order.drop_rate), order.sides
+    )
 
 
 def _inflated(order: _Order) -> VolumeBackbone:
@@ -283,7 +235,9 @@ def _inflated(order: _Order) -> VolumeBackbone:
         neck=("conv_head", "bn2"),
         width=net.num_features,
     )
-    return _spaced(VolumeBackbone(net, anatomy, n_classes=order.n_classes, drop_rate=order.drop_rate), order)
+    return spaced(
+        VolumeBackbone(net, anatomy, n_classes=order.n_classes, drop_rate=order.drop_rate), order.sides
+    )
 
 
 def _segresnet(order: _Order) -> VolumeBackbone:
@@ -297,7 +251,9 @@ def _segresnet(order: _Order) -> VolumeBackbone:
     ]
     width = net.init_filters * 2 ** (len(net.layers) - 1)
     anatomy = Anatomy(stem=("conv_init",), stages=tuple(stages), width=width)
-    return _spaced(VolumeBackbone(net, anatomy, n_classes=order.n_classes, drop_rate=order.drop_rate), order)
+    return spaced(
+        VolumeBackbone(net, anatomy, n_classes=order.n_classes, drop_rate=order.drop_rate), order.sides
+    )
 
 
 def _stunet(order: _Order) -> VolumeBackbone:
@@ -305,7 +261,7 @@ def _stunet(order: _Order) -> VolumeBackbone:
     stages = tuple((f"conv_blocks_context.{number}",) for number in range(len(net.conv_blocks_context)))
     anatomy = Anatomy(stem=(), stages=stages, width=net.width)
     backbone = VolumeBackbone(net, anatomy, n_classes=order.n_classes, drop_rate=order.drop_rate)
-    return _spaced(backbone, order, least=2)
+    return spaced(backbone, order.sides, least=2)
 
 
 def _swin(order: _Order) -> VolumeBackbone:

@@ -66,7 +66,9 @@ def with_transformer(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     # there is no file of theirs
     monkeypatch.setattr(
-        frozen, "_frozen_network", lambda name, n: frozen._loaded.__wrapped__(name, n, None, 0)
+        frozen,
+        "frozen_network",
+        lambda name, build: frozen._loaded.__wrapped__(name, build["in_channels"], (), None, 0),
     )
 
 

@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from autoonco.errors import AutoOncoError, OfflineWeightsError, UnknownNameError, WeightsError
-from autoonco.families.frozen import _frozen_network
+from autoonco.families.frozen import frozen_network
 from autoonco.nets.access import Access, using
 from autoonco.nets.builders import build_2d
 from autoonco.nets.fetching import fetch, verify
@@ -366,10 +366,10 @@ def test_frozen_networks_of_several_folders_are_told_apart(folder: Path, tmp_pat
     seen = []
     for one in (folder, other, folder):
         with using(Access(folder=one)):
-            seen.append(_frozen_network(SMALL, 3))
+            seen.append(frozen_network(SMALL, {"in_channels": 3}))
     (first, first_id), (_, other_id), (again, again_id) = seen
     assert first_id != other_id
     assert again_id == first_id
     assert again is first  # read once
     with using(Access(folder=folder, licences=("MIT",))), pytest.raises(OfflineWeightsError, match="licen"):
-        _frozen_network(SMALL, 3)
+        frozen_network(SMALL, {"in_channels": 3})
