@@ -1,4 +1,4 @@
-"""What is learned without labels: it can be, it is cut and continued exactly, and all but the network is thrown away."""
+"""What is learned without labels: it can be, it is cut and continued exactly, and all but the network is given up."""
 
 from __future__ import annotations
 
