@@ -72,8 +72,10 @@ def _labels(dataset: Dataset, external: Dataset) -> tuple[Dataset, NDArray[np.in
             f"The external dataset has the class {unknown[0]!r}, expected one of {', '.join(dataset.classes)}: "
             "name the classes to keep with classes= (--classes), or correct the label."
         )
+    left_out = np.isin(external.y, [external.classes.index(name) for name in unknown])
     place = [dataset.classes.index(name) if name not in unknown else -1 for name in external.classes]
-    return np.array([*place, -1], dtype=np.int64)[external.y]
+    y = np.array([*place, -1], dtype=np.int64)[external.y]  # -1 stays: no label
+    return external.subset(~left_out), y[~left_out]
 
 
 def _names_patients(dataset: Dataset) -> bool:

@@ -62,3 +62,11 @@ def test_what_a_manifest_marks_as_not_clean_stays_so(dataset):
     both = joined(dataset, replace(dataset, is_clean=marked))
     assert both.is_clean.tolist() == [True] * 60 + marked.tolist()
     assert joined(dataset, dataset).is_clean is None
+
+
+def test_a_row_without_a_label_stays_one(dataset):
+    """What is to be left out is told by the data check, which sees both."""
+    y = dataset.y.copy()
+    y[3] = -1
+    both = joined(dataset, replace(dataset, y=y, classes=("yes", "no")))
+    assert both.y[60:].tolist() == [1, 0, 1, -1, *(1 - dataset.y[4:])]

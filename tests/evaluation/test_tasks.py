@@ -20,6 +20,8 @@ def test_grades_are_ordered_by_number_not_as_text(dataset):
     found = ORDINAL.labelled(graded(dataset, ("-1", "10", "2")))
     assert found.classes == ("-1", "2", "10")
     before = graded(dataset, ("-1", "10", "2"))
+    unlabelled = ORDINAL.labelled(replace(before, y=np.where(np.arange(60) == 5, -1, before.y)))
+    assert np.flatnonzero(unlabelled.y < 0).tolist() == [5]
     names = [before.classes[k] for k in before.y]
     assert [found.classes[k] for k in found.y] == names
 
