@@ -258,7 +258,8 @@ class Explaining:
             name = f"{judged.name}-{one.row}"
             shown = show_case(case, self._path, heat=heat, name=name, side=_MAP_SIDE)
             self._save_arrays(f"{FOLDER}/{name}.npz", {"map": heat.astype(np.float16)})
-            told = {"family": judged.name, "network": str(judged.members[0]["config"].get("network", ""))}
+            config = judged.members[0]["config"]
+            told = {"family": judged.name, "network": str(config.get("network", config.get("pretrained", "")))}
             yield (
                 told
                 | asdict(one)

@@ -79,10 +79,11 @@ def space_yaml(space: Mapping[str, Any]) -> str:
 def _weights(data: RunData) -> list[Block]:
     """Return the pretrained weights of the models: source, licence and hash, as the zoo has them."""
     named = {
-        str(member["config"]["network"])
+        str(member["config"][key])
         for model in data.models
         for member in model.get("members") or ()
-        if "network" in (member.get("config") or {})
+        for key in ("network", "pretrained")
+        if key in (member.get("config") or {})
     }
     known = networks(2) | networks(3)
     rows = []
