@@ -20,7 +20,8 @@ _PATH = re.compile(
     r"(?<![\w.\\/<])(?:[A-Za-z]:[\\/]|\\\\|\.{0,2}/+)(?:[^\s'\"`:;,()\\/]+[\\/])*[^\s'\"`:;,()\\/]+"
 )
 NARROW_INCHES = 5.2
-_FILE_SUFFIXES = sorted((*SUFFIXES, ".npy", ".npz", ".dcm", ".dicom", ".ima", ".csv", ".parquet", ".onco"), key=len, reverse=True)
+_MORE_SUFFIXES = (".npy", ".npz", ".dcm", ".dicom", ".ima", ".csv", ".parquet", ".onco")
+_FILE_SUFFIXES = sorted((*SUFFIXES, *_MORE_SUFFIXES), key=len, reverse=True)
 _FILE = re.compile(rf"[^\s'\"`]+(?:{'|'.join(map(re.escape, _FILE_SUFFIXES))})(?![^\W_])", re.IGNORECASE)
 
 

@@ -99,7 +99,7 @@ def facts_of(data: RunData, tables: Mapping[str, pd.DataFrame]) -> dict[str, boo
 def _of_data(data: RunData) -> dict[str, bool]:
     found, cases = data.fingerprint, data.evidence.cases
     codes = set(data.checks["code"])
-    sites = {part: set() for part in ("train", "test")}
+    sites: dict[str, set[int]] = {part: set() for part in ("train", "test")}
     if cases is not None:
         for part, own in cases.groupby("part"):
             sites[str(part)] = set(own["site"]) - {0}
@@ -154,7 +154,8 @@ def _of_models(data: RunData) -> dict[str, bool]:
 
 
 def _has_network(model: Mapping[str, Any]) -> bool:
-    return any("network" in (member.get("config") or {}) for member in model.get("members") or ())
+    members = model.get("members") or ()
+    return any({"network", "pretrained"} & set(member.get("config") or {}) for member in members)
 
 
 def _of_evaluation(data: RunData, tables: Mapping[str, pd.DataFrame]) -> dict[str, bool]:

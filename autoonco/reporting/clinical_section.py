@@ -38,7 +38,8 @@ _RULES = {
 def clinical_section(data: RunData, delivered: str | None) -> Section:
     """Return the section; figures are of the test cases, and decisions were made without them."""
     found = data.evidence
-    paragraphs, blocks = _decision_texts(found.decisions), []
+    paragraphs = _decision_texts(found.decisions)
+    blocks: list[Block] = []
     predictions = data.predictions
     if predictions is None:
         paragraphs.append("No test case has been predicted, so nothing can be said of the model in use.")
@@ -177,8 +178,11 @@ def _sets(decisions: Mapping[str, Any], classes: Sequence[str]) -> list[Block]:
     told = decisions.get("conformal")
     if not isinstance(told, Mapping):
         return []
-    parts = {name: told.get(key) for name, key in (("test cases", "test"), ("inner folds", "cross_fitted"))}
-    parts = {name: figures for name, figures in parts.items() if isinstance(figures, Mapping)}
+    parts: dict[str, Mapping[str, Any]] = {
+        name: told[key]
+        for name, key in (("test cases", "test"), ("inner folds", "cross_fitted"))
+        if isinstance(told.get(key), Mapping)
+    }
     if not parts:
         return []
     rows = []

@@ -21,6 +21,7 @@ from autoonco.reporting.data_section import data_section
 from autoonco.reporting.explanations_section import explanations_section, feature_importance
 from autoonco.reporting.families_section import families_section
 from autoonco.reporting.importance import importances
+from autoonco.reporting.key_facts import Fact
 from autoonco.reporting.judged import comparison_of, evaluation_of, verdict_of
 from autoonco.reporting.plots_families import cost_table
 from autoonco.reporting.radiomics_section import features_table, radiomics_section
@@ -38,7 +39,7 @@ class Content:
     tables: Mapping[str, pd.DataFrame]
     verdict: Verdict
     delivered: str | None
-    facts: tuple[summary.Fact, ...]
+    facts: tuple[Fact, ...]
     warnings: tuple[str, ...]
     sections: tuple[Section, ...]
     card: Mapping[str, Any]

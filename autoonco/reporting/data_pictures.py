@@ -99,8 +99,9 @@ def _class(data: RunData, k: int) -> str:
 
 
 def _sizes(data: RunData, cases: pd.DataFrame) -> Picture:
-    medians = cases[cases["size"] > 0].groupby("class")["size"].median()
-    said = "; ".join(f"{_class(data, int(k))}: median {value:.4g}" for k, value in medians.items())
+    known = cases[cases["size"] > 0]
+    medians = {k: known.loc[known["class"] == k, "size"].median() for k in sorted(set(known["class"]))}
+    said = "; ".join(f"{_class(data, k)}: median {value:.4g}" for k, value in medians.items())
     ndim = 2 if data.fingerprint is None else data.fingerprint.ndim
     return picture(
         plots.sizes(cases, data.classes, ndim),
@@ -115,14 +116,15 @@ def _parts(data: RunData, cases: pd.DataFrame) -> list[Block]:
     """Return training and test cases side by side, and counts by site where sites are named."""
     rows = []
     for part, own in cases.groupby("part", sort=False):
-        for k, some in own.groupby("class"):
+        for k in sorted(set(own["class"])):
+            some = own[own["class"] == k]
             sizes = some["size"].dropna()
             median = None if sizes.empty else Cell(text=f"{sizes.median():.4g}", number=float(sizes.median()))
             share = len(some) / len(own)
             rows.append(
                 (
                     str(part),
-                    _class(data, int(k)),
+                    _class(data, k),
                     len(some),
                     Cell(text=f"{number(100 * share)} %", number=share),
                     median,

@@ -57,19 +57,20 @@ class Evidence:
 
 def read_evidence(run_dir: Path, tolerant: Tolerant) -> Evidence:
     """Return what the run folder holds of it."""
-    explained = tolerant(FILE, _read_mapping, {}, expected=False)
+    nothing: Mapping[str, Any] = {}
+    explained = tolerant(FILE, _read_mapping, nothing, expected=False)
     return Evidence(
         explained=explained,
         shap=tolerant(SHAP_FILE, lambda path: _read_shap(path, explained), None, expected=False),
         cases=tolerant(CASES_FILE, lambda path: pd.read_csv(path)[list(CASE_COLUMNS)], None, expected=False),
-        decisions=tolerant("evaluation/decisions.json", _read_record, {}, expected=False),
+        decisions=tolerant("evaluation/decisions.json", _read_record, nothing, expected=False),
         subgroups=tolerant(
             "evaluation/subgroups.csv", lambda path: _read_table(path, SUBGROUP_COLUMNS), None, expected=False
         ),
         shortcuts=tolerant(
             "evaluation/shortcuts.csv", lambda path: _read_table(path, SHORTCUT_COLUMNS), None, expected=False
         ),
-        power=tolerant("evaluation/power.json", _read_mapping, {}, expected=False),
+        power=tolerant("evaluation/power.json", _read_mapping, nothing, expected=False),
         pictures=_pictures(run_dir / FOLDER, explained),
     )
 

@@ -177,7 +177,11 @@ def _cost_blocks(data: RunData, evaluation: pd.DataFrame) -> list[Table | Pictur
         cost(found),
         name="cost",
         heading="Compute against test AUC",
-        description="; ".join(f"{row[0]}: {row[3].text}, AUC {row[4].text}" for row in rows) + ".",
+        description="; ".join(
+            f"{title(row['model'])}: {duration(row['seconds'])}, AUC {number(row['auc'])}"
+            for row in found.to_dict("records")
+        )
+        + ".",
         caption=f"Compute against test AUC. Grey steps: the Pareto front ({front}), where nothing is as good for less.",
     )
     note = (

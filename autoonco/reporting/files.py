@@ -150,9 +150,5 @@ def _earlier(out: Path) -> list[str]:
 
 
 def _without_paths(found: pd.DataFrame) -> pd.DataFrame:
-    texts = {
-        name: found[name].map(scrubbed)
-        for name in found
-        if found[name].dtype == object or found[name].dtype == "str"
-    }
+    texts = {str(name): found[name].map(scrubbed) for name in found.select_dtypes(["object", "string"])}
     return found.assign(**texts)

@@ -70,7 +70,7 @@ def shortcut_fact(data: RunData, evaluation: pd.DataFrame) -> Fact | None:
     """Return the best AUC of what should not matter: of a probe, else of a baseline that sees no picture."""
     found = data.evidence.shortcuts
     if found is not None and found["value"].notna().any():
-        row = found.loc[found["value"].idxmax()]
+        row = found.sort_values("value", kind="stable").dropna(subset=["value"]).iloc[-1]
         value = bounds(float(row["value"]), float(row["lower"]), float(row["upper"])).text
         return Fact(
             label="Strongest shortcut", value=value, note=f"AUC of {without_paths(str(row['probe']))} alone"
@@ -81,7 +81,7 @@ def shortcut_fact(data: RunData, evaluation: pd.DataFrame) -> Fact | None:
     own = own[own["auc"].notna()]
     if own.empty:
         return None
-    row = own.loc[own["auc"].idxmax()]
+    row = own.sort_values("auc", kind="stable").iloc[-1]
     value = bounds(float(row["auc"]), float(row["auc_lower"]), float(row["auc_upper"])).text
     name = str(row["model"]).partition(": ")[2]
     return Fact(label="Strongest shortcut", value=value, note=f"AUC of {name} alone, without the picture")

@@ -62,7 +62,7 @@ def flow(n: Mapping[str, int]) -> Figure:
         boxes = {
             "read": (0.3, 2.0, f"Cases given\n{used + excluded}"),
             "out": (0.82, 2.0, f"Left out\n{excluded}"),
-            "used": (0.3, 1.0, f"Usable cases\n{used} of {n.get('patients', used)} patients"),
+            "used": (0.3, 1.0, f"Usable: {used} cases\nof {n.get('patients', used)} patients"),
             "train": (0.14, 0.0, f"Training\n{n.get('train', 0)}"),
             "test": (0.62, 0.0, f"Test\n{n.get('test', 0)}"),
         }

@@ -86,8 +86,9 @@ def waterfall(values: Floats, base: float, names: Sequence[str], unit: str) -> F
         axes.axvline(ends[-1] if len(ends) else base, color="#222222", linewidth=1.1)
         axes.set_yticks(range(len(parts)), labels=[name for name, _ in parts])
         axes.set_ylim(len(parts) - 0.4, -0.6)
-        axes.margins(x=0.12)
-        axes.set_xlabel(f"{unit[:1].upper()}{unit[1:]}: dotted the average case, solid this one")
+        places = np.concatenate([starts, ends]) if len(ends) else np.array([base])
+        axes.set_xlim(places.min() - 0.06 * reach, places.max() + 0.16 * reach)
+        axes.set_xlabel(f"{unit[:1].upper()}{unit[1:]}; dotted: average, solid: this case", loc="right")
         axes.grid(visible=False, axis="y")
     return figure
 
@@ -110,7 +111,9 @@ def groups(shares: Sequence[tuple[str, float]]) -> Figure:
 
 def _ranks(values: Floats) -> Floats:
     """Return values as ranks in 0..1: a few large ones would else leave the others one colour."""
-    order = np.argsort(np.argsort(np.nan_to_num(values, nan=np.nanmedian(values) if len(values) else 0)))
+    order = np.argsort(
+        np.argsort(np.nan_to_num(values, nan=float(np.nanmedian(values)) if len(values) else 0.0))
+    )
     return order / max(1, len(values) - 1)
 
 

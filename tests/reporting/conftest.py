@@ -10,11 +10,33 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from markupsafe import Markup, escape
 
 ATTACK = "<script>alert(1)</script>"
 PLANTED = "/data/Jane Doe/patient_0042.nii.gz"
 
 BuildRun = Callable[..., Path]
+
+
+@pytest.fixture
+def real_figures() -> None:
+    """Ask for figures as they are drawn; other tests get empty ones, which cost a hundredth."""
+
+
+@pytest.fixture(autouse=True)
+def quick_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw no figure where a test doesn't look at one: title and description are as in a drawn one."""
+    if "real_figures" in request.fixturenames:
+        return
+
+    def empty(_: Any, *, name: str, heading: str, description: str) -> Markup:
+        told = f'<title id="{name}-title">{escape(heading)}</title>'
+        told += f'<desc id="{name}-description">{escape(description)}</desc>'
+        labels = f'role="img" aria-labelledby="{name}-title {name}-description"'
+        return Markup(f'<svg xmlns="http://www.w3.org/2000/svg" {labels}>{told}</svg>')
+
+    monkeypatch.setattr("autoonco.reporting.blocks.to_svg", empty)
+    monkeypatch.setattr("autoonco.reporting.files.to_pdf", lambda _: b"%PDF-1.4")
 
 
 @pytest.fixture(scope="session")

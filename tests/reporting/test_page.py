@@ -6,7 +6,6 @@ import json
 import re
 import time
 from collections.abc import Callable
-from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,9 @@ from autoonco.reporting.page import write_report
 from autoonco.reporting.read_run import read_run
 
 ATTACK = "<script>alert(1)</script>"
+SECTIONS = (
+    "families", "search", "clinical", "explanations", "data", "reproducibility", "checklists", "model-card",
+)  # fmt: skip
 VOID = {"meta", "link", "img", "br", "hr", "input"}
 BuildRun = Callable[..., Path]
 
@@ -76,12 +78,20 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def page_of(run_writer: BuildRun, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Page]:
+def made() -> dict[str, Page]:
+    return {}
+
+
+@pytest.fixture
+def page_of(
+    made: dict[str, Page], run_writer: BuildRun, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Page]:
     """Return a function from a kind of run to its page, made once."""
 
-    @cache
     def make(kind: str) -> Page:
-        return report(run_writer(tmp_path_factory.mktemp("runs") / "run", **KINDS[kind]))
+        if kind not in made:
+            made[kind] = report(run_writer(tmp_path_factory.mktemp("runs") / "run", **KINDS[kind]))
+        return made[kind]
 
     return make
 
@@ -91,10 +101,8 @@ def test_every_kind_of_run_gives_one_whole_page(page_of: Callable[[str], Page], 
     page = page_of(kind)
     assert page.size < 5_000_000
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
-    assert {"summary", "families", "search", "data", "reproducibility"} <= set(ids)
-    inside_figures = re.compile(r"(forest|roc|search|time)-\w+$")
-    outside_figures = [name for name in ids if name and not inside_figures.match(name)]
-    assert len(outside_figures) == len(set(outside_figures))
+    assert {*SECTIONS, "summary"} <= set(ids)
+    assert len(ids) == len(set(ids))
     assert "Research use only" in page.text
     assert "nan" not in page.text.lower().split()
     assert "None" not in page.text
@@ -104,8 +112,10 @@ def test_every_kind_of_run_gives_one_whole_page(page_of: Callable[[str], Page], 
 def test_nothing_is_loaded_from_anywhere(page_of: Callable[[str], Page], kind: str) -> None:
     page = page_of(kind)
     for tag, attributes in page.tags:
-        assert tag not in ("link", "img", "iframe", "object", "embed", "image", "base")
-        assert "src" not in attributes
+        assert tag not in ("link", "iframe", "object", "embed", "image", "base")
+        assert tag == "img" or "src" not in attributes
+        if tag == "img":  # pixels are in the page itself
+            assert str(attributes["src"]).startswith("data:image/png;base64,")
         for name in ("href", "xlink:href"):
             assert (attributes.get(name) or "#").startswith("#")
         assert not [name for name in attributes if name.startswith("on")]
@@ -120,7 +130,7 @@ def test_nothing_is_loaded_from_anywhere(page_of: Callable[[str], Page], kind: s
 def test_figures_and_tables_can_be_read_out(page_of: Callable[[str], Page]) -> None:
     page = page_of("binary")
     figures = page.all("svg")
-    assert len(figures) == 4
+    assert len(figures) > 10
     ids = {attributes.get("id") for _, attributes in page.tags}
     for figure in figures:
         assert figure["role"] == "img"
@@ -150,14 +160,16 @@ def test_hostile_text_is_shown_and_inert(build_run: BuildRun) -> None:
     assert f"ended as failed: {ATTACK}" in page.text
     assert ATTACK not in (folder / "report" / "index.html").read_text()
     for figure in (folder / "report" / "figures").iterdir():
-        assert "alert" not in figure.read_text().replace("&lt;script&gt;alert(1)", "")
+        text = figure.read_bytes().decode("utf-8", "replace")
+        assert "<script" not in text
+        assert "<img" not in text
 
 
 def test_no_path_of_the_user_leaves(build_run: BuildRun) -> None:
     folder = build_run(note="can't open /data/Jane Doe/patient_0042.nii.gz of '/scans/Jane Doe/patient_7'")
     report(folder)
     for path in (folder / "report").rglob("*.*"):
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode("utf-8", "replace")
         assert "Jane" not in text
         assert "patient_" not in text
         assert str(folder) not in text
@@ -210,11 +222,14 @@ def test_a_simple_model_inside_the_interval_is_a_warning(build_run: BuildRun) ->
     assert "Baseline: lesion size reaches an AUC" in report(folder).text
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("real_figures")
 def test_the_same_run_gives_the_same_bytes(build_run: BuildRun, tmp_path: Path) -> None:
     folder = build_run()
     one, two = write_report(folder, tmp_path / "a"), write_report(folder, tmp_path / "b")
     names = sorted(path.relative_to(one.parent) for path in one.parent.rglob("*.*"))
-    assert len(names) == 9
+    assert len(names) > 40
+    assert any(name.suffix == ".pdf" for name in names)
     for name in names:
         assert (one.parent / name).read_bytes() == (two.parent / name).read_bytes()
 
@@ -223,7 +238,9 @@ def test_tables_stand_beside_the_page(build_run: BuildRun) -> None:
     folder = build_run(n_trials=50)
     write_report(folder)
     tables = {path.stem: pd.read_csv(path) for path in (folder / "report" / "tables").iterdir()}
-    assert set(tables) == {"evaluation", "comparison", "leaderboard", "checks"}
+    assert {"evaluation", "comparison", "leaderboard", "checks", "checklists", "cost", "typicality"} <= set(
+        tables
+    )
     assert len(tables["leaderboard"]) == 50
     assert set(tables["evaluation"]["subset"]) == {"test", "test, clean"}
 
@@ -264,6 +281,7 @@ def test_a_run_json_of_few_words_is_enough(build_run: BuildRun) -> None:
     assert "Telling benign and malignant apart" in report(folder).text
 
 
+@pytest.mark.slow
 def test_three_hundred_trials_take_seconds(build_run: BuildRun) -> None:
     folder = build_run(n_trials=300, classes=("a", "b", "c"), ndim=3)
     started = time.process_time()
