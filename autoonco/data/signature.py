@@ -64,7 +64,11 @@ def _signature(case: Case) -> dict[str, Values]:
         values = sitk.GetArrayFromImage(scan.image).astype(np.float32)
         colours = [values] if scan.image.GetNumberOfComponentsPerPixel() == 1 else np.moveaxis(values, -1, 0)
         intensity += [_grain(component) for component in colours]
-    return {"geometry": np.concatenate(geometry), "intensity": np.concatenate(intensity)}
+    nothing = np.empty(0)  # of a case without images
+    return {
+        "geometry": np.concatenate([*geometry, nothing]),
+        "intensity": np.concatenate([*intensity, nothing]),
+    }
 
 
 def _grain(values: NDArray[np.float32]) -> Values:

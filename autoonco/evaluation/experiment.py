@@ -84,7 +84,20 @@ class Request:
         return self.mode.kind
 
 
-_MAY_CHANGE = {"max_trials", "trial_share", "memory_limit_gb", "gpu_rate", "portfolio", "weights_dir"}
+_MAY_CHANGE = {
+    "calibration",
+    "threshold",
+    "sensitivity",
+    "coverage",
+    "shortcuts",
+    "max_predict_seconds",
+    "max_trials",
+    "trial_share",
+    "memory_limit_gb",
+    "gpu_rate",
+    "portfolio",
+    "weights_dir",
+}
 """Settings that a continued run may change: they change how far it gets, not what a trial means. (Of the portfolio the
 content counts, not the path, which belongs to the machine; so do the networks that a folder of weights brings, which
 the space names.)"""

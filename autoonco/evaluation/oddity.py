@@ -205,7 +205,7 @@ def fit_oddity(
 
 def _table(rows: Sequence[Values]) -> Values | None:
     """Return rows as a table ``(n_cases, n_columns)``, those of an unusual length as NaN; None where many are."""
-    lengths = np.array([len(row) for row in rows])
+    lengths = np.array([len(row) for row in rows], dtype=np.int64)
     usual = int(np.bincount(lengths).argmax())
     if usual == 0 or np.mean(lengths != usual) > FALSE_ALARMS:
         return None

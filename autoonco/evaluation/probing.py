@@ -21,7 +21,7 @@ from autoonco.data.cache import ArtefactCache
 from autoonco.data.case import Case
 from autoonco.data.manifest import Dataset
 from autoonco.data.readers import read_scan
-from autoonco.errors import DataError
+from autoonco.errors import AutoOncoError
 from autoonco.evaluation.decisions import Decided
 from autoonco.evaluation.delivered import mean_proba, restored
 from autoonco.evaluation.outcome import Delivered, Probed
@@ -36,6 +36,8 @@ CHANGE = 0.1
 RING = 0.3
 """Of the lesion's radius: how wide the ring around it is whose grey values it is filled with."""
 _AT_ONCE = 4
+# A scan that was changed may break what no real one does: that is no reason to lose a run at its end.
+_FAILS = (AutoOncoError, ValueError, RuntimeError, ArithmeticError, LookupError)
 _NO_MASKS = "the cases have no lesion masks"
 
 
@@ -197,25 +199,25 @@ def _changed(
         for number, case in enumerate(cases):
             try:
                 made.append(changed_case(case, change, Path(folder) / str(number)))
-            except DataError as error:
+            except _FAILS as error:
                 made.append(None)
                 reason = reason or _short(error)
         known = [case for case in made if case is not None]
         rows: list[NDArray[Any] | None] = []
         try:
             rows += list(predict(known)) if known else []
-        except DataError:
+        except _FAILS:
             for case in known:
                 try:
                     rows.append(predict([case])[0])
-                except DataError as error:
+                except _FAILS as error:
                     rows.append(None)
                     reason = reason or _short(error)
     answers = iter(rows)
     return [None if case is None else next(answers) for case in made], reason
 
 
-def _short(error: DataError) -> str:
+def _short(error: Exception) -> str:
     return f"some changed cases can't be predicted ({type(error).__name__})"
 
 

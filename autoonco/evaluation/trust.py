@@ -15,7 +15,7 @@ from autoonco.data.manifest import Dataset
 from autoonco.data.signature import signatures
 from autoonco.errors import AutoOncoError
 from autoonco.evaluation.calibration import OutOfFold
-from autoonco.evaluation.decisions import KEPT, OUTER, Decided, Decisions, tested, with_sets
+from autoonco.evaluation.decisions import KEPT, OUTER, Decided, Decisions, with_sets, with_test_figures
 from autoonco.evaluation.delivered import Weighted, mean_proba, restored
 from autoonco.evaluation.oddity import FALSE_ALARMS, Oddity, Tables, fit_oddity
 from autoonco.evaluation.outcome import ScopeResult
@@ -25,6 +25,7 @@ from autoonco.metrics.scores import Labels, Values
 
 EMBEDDING = "embedding"
 _AT_ONCE = 16
+_MOST_TESTED = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +149,7 @@ def learn_trust(
     decided = _calibrated_sets(final.decided, dataset, splits, results, kept, members)
     judged = next(model for model in final.judged if model.kind == "ensemble")
     if len(split.test):
-        decided = tested(decided, dataset.y[split.test], judged.proba)
+        decided = with_test_figures(decided, dataset.y[split.test], judged.proba)
     oddity, eye, record = _learn_oddity(dataset, split, members, runtime, limit_s=limit_s)
     trust = Trust(decisions=decided.decisions, oddity=oddity, eye=eye)
     return Trusted(trust=trust, record={**decided.record, "out_of_distribution": record})
@@ -210,7 +211,7 @@ def _learn_oddity(
         "embedding_of_trained_network": model is not None and hasattr(model, "views"),
     }
     if len(split.test):
-        cases = [dataset.cases[row] for row in split.test]
+        cases = [dataset.cases[row] for row in split.test[:_MOST_TESTED]]
         odd = Trust(oddity=oddity, eye=eye).odd_parts(cases, members, runtime)
         known = [part for part in odd if part is not None]
         record["test"] = {

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from autoonco.evaluation import ensemble
+from autoonco.evaluation.delivered import in_time
 from autoonco.evaluation.ensemble import Candidate
 from autoonco.families.contract import Fidelity
 from autoonco.search.store import FoldKey, Store
@@ -176,3 +177,36 @@ def test_an_ensemble_is_scored_on_fresh_folds_where_all_members_have_them(proble
     # also where there would have been another pass
     more = replace(problem, fresh=(*fresh, *(replace(fold, index=6 + k) for k, fold in enumerate(fresh))))
     assert ensemble.ensemble_score(more, [member]) == pytest.approx(one.score)
+
+
+def test_the_plain_mean_is_of_the_best_at_equal_weights(problem, found):
+    members = ensemble.select(problem, found, rounds=20, refit_limit_s=np.inf, mean_of=3)
+    assert [m.candidate for m in members] == found[:3]
+    assert [m.weight for m in members] == pytest.approx([1 / 3] * 3)
+    expected = [sum(item.probas[k] for item in found[:3]) / 3 for k in range(3)]
+    assert ensemble.ensemble_score(problem, members) == pytest.approx(problem.score(expected))
+    few = ensemble.select(problem, found, rounds=20, refit_limit_s=2.0, mean_of=5)
+    assert len(few) == 2
+
+
+def test_members_leave_until_a_case_is_predicted_in_time(problem, found):
+    members = ensemble.select(problem, found, rounds=20, refit_limit_s=np.inf, mean_of=3)
+    seconds = {item.key: 1.0 + number for number, item in enumerate(found)}
+    kept, note = in_time(members, found, seconds, 10.0)
+    assert [m.candidate for m in kept] == found[:3]
+    assert note is None
+    kept, note = in_time(members, found, seconds, 3.5)
+    assert [m.candidate for m in kept] == found[:2]  # 3 s for a third of the weight was the dearest
+    assert sum(m.weight for m in kept) == pytest.approx(1)
+    assert "1 of 3 members" in note
+
+
+def test_a_quick_spare_stands_in_for_an_ensemble_that_is_too_slow(problem, found):
+    members = ensemble.select(problem, found, rounds=20, refit_limit_s=np.inf, mean_of=2)
+    seconds = {item.key: 5.0 for item in found} | {found[3].key: 0.5, found[4].key: 0.1}
+    kept, note = in_time(members, found, seconds, 1.0)
+    assert [m.candidate for m in kept] == [found[3]]  # the best of those that are quick enough
+    assert "single toy model" in note
+    kept, note = in_time(members, found, seconds, 0.01)
+    assert [m.candidate for m in kept] == [found[4]]
+    assert "No refitted model" in note
