@@ -62,6 +62,7 @@ def test_an_external_dataset_judges_and_is_never_learned_from(make, tmp_path):
         fit(ours, tmp_path / "run", external=make("others", n=16, seed=2, prefix="Q"))
 
 
+@pytest.mark.slow
 def test_patients_of_an_external_dataset_who_were_learned_from_are_not_clean(make, tmp_path):
     _, run, judged = fit(
         make("ours"), tmp_path / "run", external=make("theirs", n=16, seed=1), evaluation="external"
@@ -70,6 +71,7 @@ def test_patients_of_an_external_dataset_who_were_learned_from_are_not_clean(mak
     assert any("16 test cases have their patient" in note for note in run["notes"])
 
 
+@pytest.mark.slow
 def test_ready_splits_are_replayed_and_so_are_those_that_a_run_wrote(make, tmp_path):
     path = make("ours")
     roles = {"one": ["train"] * 20 + ["test"] * 16, "two": ["test"] * 12 + ["train"] * 20 + [""] * 4}
@@ -88,6 +90,7 @@ def test_ready_splits_are_replayed_and_so_are_those_that_a_run_wrote(make, tmp_p
         fit(path, tmp_path / "run", splits=table.assign(two=roles["one"][::-1]))
 
 
+@pytest.mark.slow
 def test_each_site_is_left_out_once(make, tmp_path):
     _, run, judged = fit(make("ours"), tmp_path / "run", evaluation="leave_one_site_out")
     site = np.arange(36) // 4 % 3
@@ -96,6 +99,7 @@ def test_each_site_is_left_out_once(make, tmp_path):
     assert any("3 sites, each left out once" in note for note in run["notes"])
 
 
+@pytest.mark.slow
 def test_repeats_of_nested_folds_share_the_time_evenly_and_say_so(make, tmp_path):
     settings = SETTINGS.model_copy(update={"outer_repeats": 2})
     _, run, judged = fit(make("ours"), tmp_path / "run", evaluation="nested", settings=settings)
@@ -108,6 +112,7 @@ def test_repeats_of_nested_folds_share_the_time_evenly_and_say_so(make, tmp_path
     assert judged.groupby(["repeat", "group"])["fold"].nunique().max() == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_reads_the_outer_searches_it_had_finished(make, tmp_path, monkeypatch):
     path, stopped = make("ours"), RuntimeError("killed before the final search")
     from autoonco.evaluation.judge import Judge
@@ -135,6 +140,7 @@ def test_a_run_that_goes_on_reads_the_outer_searches_it_had_finished(make, tmp_p
     assert run["status"] == "finished"
 
 
+@pytest.mark.slow
 def test_a_short_time_holds_out_a_part_and_the_run_says_why(make, tmp_path):
     many = SETTINGS.model_copy(update={"outer_folds": 20})
     _, run, _ = fit(make("ours"), tmp_path / "run", settings=many)
