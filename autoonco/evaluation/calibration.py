@@ -80,7 +80,7 @@ class Calibrator:
         if values.shape[1] == 2:
             return np.hstack([1 - found, found])
         shared: Values = np.maximum(found, _TINY)
-        return shared / shared.sum(axis=1, keepdims=True)
+        return np.asarray(shared / shared.sum(axis=1, keepdims=True))
 
     def _column(self, place: int, p: Values) -> Values:
         if self.method == "sigmoid":
@@ -88,7 +88,7 @@ class Calibrator:
             return np.asarray(
                 expit(self.parameters["slope"][place] * scores + self.parameters["shift"][place])
             )
-        return np.interp(p, self.parameters["x"][place], self.parameters["y"][place])
+        return np.asarray(np.interp(p, self.parameters["x"][place], self.parameters["y"][place]))
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON."""

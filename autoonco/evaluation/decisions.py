@@ -203,7 +203,7 @@ def set_figures(y: ArrayLike, sets: NDArray[np.bool_], classes: Sequence[str]) -
 
 def with_test_figures(decided: Decided, y: Labels, proba: NDArray[Any]) -> Decided:
     """Return the same with what threshold and sets do on the test cases, for which nothing was chosen."""
-    record = {
+    record: dict[str, Any] = {
         name: dict(value) if isinstance(value, Mapping) else value for name, value in decided.record.items()
     }
     record["conformal"]["test"] = set_figures(y, decided.decisions.sets(proba), record["classes"])

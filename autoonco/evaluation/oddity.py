@@ -240,7 +240,7 @@ _SHARES = np.concatenate([np.linspace(0, 0.8, _GRID // 4, endpoint=False), np.li
 
 
 def _quantiles(distances: Values) -> Values:
-    return np.quantile(distances[np.isfinite(distances)], _SHARES)
+    return np.asarray(np.quantile(distances[np.isfinite(distances)], _SHARES))
 
 
 def _rarity(distances: Values, known: Values, n: int) -> Values:

@@ -251,14 +251,26 @@ def changed_case(case: Case, change: Callable[[Painted], Painted], folder: Path)
     return replace(case, images=images, masks=masks, image_picks={}, mask_picks={}, resample_mask=False)
 
 
+def _near(mask: Bools, reach_mm: float, spacing: NDArray[np.float64]) -> tuple[slice, ...]:
+    """Return the part of the image that lies within a distance of the lesion: distances in all of it take long."""
+    margin = np.ceil(reach_mm / spacing).astype(int) + 2
+    inside = ndimage.find_objects(mask.astype(np.uint8))[0]
+    return tuple(
+        slice(max(0, side.start - more), min(length, side.stop + more))
+        for side, more, length in zip(inside, margin, mask.shape, strict=True)
+    )
+
+
 def _grown(scan: Painted, share: float) -> Bools:
     """Return the mask grown by a share of its radius, or shrunk by it; the mask itself where nothing would be left."""
     spacing = np.asarray(scan.spacing_mm)
     reach = max(abs(share) * radius_mm(scan.mask, spacing), float(spacing[-2:].min()))
+    box = _near(scan.mask, reach, spacing)
+    inside, found = scan.mask[box], np.zeros_like(scan.mask)
     if share > 0:
-        return np.asarray(ndimage.distance_transform_edt(~scan.mask, sampling=spacing) <= reach)
-    # what lies outside the image is no lesion, but no reason to shrink either
-    found = np.asarray(ndimage.distance_transform_edt(scan.mask, sampling=spacing) > reach)
+        found[box] = ndimage.distance_transform_edt(~inside, sampling=spacing) <= reach
+    else:  # what lies outside the image is no lesion, but no reason to shrink either
+        found[box] = ndimage.distance_transform_edt(inside, sampling=spacing) > reach
     return found if found.any() else scan.mask
 
 
@@ -275,9 +287,10 @@ def _filled(scan: Painted, inside: Bools) -> NDArray[Any]:
     """
     spacing = np.asarray(scan.spacing_mm)
     width = max(RING * radius_mm(inside, spacing), 2 * float(spacing[-2:].min()))
-    distance = ndimage.distance_transform_edt(~inside, sampling=spacing)
+    box = _near(inside, width, spacing)
+    distance = ndimage.distance_transform_edt(~inside[box], sampling=spacing)
     ring = (distance > 0) & (distance <= width)
-    around = scan.values[ring if ring.any() else ~inside if (~inside).any() else inside]
+    around = scan.values[box][ring] if ring.any() else scan.values[~inside if (~inside).any() else inside]
     rng = np.random.default_rng(int(inside.sum()))
     values = scan.values.copy()
     values[inside] = around[rng.integers(0, len(around), int(inside.sum()))]

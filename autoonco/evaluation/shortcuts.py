@@ -144,7 +144,7 @@ def _of_matched(
     )
 
 
-def match_by_size(y: Labels, size: Values) -> NDArray[np.bool_]:
+def match_by_size(y: Labels, size: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
     """Return which cases ``(n_cases,)`` stay so that every class has lesions of the same sizes.
 
     Each case of the rarest class is matched with one of every other class within `CALIPER` standard deviations of
