@@ -22,7 +22,7 @@ from autoonco.reporting.explanations_section import explanations_section, featur
 from autoonco.reporting.families_section import families_section
 from autoonco.reporting.importance import importances
 from autoonco.reporting.key_facts import Fact
-from autoonco.reporting.judged import comparison_of, evaluation_of, verdict_of
+from autoonco.reporting.judged import comparison_of, evaluation_of, patients_of, verdict_of
 from autoonco.reporting.plots_families import cost_table
 from autoonco.reporting.radiomics_section import features_table, radiomics_section
 from autoonco.reporting.read_run import RunData
@@ -105,6 +105,7 @@ def run_tables(data: RunData) -> dict[str, pd.DataFrame]:
     }
     if data.predictions is not None:
         tables["evaluation"] = evaluation_of(data)
+        tables["patients"] = patients_of(data)
         tables["comparison"] = comparison_of(data)
         tables["cost"] = cost_table(data.models, tables["evaluation"])
         families = [str(m["name"]) for m in data.models if m["kind"] == "family"]

@@ -17,9 +17,11 @@ from autoonco.reporting.key_facts import Fact, ensemble_gain, shortcut_fact, sma
 from autoonco.reporting.read_run import RunData
 
 EVALUATIONS = {
-    "external": "the test cases that the manifest names, never seen in fitting",
+    "external": "test cases that the manifest names, or of a dataset of their own, never seen in fitting",
     "holdout": "held out before the search, never seen in fitting",
     "nested": "each fold with a search of its own that never saw it",
+    "leave_one_site_out": "each site with a search of its own that never saw it",
+    "splits": "ready splits, each with a search of its own that never saw its test cases",
 }
 _FEW_PATIENTS = 20
 _MANY_FAILED = 0.2
