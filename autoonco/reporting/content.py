@@ -21,8 +21,8 @@ from autoonco.reporting.data_section import data_section
 from autoonco.reporting.explanations_section import explanations_section, feature_importance
 from autoonco.reporting.families_section import families_section
 from autoonco.reporting.importance import importances
-from autoonco.reporting.key_facts import Fact
 from autoonco.reporting.judged import comparison_of, evaluation_of, patients_of, verdict_of
+from autoonco.reporting.key_facts import Fact
 from autoonco.reporting.plots_families import cost_table
 from autoonco.reporting.radiomics_section import features_table, radiomics_section
 from autoonco.reporting.read_run import RunData
