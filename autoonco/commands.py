@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -150,7 +150,7 @@ def features(
     from autoonco.progress import print_written
 
     check_output(output)
-    columns = {"image": names_of(image) or None, "mask": names_of(mask) or None}
+    columns: dict[str, Any] = {"image": names_of(image) or None, "mask": names_of(mask) or None}
     reading = Reading(channels=channels, mask_label=mask_label, mask_roi=mask_roi, suv=suv)
     dataset = Dataset.from_path(data, labelled=False, **columns, **reading.options())
     table, spec = feature_table(dataset, settings, n_threads=cores())
