@@ -52,6 +52,7 @@ def fit(path, run_dir, **arguments):
     return clf, run, predictions[predictions["model"] == "ensemble"]
 
 
+@pytest.mark.slow
 def test_an_external_dataset_judges_and_is_never_learned_from(make, tmp_path):
     ours, theirs = make("ours"), make("theirs", n=16, seed=1, prefix="Q")
     _, run, judged = fit(ours, tmp_path / "run", external=theirs)

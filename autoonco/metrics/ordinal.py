@@ -133,7 +133,10 @@ def _weighted_kappa(y: Labels, proba: Probabilities, weights: Weights) -> Values
     expected = _weighted_mean(y**2 + told**2, weights) - 2 * mean[0] * mean[1]
     seen = _weighted_mean((y - told) ** 2, weights)
     nothing = np.where(np.isnan(expected), np.nan, 1.0)
-    kappas: Values = 1 - np.divide(seen, expected, out=nothing, where=expected > _ROUNDING)
+    # what is told by chance has exactly 0, not what rounding leaves of it
+    kappas: Values = (
+        np.round(1 - np.divide(seen, expected, out=nothing, where=expected > _ROUNDING), 12) + 0.0
+    )
     return kappas
 
 

@@ -89,3 +89,11 @@ def test_a_resample_without_a_case_has_no_figure(name):
     found = ORDINAL_STATISTICS[name](y, proba, np.array([np.zeros(60), np.ones(60)]))
     assert np.isnan(found[0])
     assert np.isfinite(found[1])
+
+
+def test_one_grade_told_of_all_agrees_as_chance_does():
+    """To the last digit, so that folds that all say so are told as equal."""
+    y, _ = drawn(5)
+    majority = np.tile([0.1, 0.2, 0.4, 0.2, 0.1], (60, 1))
+    weights = np.random.default_rng(0).integers(0, 3, (50, 60)).astype(float)
+    assert set(ORDINAL_STATISTICS["quadratic_kappa"](y, majority, weights)) == {0.0}
