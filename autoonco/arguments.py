@@ -126,6 +126,18 @@ def as_cases(
     return cases if features is None else Dataset(cases=cases).with_features(features).cases
 
 
+def _listed(data: Any) -> list[Any]:
+    """Return what a list or an array of paths holds, as scikit-learn hands them over."""
+    if not isinstance(data, np.ndarray):
+        return list(data)
+    if data.dtype.kind not in "UO" or data.ndim != 1:
+        raise DataError(
+            f"An array {data.shape} of {data.dtype} names no scan, and has no spacing: give image files, or "
+            f"ArrayScan(pixels, spacing_mm=...) to predict."
+        )
+    return data.tolist()
+
+
 @contextmanager
 def as_read(data: Unlabelled, *, clinical: Sequence[str] = ()) -> Iterator[tuple[Case, ...]]:
     """Give `as_cases` of `data`, or the cases of `ArrayScan`s, which are in files as long as the block runs."""
@@ -171,14 +183,7 @@ def _as_cases(data: Unlabelled, columns: dict[str, Any]) -> tuple[Case, ...]:
         return Dataset.from_scans([data]).cases
     if isinstance(data, ArrayScan):
         raise DataError("An ArrayScan is predicted by itself or in a list of them, with no other way in.")
-    if isinstance(data, np.ndarray):
-        if data.dtype.kind not in "UO" or data.ndim != 1:
-            raise DataError(
-                f"An array {data.shape} of {data.dtype} names no scan, and has no spacing: give image files, or "
-                f"ArrayScan(pixels, spacing_mm=...) to predict."
-            )
-        data = data.tolist()
-    items = list(data)
+    items = _listed(data)
     if all(isinstance(item, Case) for item in items):
         return tuple(item for item in items if isinstance(item, Case))
     if all(isinstance(item, str | Path) for item in items):

@@ -6,7 +6,7 @@ import logging
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -218,7 +218,12 @@ def predict(
     cases = as_cases(data, features=own, reading=reading.options(), **columns)
     places = {"lesion": names_of(lesion) or None, "box": names_of(box) or None, "axes": axes}
     with reading_bar(err) as on_progress:
-        how = {"missing_mask": missing_mask, "abstain": abstain, "on_progress": on_progress, **places}
+        how: dict[str, Any] = {
+            "missing_mask": missing_mask,
+            "abstain": abstain,
+            "on_progress": on_progress,
+            **places,
+        }
         tables = classifier.predict_tables(cases, **how)
         written = write_predictions(out, tables, output)
     if written.n_failed == written.n_cases:

@@ -104,7 +104,7 @@ def _checksum(arrays: Arrays) -> str:
     """Return a check sum of arrays: safetensors sees a file cut short, not one with other bytes."""
     found = 0
     for name in sorted(arrays):
-        found = zlib.crc32(np.ascontiguousarray(arrays[name]), zlib.crc32(name.encode(), found))
+        found = zlib.crc32(np.ascontiguousarray(arrays[name]).data, zlib.crc32(name.encode(), found))
     return f"{found:08x}"
 
 

@@ -290,7 +290,7 @@ FAULTS: list[tuple[Fault, str, int | None]] = [
     (telling_site, "AO503", None),
     (telling_size, "AO503", None),
 ]
-ELSEWHERE = {"AO107", "AO111", "AO112"}
+ELSEWHERE = {"AO107", "AO111", "AO112"}  # each has a test of its own below
 """Codes of faults that need more than a manifest: a value that stands for the lesion, or a repair."""
 
 
@@ -359,6 +359,16 @@ def test_a_mask_that_lies_elsewhere_is_put_onto_its_image_where_that_is_asked_fo
     # the mask drawn at columns 6..19 lies one pixel to the right in space
     np.testing.assert_array_equal(drawn.min(axis=0), [1, 5, 7])
     np.testing.assert_array_equal(drawn.max(axis=0), [2, 11, 20])
+
+
+def test_a_value_that_is_not_in_the_mask_is_told(frame: pd.DataFrame, tmp_path: Path) -> None:
+    several_values(frame, tmp_path)
+    frame["mask_label"] = "255"
+    frame.loc[6, "mask_label"] = "3"
+    (found,) = diagnose(frame, tmp_path)
+    assert (found.code, found.row, found.severity) == ("AO107", 7, Severity.ERROR)
+    frame.loc[6, "mask_label"] = "2"
+    assert diagnose(frame, tmp_path) == []  # one value of several was meant
 
 
 def test_a_mask_half_outside_its_image_is_told_after_the_repair(frame: pd.DataFrame, tmp_path: Path) -> None:
