@@ -174,7 +174,7 @@ def _densenet(order: _Order) -> VolumeBackbone:
     width = net.class_layers.out.in_features
     net.class_layers.out = nn.Identity()
     blocks = [name for name, _ in net.features.named_children() if name.startswith("denseblock")]
-    stages = [("features.denseblock1",)]
+    stages: list[tuple[str, ...]] = [("features.denseblock1",)]
     stages += [
         (f"features.transition{number}", f"features.denseblock{number + 1}")
         for number in range(1, len(blocks))
@@ -245,7 +245,7 @@ def _segresnet(order: _Order) -> VolumeBackbone:
 
     options = order.options
     net = SegResEncoder(**options, spatial_dims=3, in_channels=order.in_channels)
-    stages = [("layers.0.blocks",)]
+    stages: list[tuple[str, ...]] = [("layers.0.blocks",)]
     stages += [
         (f"layers.{number - 1}.downsample", f"layers.{number}.blocks") for number in range(1, len(net.layers))
     ]
