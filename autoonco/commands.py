@@ -257,18 +257,22 @@ def replay(
         clinical=clinical,
         split=split,
         own=own,
+        complete=False,
         reading=reading,
     )
     from autoonco.arguments import cores, usable
     from autoonco.data.checks import errors_of, findings, inspect
     from autoonco.data.joined import joined
     from autoonco.evaluation import replay as replaying
+    from autoonco.evaluation.run_folder import read_json
     from autoonco.settings import Settings
 
     judging = external_of(
         external, label=label, image=image, mask=mask, clinical=clinical, own=own, reading=reading
     )
     dataset = dataset if judging is None else joined(dataset, judging)
+    # as the run read them: faulty rows were left out, masks put onto their image's grid where that was asked for
+    dataset = dataset.repaired(str(read_json(run / "run.json")["settings"].get("repair", "none")))
     facts = inspect(dataset, n_jobs=cores())
     kept = usable(dataset, facts, errors_of(findings(dataset, facts)), Settings(on_bad_case="exclude"))
     recorded, score = replaying.replay(run, *kept, trial, n_threads=cores())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -113,3 +114,9 @@ def test_a_fit_repairs_and_leaves_out_what_it_is_told_to(toy, manifest: Path, tm
     # a model that was made with a repair reads new scans with it
     assert classifier._fitted().facts["repair"] == "resample-mask"
     assert (classifier.predict_table(manifest)["status"] == "ok").sum() == N
+    # and a trial is replayed on the cases that were left
+    number = int(run.read().trials[0]["id"])
+    words = ["replay", str(tmp_path / "kind"), str(manifest), str(number), "--clinical", "signal"]
+    replayed = CliRunner().invoke(app, words, catch_exceptions=False)
+    recorded, now = re.findall(r"recorded (\S+), now (\S+)", replayed.output)[0]
+    assert float(recorded) == float(now)
