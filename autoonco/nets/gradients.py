@@ -78,7 +78,7 @@ def batch_gradient(
 def _saves_more(network: nn.Module) -> bool:
     """Have a 3D network keep less for its gradient, if it can and does not yet; return whether that was so."""
     backbone = getattr(network, "backbone", None)
-    if not callable(getattr(backbone, "maps", None)) or backbone.grad_checkpointing:
+    if backbone is None or not hasattr(backbone, "maps") or backbone.grad_checkpointing:
         return False
     backbone.set_grad_checkpointing()
     return True
