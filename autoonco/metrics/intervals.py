@@ -32,7 +32,7 @@ _TINY = 1e-9  # at 0 and 1 the value itself is a root, and not the one that boun
 _FEW_PAIRS = (
     60  # with more pairs in the wrong order the simulated coverage on the logit scale is near nominal
 )
-_PRIOR_PAIRS, _HANDFUL = 30, 5
+_PRIOR_PAIRS, _HANDFUL = 10, 5
 _JACKKNIFE = 500  # parts left out in turn; with more patients a part holds several
 
 
@@ -91,7 +91,7 @@ def auc_interval(
         return Interval(value=value, lower=lower, upper=upper, method="Newcombe")
     misplaced = min(value, 1 - value) * m * n
     if misplaced < _FEW_PAIRS:
-        # of few pairs the variance comes out too small: a prior as of thirty pairs holds it, and a handful of them
+        # of few pairs the variance comes out too small: a prior as of ten pairs holds it, and a handful of them
         # may not narrow the bounds, for one misplaced pair would be told as surer than none
         ratio = (misplaced * var / _error_squared(value, m, n) + _PRIOR_PAIRS) / (misplaced + _PRIOR_PAIRS)
         ratio = max(1.0, ratio) if misplaced < _HANDFUL else ratio

@@ -204,7 +204,7 @@ def test_coverage_of_delong(n: int, prevalence: float, auc: float) -> None:
         inside += found.lower <= auc <= found.upper
     print(f"n = {n}, prevalence {prevalence}, AUC {auc}: coverage {inside / tries:.3f}")
     assert inside / tries > 0.93
-    assert inside / tries < (0.97 if n >= 100 else 0.995)
+    assert inside / tries < (0.97 if n >= 100 else 0.985)
 
 
 @pytest.mark.slow
