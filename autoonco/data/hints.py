@@ -14,14 +14,13 @@ from autoonco.data.facts import CaseFacts
 from autoonco.data.fingerprint import unit_of
 from autoonco.data.formats import suffix_of
 from autoonco.data.manifest import Dataset
-from autoonco.data.rules import Found
+from autoonco.data.rules import MIN_PATIENTS, Found
 
 MAX_P_VALUE = 0.001  # strict, for there are several columns and properties
 MIN_V = 0.2  # Cramér's V, corrected for bias: from here on a table of two columns is worth a look
 MIN_AUC = 0.7  # of one property alone, one class against the rest
 TELLING = 0.95  # balanced accuracy from which a column as good as is the label
 MIN_ROWS = 20
-MIN_PATIENTS = 5  # a value or class with fewer tells nothing of the others
 BINS = 10
 SCANNER_COLUMNS = frozenset(
     (
