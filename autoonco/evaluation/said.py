@@ -9,6 +9,7 @@ import numpy as np
 
 from autoonco.data.manifest import Dataset
 from autoonco.evaluation import modes
+from autoonco.evaluation.baselines import MAJORITY
 from autoonco.evaluation.modes import Mode
 from autoonco.evaluation.outcome import ScopeResult
 from autoonco.evaluation.split_table import SplitTable
@@ -65,7 +66,7 @@ def constant(splits: Sequence[OuterSplit], results: Sequence[ScopeResult]) -> li
         judged.name
         for split, result in zip(splits, results, strict=True)
         for judged in result.judged
-        if len(split.test) > 1 and np.ptp(judged.proba, axis=0).max() == 0
+        if judged.name != MAJORITY and len(split.test) > 1 and np.ptp(judged.proba, axis=0).max() == 0
     )
     return [
         f"The model {name!r} gave every test case of a fold the same probabilities: its AUC there is one half, for it "
