@@ -27,7 +27,7 @@ from autoonco.evaluation.radiomics_record import SETTINGS_FILE, TABLE_FILE, radi
 from autoonco.evaluation.run_folder import RunFolder, hardware, versions
 from autoonco.evaluation.said import constant, said, searches_json
 from autoonco.evaluation.split_table import SPLITS_FILE, SplitTable, splits_frame
-from autoonco.evaluation.splits import Groups, OuterSplit, groups_of, outer_splits
+from autoonco.evaluation.splits import Groups, OuterSplit, Rows, groups_of, outer_splits
 from autoonco.evaluation.tables import read_predictions
 from autoonco.evaluation.tasks import TASKS, Task
 from autoonco.evaluation.told import kept_apart, tell_trust
@@ -142,9 +142,7 @@ def run_experiment(
     the scopes.
     """
     groups = groups_of(dataset, facts)
-    splits = _splits(dataset, groups, request)
-    kept = kept_apart(dataset, splits[-1], request.settings.conformal_share, seed=request.seed)
-    splits[-1] = without(splits[-1], kept)
+    splits, kept = _splits(dataset, groups, request)
     spoken = said(dataset, groups, splits, request.mode, request.table, limit_s=request.time_limit_s)
     power = foreseen(dataset, groups, splits, request.task, margin=request.settings.equivalence_margin)
     if power is not None:
@@ -248,14 +246,16 @@ def _tell(observer: Observer | None, request: Request, spoken: Sequence[str]) ->
         )
 
 
-def _splits(dataset: Dataset, groups: Groups, request: Request) -> list[OuterSplit]:
-    """Return the searches of the run, each of which is known to be possible."""
+def _splits(dataset: Dataset, groups: Groups, request: Request) -> tuple[list[OuterSplit], Rows]:
+    """Return the searches of the run, each known to be possible, and the cases that the final one leaves apart."""
     settings, seed, task = request.settings, request.seed, request.task
     splits = outer_splits(
         dataset, request.mode, settings=settings, seed=seed, groups=groups, task=task, table=request.table
     )
+    kept = kept_apart(dataset, splits[-1], groups, settings.conformal_share, seed=seed)
+    splits[-1] = without(splits[-1], kept)
     check_inner(dataset, splits, groups, task, settings, seed=seed)
-    return splits
+    return splits, kept
 
 
 def _pool(setup: Setup, request: Request) -> WorkerPool | DaskPool:

@@ -45,16 +45,17 @@ def replay(
         raise RunMismatchError(f"{run_dir} holds a run over other data: give the manifest it was made with.")
     trial, settings = _trial(run_dir, trial_id), Settings.checked(run["settings"])
     mode = Mode(kind=run["evaluation"], repeats=run["repeats"])
+    groups = groups_of(dataset, facts)
     splits = outer_splits(
         dataset,
         mode,
         settings=settings,
         seed=run["seed"],
-        groups=groups_of(dataset, facts),
+        groups=groups,
         task=task,
         table=read_split_table(run_dir / SPLITS_FILE, dataset) if mode.kind == SPLITS else None,
     )
-    kept = kept_apart(dataset, splits[-1], settings.conformal_share, seed=run["seed"])
+    kept = kept_apart(dataset, splits[-1], groups, settings.conformal_share, seed=run["seed"])
     splits[-1] = without(splits[-1], kept)
     problem = inner_problem(
         dataset,

@@ -39,8 +39,12 @@ def trust_folder(run: Path) -> Path | None:
     return folder if (folder / "meta.json").is_file() else None
 
 
-def kept_apart(dataset: Dataset, split: OuterSplit, share: float, *, seed: int) -> NDArray[np.int64]:
+def kept_apart(
+    dataset: Dataset, split: OuterSplit, groups: Groups, share: float, *, seed: int
+) -> NDArray[np.int64]:
     """Return the positions of the training cases that are kept apart to calibrate prediction sets; none for no share.
+
+    `groups` are kept whole, see `splits.groups_of`.
 
     Raises
     ------
@@ -50,7 +54,7 @@ def kept_apart(dataset: Dataset, split: OuterSplit, share: float, *, seed: int) 
     if not share or dataset.y is None:
         return np.empty(0, dtype=np.int64)
     rows = split.train
-    _, apart = holdout(dataset.y[rows], dataset.groups[rows], share, seed=seed, class_names=dataset.classes)
+    _, apart = holdout(dataset.y[rows], groups[rows], share, seed=seed, class_names=dataset.classes)
     return np.asarray(rows[apart], dtype=np.int64)
 
 

@@ -213,13 +213,13 @@ def test_without_time_nothing_is_learned_of_what_is_usual_and_it_says_so(trusted
 def test_patients_kept_apart_are_in_no_training_part(trusted):
     data, *_ = trusted
     split = OuterSplit(scope=FINAL, train=np.arange(50), test=np.arange(50, 60))
-    kept = kept_apart(data, split, 0.2, seed=0)
+    kept = kept_apart(data, split, data.groups, 0.2, seed=0)
     assert 8 <= len(kept) <= 12
     assert len(np.unique(data.y[kept])) == 2
     left = without(split, kept)
     assert not set(left.train) & set(kept)
     assert set(left.train) | set(kept) == set(range(50))
-    assert not len(kept_apart(data, split, 0.0, seed=0))
+    assert not len(kept_apart(data, split, data.groups, 0.0, seed=0))
 
 
 def test_a_set_of_one_fold_is_not_told_as_covered_by_itself():
