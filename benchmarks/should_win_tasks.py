@@ -29,7 +29,7 @@ Array = NDArray[Any]
 CLASSES = ("left", "right")
 HALF_TURNS = np.array([(1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)])
 """Signs of the axes that turns by 180 degrees leave: mirror images are not among them."""
-ARMS, THICKNESS = (7, 6, 5), 3
+ARMS, THICKNESS = (5, 4, 3), 2
 """Voxels of a tripod's arms along x, y and z, and their breadth: unlike, or turns could make its mirror image."""
 NOISE = 0.06
 
@@ -45,13 +45,13 @@ class Volume:
 
 def handedness(rng: np.random.Generator, label: int) -> Volume:
     """Return a ball of tripods that are all left-handed (0) or all right-handed (1)."""
-    side, n_tripods = 40, 6
+    side, n_tripods = 40, 14
     radius = rng.uniform(14.0, 16.5)
     middle = (side - 1) / 2 + rng.uniform(-1.0, 1.0, 3)
     ball = _distance((side,) * 3, middle) < radius
     inside = np.zeros(ball.shape)
     reach = max(ARMS) + THICKNESS
-    for centre in _apart(rng, n_tripods, reach=radius - reach + 2, distance=reach - 1):
+    for centre in _apart(rng, n_tripods, reach=radius - reach, distance=reach):
         _add_tripod(inside, np.rint(middle + centre).astype(int), _signs(rng, label))
     image = 0.5 * ball + 0.8 * inside
     return Volume(image=_measured(rng, image), mask=ball, spacing_mm=(1.0, 1.0, 1.0))
@@ -74,7 +74,7 @@ def _add_tripod(image: Array, centre: Array, signs: Array) -> None:
 def _apart(rng: np.random.Generator, n: int, *, reach: float, distance: float) -> list[Array]:
     """Return up to `n` points within `reach` of the origin that lie `distance` apart at least."""
     found: list[Array] = []
-    for point in rng.uniform(-reach, reach, (400, 3)):
+    for point in rng.uniform(-reach, reach, (1000, 3)):
         is_free = all(np.linalg.norm(point - other) >= distance for other in found)
         if np.linalg.norm(point) <= reach and is_free:
             found.append(point)
