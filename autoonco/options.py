@@ -69,6 +69,10 @@ OnBadCase = Annotated[str, typer.Option(help="What to do about a case that can't
 Repair = Annotated[
     str, typer.Option("--repair", help="resample-mask puts a mask on another grid onto its image's.")
 ]
+Threshold = Annotated[
+    str, typer.Option(help="How two classes are told apart: most_probable, youden or sensitivity.")
+]
+Sensitivity = Annotated[float, typer.Option(help="Sensitivity to keep, with --threshold sensitivity.")]
 Abstain = Annotated[
     bool, typer.Option("--abstain", help="Call ambiguous cases 'uncertain' instead of naming a class.")
 ]

@@ -123,7 +123,17 @@ def test_without_time_nothing_is_done_and_with_little_both_classes_are_there(dat
     some = probe(data.cases, data.y, brightness, limit_s=5)[0]
     assert 4 <= len(some.positions) < 12
     assert len(set(data.y[list(some.positions)])) == 2
-    assert "of 12 cases" in some.reason
+    assert "of 12 cases: the time was over" in some.reason
+
+
+def test_of_very_many_cases_some_are_enough(data, monkeypatch):
+    monkeypatch.setattr("autoonco.evaluation.probing.MOST", 8)
+    found = probe(
+        data.cases, data.y, brightness, limit_s=np.inf, probes={"mask shifted": PROBES["mask shifted"]}
+    )
+    assert len(found[0].positions) == 8
+    assert sorted(data.y[list(found[0].positions)]) == [0] * 4 + [1] * 4
+    assert found[0].reason == "8 of 12 cases: enough"
 
 
 def test_cases_without_a_mask_say_so(data):
