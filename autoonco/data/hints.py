@@ -20,6 +20,7 @@ MAX_P_VALUE = 0.001  # strict, for there are several columns and properties
 MIN_V = 0.2  # Cramér's V, corrected for bias: from here on a table of two columns is worth a look
 MIN_AUC = 0.7  # of one property alone, one class against the rest
 TELLING = 0.95  # balanced accuracy from which a column as good as is the label
+TELLING_AUC = 0.98  # the same of a measure: its tenths may straddle the place where the classes part
 MIN_ROWS = 20
 BINS = 10
 SCANNER_COLUMNS = frozenset(
@@ -74,23 +75,36 @@ def telling_columns(dataset: Dataset, _: Sequence[CaseFacts]) -> Found:
 
 def _telling(dataset: Dataset, what: str, cells: Sequence[Any], *, is_input: bool) -> Found:
     known, y = _labelled(dataset)
-    patients = dataset.groups[known]
-    values = _levels(np.array(cells, dtype=object)[known])
-    if is_input:
-        y, patients, values = y[values >= 0], patients[values >= 0], values[values >= 0]
-    if len(y) < MIN_ROWS:
+    column = _column(cells)[known]
+    numbers = _numbers(column)
+    values = _levels(column, numbers)
+    here = values >= 0 if is_input else np.ones(len(values), dtype=bool)
+    if here.sum() < MIN_ROWS:
         return
-    share = _balanced_accuracy(values, y, patients)
+    owners = np.unique(dataset.groups[known][here], return_inverse=True)[1]
+    values, y = values[here], y[here]
+    share = _balanced_accuracy(values, y, owners)
     if share >= TELLING:
-        yield (
-            None,
-            f"The {what} alone predicts the label of a new patient with balanced accuracy {share:.2f}.",
-        )
-    elif (back := _balanced_accuracy(y, values, patients)) >= TELLING:
+        told = f"with balanced accuracy {share:.2f}"
+    elif numbers is not None and (area := _area(numbers[here], y)) >= TELLING_AUC:
+        told = f"with AUC {area:.3f}"
+    elif (back := _balanced_accuracy(y, values, owners)) >= TELLING:
         yield (
             None,
             f"The {what} is made from the label: the class predicts it with balanced accuracy {back:.2f}.",
         )
+        return
+    else:
+        return
+    yield None, f"The {what} alone predicts the label of a new patient {told}."
+
+
+def _area(numbers: NDArray[np.float64], y: NDArray[np.int64]) -> float:
+    """Return the area under the ROC curve of a column of numbers of two classes; 0 with more classes or a gap."""
+    classes, count = np.unique(y, return_counts=True)
+    if len(classes) != 2 or count.min() < MIN_PATIENTS or not np.isfinite(numbers).all():
+        return 0.0
+    return _auc(numbers, y == classes[1])
 
 
 def _labelled(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -100,23 +114,33 @@ def _labelled(dataset: Dataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return known, y[known]
 
 
-def _levels(cells: Cells) -> NDArray[np.int64]:
-    """Return a number for each cell's value, that of a tenth of all for columns of many numbers; -1 where missing."""
-    numbers = [number_of(str(cell)) if cell is not None else np.nan for cell in cells]
+def _numbers(cells: Cells) -> NDArray[np.float64] | None:
+    """Return the cells as numbers, NaN where missing; None where one is text, or where they are few different ones."""
+    found = np.empty(len(cells))
+    for position, cell in enumerate(cells):
+        value = cell if isinstance(cell, float) else np.nan if cell is None else number_of(str(cell))
+        if value is None:
+            return None
+        found[position] = value if np.isfinite(value) else np.nan
+    return found if len(np.unique(found[np.isfinite(found)])) > BINS else None
+
+
+def _levels(cells: Cells, numbers: NDArray[np.float64] | None) -> NDArray[np.int64]:
+    """Return a number for each cell's value, of columns of many numbers for its tenth of all; -1 where missing."""
     found = np.full(len(cells), -1)
-    if None not in numbers and len(set(numbers)) > BINS:
-        values = np.array(numbers, dtype=float)
-        here = np.isfinite(values)
-        edges = np.quantile(values[here], np.linspace(0, 1, BINS + 1)[1:-1]) if here.any() else []
-        found[here] = np.searchsorted(edges, values[here], side="right")
+    if numbers is not None:
+        here = np.isfinite(numbers)
+        edges = np.quantile(numbers[here], np.linspace(0, 1, BINS + 1)[1:-1])
+        found[here] = np.searchsorted(edges, numbers[here], side="right")
         return found
     here = np.array([cell is not None and cell == cell for cell in cells])  # NaN is not equal to itself
-    found[here] = np.unique(cells[here].astype(str), return_inverse=True)[1]
+    if here.any():
+        found[here] = np.unique(cells[here].astype(str), return_inverse=True)[1]
     return found
 
 
 def _balanced_accuracy(
-    given: NDArray[np.int64], asked: NDArray[np.int64], patients: NDArray[np.str_]
+    given: NDArray[np.int64], asked: NDArray[np.int64], owners: NDArray[np.int64]
 ) -> float:
     """Return how well a column tells another for a patient left out: the mean share right over the values asked.
 
@@ -124,20 +148,21 @@ def _balanced_accuracy(
     that what names patients or studies tells nothing. Values of fewer than five patients are not asked for; 0 where
     fewer than two values are left, or where a value is missing.
     """
-    pairs = np.unique(np.stack([asked, np.unique(patients, return_inverse=True)[1]]), axis=1)
-    names, count = np.unique(pairs[0], return_counts=True)
+    n_owners = int(owners.max()) + 1
+    pairs = np.unique((asked + 1) * n_owners + owners)  # each patient once for a value; + 1, for a gap is -1
+    names, count = np.unique(pairs // n_owners - 1, return_counts=True)
     names = names[(count >= MIN_PATIENTS) & (names >= 0)]
     rows = np.isin(asked, names)
     if len(names) < 2 or rows.mean() < TELLING:
         return 0.0
-    given, asked, patients = given[rows], np.searchsorted(names, asked[rows]), patients[rows]
-    cell, owner = np.unique(given, return_inverse=True)[1], np.unique(patients, return_inverse=True)[1]
+    given, asked, owners = given[rows], np.searchsorted(names, asked[rows]), owners[rows]
+    cell = np.unique(given, return_inverse=True)[1]
     table = np.zeros((cell.max() + 1, len(names)))
     np.add.at(table, (cell, asked), 1)
-    group, member = np.unique(np.stack([owner, cell]), axis=1, return_inverse=True)
-    mine = np.zeros((group.shape[1], len(names)))
-    np.add.at(mine, (member.ravel(), asked), 1)
-    others = table[cell] - mine[member.ravel()]
+    group, member = np.unique(cell * n_owners + owners, return_inverse=True)
+    mine = np.zeros((len(group), len(names)))
+    np.add.at(mine, (member, asked), 1)
+    others = table[cell] - mine[member]
     guess = np.where(others.any(axis=1), (others / table.sum(axis=0)).argmax(axis=1), -1)
     return float(np.mean([np.mean(guess[asked == value] == value) for value in range(len(names))]))
 
