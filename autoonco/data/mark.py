@@ -164,7 +164,8 @@ def with_marks(
     cases: Sequence[Case], marks: Sequence[Mark] | None, *, usual_mm: Sequence[float] | None
 ) -> tuple[Case, ...]:
     """Return the cases with a mark each, where there are `marks`; a point stands for a lesion of the usual size."""
-    named = zip(cases, marks or [case.mark for case in cases], strict=True)
+    each: Sequence[Mark | None] = [case.mark for case in cases] if marks is None else marks
+    named = zip(cases, each, strict=True)
     usual = None if usual_mm is None else tuple(usual_mm)
     return tuple(
         case if mark is None else replace(case, mark=replace(mark, usual_mm=usual)) for case, mark in named

@@ -38,7 +38,7 @@ def stand_in(mark: Mark, image: sitk.Image) -> sitk.Image:
     inside = np.zeros(image.GetSize()[::-1], np.uint8)
     half = np.maximum(side_mm / 2, 0.51 * _voxel_mm(image))
     low, high = _reach(image, centre, half)
-    places = np.moveaxis(np.indices((high - low)[::-1])[::-1], 0, -1) + low
+    places = np.moveaxis(np.indices(tuple((high - low)[::-1].tolist()))[::-1], 0, -1) + low
     own = np.asarray(image.GetDirection()).reshape(n, n) * np.asarray(image.GetSpacing())
     away = places @ own.T + np.asarray(image.GetOrigin()) - centre
     box = tuple(slice(start, stop) for start, stop in zip(low[::-1], high[::-1], strict=True))
