@@ -20,7 +20,8 @@ from autoonco.data.contract import contract_of
 from autoonco.data.feature_table import FeatureTable
 from autoonco.data.manifest import Dataset
 from autoonco.errors import AutoOncoError, NothingToFitError
-from autoonco.evaluation.experiment import Request, identity_of, run_experiment, settings_json
+from autoonco.evaluation.experiment import run_experiment
+from autoonco.evaluation.request import Request, identity_of, settings_json
 from autoonco.evaluation.run_folder import Resume, RunFolder, versions
 from autoonco.evaluation.split_table import Splits
 from autoonco.evaluation.told import trust_folder

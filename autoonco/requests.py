@@ -12,9 +12,9 @@ from autoonco.data.feature_table import FeatureTable
 from autoonco.data.joined import joined
 from autoonco.data.manifest import Dataset
 from autoonco.errors import AutoOncoError, UnknownNameError
-from autoonco.evaluation.experiment import Request
 from autoonco.evaluation.modes import resolve
 from autoonco.evaluation.patients import check_level
+from autoonco.evaluation.request import Request
 from autoonco.evaluation.split_table import Splits, read_split_table
 from autoonco.evaluation.tasks import Task, get_task, metric_of
 from autoonco.families import all_families, get_family

@@ -18,7 +18,7 @@ from autoonco.classifier import AutoOncoClassifier
 from autoonco.cli import app
 from autoonco.data.manifest import Dataset
 from autoonco.errors import AutoOncoError, OfflineWeightsError
-from autoonco.evaluation.experiment import settings_json
+from autoonco.evaluation.request import settings_json
 from autoonco.nets.access import Access, using
 from autoonco.nets.zoo import networks
 from autoonco.search.worker import Setup, serve

@@ -4,48 +4,43 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from autoonco.data.cache import ArtefactCache, default_cache_dir, digest
+from autoonco.data.cache import ArtefactCache, default_cache_dir
 from autoonco.data.checks import CaseFacts, Finding
 from autoonco.data.manifest import Dataset
 from autoonco.errors import AutoOncoError, RunMismatchError
 from autoonco.evaluation.explained import explain_run, explaining_s
 from autoonco.evaluation.inner import check_inner
 from autoonco.evaluation.judge import Judge
-from autoonco.evaluation.modes import Mode
 from autoonco.evaluation.outcome import ScopeResult
 from autoonco.evaluation.own_metric import OWN_FILE, own_figures
 from autoonco.evaluation.patients import by_patient, has_several
 from autoonco.evaluation.power import POWER_FILE, foreseen
 from autoonco.evaluation.predicted import predictions_frame
 from autoonco.evaluation.radiomics_record import SETTINGS_FILE, TABLE_FILE, radiomics_record
+from autoonco.evaluation.request import Request, settings_json
 from autoonco.evaluation.run_folder import RunFolder, hardware, versions
 from autoonco.evaluation.said import constant, said, searches_json
-from autoonco.evaluation.split_table import SPLITS_FILE, SplitTable, splits_frame
+from autoonco.evaluation.split_table import SPLITS_FILE, splits_frame
 from autoonco.evaluation.splits import Groups, OuterSplit, Rows, groups_of, outer_splits
 from autoonco.evaluation.tables import read_predictions
-from autoonco.evaluation.tasks import TASKS, Task
 from autoonco.evaluation.told import kept_apart, tell_trust
 from autoonco.evaluation.trust import without
 from autoonco.families import get_family
 from autoonco.families.contract import Runtime
-from autoonco.metrics.scores import Metric
 from autoonco.nets.access import Access
 from autoonco.nets.zoo import left_out
 from autoonco.search.devices import visible_gpus
-from autoonco.search.portfolio_file import load_portfolio
 from autoonco.search.problem import BEFORE, Observer, Progress
 from autoonco.search.rungs import rung_correlations
 from autoonco.search.space import build_space, space_json
 from autoonco.search.store import Store
 from autoonco.search.worker import Setup
 from autoonco.search.workers import WorkerPool
-from autoonco.settings import Settings
 
 if TYPE_CHECKING:
     from autoonco.search.dask_pool import DaskPool
@@ -56,73 +51,6 @@ _TRUST_SHARE = 0.05
 """Share of the time limit for looking at the training cases, so that others can be told to be unlike them."""
 _ICC_SHARE = 0.02
 """Share of the time limit for features of perturbed masks, which no model needs."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Request:
-    """What a run was asked to do, names resolved.
-
-    `table` holds the splits to replay; `client` is a `distributed.Client` where a cluster does the work.
-    """
-
-    time_limit_s: float
-    families: tuple[str, ...]
-    mode: Mode
-    metric: Metric
-    n_jobs: int
-    n_threads: int
-    device: str
-    seed: int
-    settings: Settings
-    task: Task = TASKS["classification"]
-    table: SplitTable | None = None
-    client: Any = None
-
-    @property
-    def evaluation(self) -> str:
-        """How the run is judged, by the name that the user knows."""
-        return self.mode.kind
-
-
-_MAY_CHANGE = {
-    "calibration",
-    "threshold",
-    "sensitivity",
-    "coverage",
-    "shortcuts",
-    "max_predict_seconds",
-    "max_trials",
-    "trial_share",
-    "memory_limit_gb",
-    "gpu_rate",
-    "portfolio",
-    "weights_dir",
-}
-"""Settings that a continued run may change: they change how far it gets, not what a trial means. (Of the portfolio the
-content counts, not the path, which belongs to the machine; so do the networks that a folder of weights brings, which
-the space names.)"""
-
-
-def settings_json(settings: Settings) -> dict[str, Any]:
-    """Return the settings as a run folder holds them: without paths of this machine."""
-    return settings.model_dump(mode="json", exclude={"portfolio", "weights_dir"})
-
-
-def identity_of(dataset: Dataset, request: Request) -> dict[str, Any]:
-    """Return what must stay the same for a run to be continued, by the name a message uses for it."""
-    return {
-        "data": dataset.identity(),
-        "classes": list(dataset.classes),
-        "families": list(request.families),
-        "task": request.task.name,
-        "evaluation": request.evaluation,
-        "table of splits": None if request.table is None else digest(request.table.to_json()),
-        "metric": request.metric.identity,
-        "seed": request.seed,
-        "version of autoonco": versions()["autoonco"],
-        "settings": request.settings.model_dump(mode="json", exclude=_MAY_CHANGE),
-        "portfolio": digest(load_portfolio(request.settings.portfolio)),
-    }
 
 
 def run_experiment(
