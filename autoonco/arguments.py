@@ -135,7 +135,7 @@ def _listed(data: Any) -> list[Any]:
             f"An array {data.shape} of {data.dtype} names no scan, and has no spacing: give image files, or "
             f"ArrayScan(pixels, spacing_mm=...) to predict."
         )
-    return data.tolist()
+    return list(data.tolist())
 
 
 @contextmanager

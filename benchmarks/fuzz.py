@@ -17,6 +17,7 @@ import json
 import os
 import random
 import resource
+import select
 import shutil
 import subprocess
 import sys
@@ -39,6 +40,7 @@ KINDS = {
     "DICOM": ("dcm",),
     "model files": ("onco",),
 }
+READER = "from benchmarks.fuzz import _read_all; _read_all()"
 SECONDS, MEMORY = 30, 6 * 2**30
 EXTREMES = (
     b"\xff\xff\xff\xff",
@@ -168,15 +170,13 @@ def run(paths: list[Path]) -> dict[Path, str]:
     left = list(paths)
     while left:
         process = subprocess.Popen(
-            [sys.executable, "-c", "from benchmarks.fuzz import _read_all; _read_all()"],
+            [sys.executable, "-c", READER],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])},
         )  # fmt: skip
-        assert process.stdin is not None
-        assert process.stdout is not None
+        limit_s = 10 * SECONDS  # the first answer waits for the imports
         while left:
-            print(left[0], file=process.stdin, flush=True)
-            line = _line(process, first=not found)
+            line, limit_s = _answer(process, left[0], limit_s), SECONDS
             if line is None:
                 found[left.pop(0)] = "FAILURE: the process crashed or hung"
                 break
@@ -186,12 +186,15 @@ def run(paths: list[Path]) -> dict[Path, str]:
     return found
 
 
-def _line(process: subprocess.Popen[str], *, first: bool) -> str | None:
-    """Return the next line of a process, None where it died or says nothing within the limit."""
-    import select
-
+def _answer(process: subprocess.Popen[str], path: Path, limit_s: float) -> str | None:
+    """Return what a process says of a file, None where it died or says nothing within the limit."""
+    assert process.stdin is not None
     assert process.stdout is not None
-    ready, _, _ = select.select([process.stdout], [], [], 10 * SECONDS if first else SECONDS)
+    try:
+        print(path, file=process.stdin, flush=True)
+    except BrokenPipeError:
+        return None
+    ready, _, _ = select.select([process.stdout], [], [], limit_s)
     return (process.stdout.readline() or None) if ready else None
 
 
