@@ -162,3 +162,15 @@ def test_many_crops_lie_in_a_mapped_file_that_goes_with_them(
     assert not [
         path for path in (tmp_path / "cache").iterdir() if path.is_file()
     ]  # no name, nothing to clear up
+
+
+def test_a_cube_of_a_model_file_of_version_0_1_is_read_as_it_was() -> None:
+    """There the mask was a channel or none, and nothing was said of windows or layers."""
+    from autoonco.data.preprocessing import VolumeView
+
+    view = {"size": 32, "focus": "lesion", "extent_mm": 40.0, "margin": 0.25}
+    for with_mask, mask in ((True, "channel"), (False, "none")):
+        plain = {"kind": "volume", "intensity": [["ct", "hounsfield"]], "ndim": 3}
+        found = InputSpec.from_json(plain | {"view": view | {"with_mask": with_mask}})
+        assert found.view == VolumeView(size=32, extent_mm=40.0, mask=mask)
+        assert InputSpec.from_json(found.to_json()) == found
