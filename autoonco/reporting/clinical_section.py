@@ -28,6 +28,7 @@ from autoonco.reporting.blocks import (
 )
 from autoonco.reporting.read_run import RunData
 
+_SHOWN = ("auc", "roc_auc", "sensitivity", "specificity")
 _RULES = {
     "most_probable": "the most probable class",
     "youden": "the largest sensitivity + specificity on inner folds (Youden)",
@@ -232,7 +233,7 @@ def _subgroups(found: pd.DataFrame) -> list[Block]:
             bounds(float(row["value"]), float(row["lower"]), float(row["upper"])),
             *_difference(row),
         )
-        for row in found.to_dict("records")
+        for row in found[found["metric"].isin(_SHOWN)].to_dict("records")
     ]
     has = _has_difference(found)
     columns = [
@@ -243,7 +244,10 @@ def _subgroups(found: pd.DataFrame) -> list[Block]:
         "Value",
         *(["Against the others", "p (Holm)"] if has else []),
     ]
-    note = "Few cases make wide intervals: a gap that is not significant is not shown to be absent."
+    note = (
+        "Few cases make wide intervals: a gap that is not significant is not shown to be absent. All figures are in "
+        "tables/subgroups.csv."
+    )
     blocks: list[Block] = [
         table("subgroups", "Figures by subgroup, with 95 % intervals", columns, rows, note)
     ]
@@ -310,7 +314,7 @@ def _shortcuts(found: pd.DataFrame) -> Table:
         "What alone tells the classes apart",
         "n",
         "AUC",
-        *(["Delivered model minus it"] if has else []),
+        *(["It minus the delivered model"] if has else []),
     ]
     note = (
         "Each probe sees something that should not matter, such as the scanner or the drawing of the mask. One that is "

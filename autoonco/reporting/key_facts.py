@@ -31,13 +31,12 @@ class Fact:
 def smallest_difference(data: RunData, verdict: Verdict) -> Fact | None:
     """Return the smallest AUC difference that these data could show: as planned, else by the interval found."""
     label = "Smallest AUC difference these data can show"
-    planned = planned_difference(data.evidence.power)
-    if planned is not None:
-        told = data.evidence.power
-        n = f"with {told['n']} cases" if isinstance(told.get("n"), int) else ""
-        return Fact(
-            label=label, value=number(planned), note=f"80 % power, before the search, {n}".rstrip(", ")
-        )
+    told = data.evidence.power
+    if told:
+        planned = planned_difference(told)
+        value = "none" if planned is None else number(planned)
+        note = f"with {told.get('n_patients', 'these')} test patients, 80 % power, before the search"
+        return Fact(label=label, value=value, note=note)
     if verdict.figures is None:
         return None
     width = float(verdict.figures["upper"]) - float(verdict.figures["lower"])

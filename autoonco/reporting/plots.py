@@ -18,6 +18,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.font_manager import findfont, get_font
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from autoonco.evaluation.tables import TEST
 from autoonco.evaluation.verdict import title
@@ -224,6 +225,13 @@ def new_axes(width: float, height: float) -> tuple[Figure, Any]:
     """Return a figure of this size in inches, and its axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.add_subplot()
+
+
+def log_axis(axis: Any) -> None:
+    """Label a logarithmic axis by plain numbers: figures here know no mathematical text."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def shade(axes: Any, edges: tuple[Any, Any, Any] | None, style: Look, model: str) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from autoonco.reporting.plots import STYLE, clipped, new_axes
+from autoonco.reporting.plots import STYLE, clipped, log_axis, new_axes
 from autoonco.reporting.plots_clinical import class_look
 
 _BINS = 24
@@ -32,6 +32,7 @@ def sizes(cases: pd.DataFrame, classes: Sequence[str], ndim: int) -> Figure:
         axes.set(
             xscale="log", xlabel=f"Size of the lesion, {unit}", ylabel="Share of the class", ylim=(0, None)
         )
+        log_axis(axes.xaxis)
         _legend(figure, axes)
     return figure
 

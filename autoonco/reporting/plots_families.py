@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from autoonco.evaluation.tables import CLEAN, TEST
 from autoonco.evaluation.verdict import title
 from autoonco.reporting.curves import average_precision, band, mean_curve, precision_of, prevalence
-from autoonco.reporting.plots import STYLE, look, new_axes, shade, switch_id
+from autoonco.reporting.plots import STYLE, clipped, log_axis, look, new_axes, shade, switch_id
 
 
 def precision_recall(predictions: pd.DataFrame, models: Sequence[str]) -> Figure:
@@ -57,7 +57,10 @@ def differences(comparison: pd.DataFrame) -> Figure:
             axes.plot([row["lower"], row["upper"]], [height] * 2, color="#222222", linewidth=1.8)
             face = "#222222" if shows else "white"
             axes.plot(row["difference"], height, "o", color="#222222", markerfacecolor=face, markersize=7)
-        names = [f"{title(r['first'])} − {title(r['second'])}" for r in comparison.to_dict("records")]
+        names = [
+            f"{clipped(title(r['first']), 26)} − {clipped(title(r['second']), 26)}"
+            for r in comparison.to_dict("records")
+        ]
         axes.set_yticks(range(len(names)), labels=names)
         axes.invert_yaxis()
         axes.set_xlabel("Difference in ROC AUC, with 95 % interval")
@@ -125,6 +128,7 @@ def cost(table: pd.DataFrame) -> Figure:
             xscale="log", xlabel="Seconds of search and refit, summed over processes", ylabel="Test ROC AUC"
         )
         axes.margins(x=0.15)
+        log_axis(axes.xaxis)
         if len(table):
             figure.legend(loc="outside upper left", ncols=2)
     return figure

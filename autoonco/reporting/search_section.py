@@ -31,7 +31,18 @@ from autoonco.reporting.search_details import detail_blocks, left_out_blocks
 TOP = 20
 MOST_REASONS = 30
 _MOST_PARTS = 5
-_TELLING = ("mode", "network", "pretrained", "learner", "head:learner", "size", "view", "selection", "epochs", "crop")
+_TELLING = (
+    "mode",
+    "network",
+    "pretrained",
+    "learner",
+    "head:learner",
+    "size",
+    "view",
+    "selection",
+    "epochs",
+    "crop",
+)
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _STATUSES = ("success", "stopped", "failed", "timeout", "memory", "skipped")
 
