@@ -87,7 +87,11 @@ class Answer:
     @property
     def message(self) -> str:
         """Why it is not ok, or what to know of it; mostly empty."""
-        return self.note or self.hint if self.error is None else str(self.error) or type(self.error).__name__
+        if self.error is None:
+            return self.note or self.hint
+        return (
+            str(self.error) if isinstance(self.error, AutoOncoError) else _unforeseen(self.error, self.case)
+        )
 
 
 def answers(
@@ -118,13 +122,18 @@ def answers(
         some = cases[start : start + batch]
         try:
             found = model.predict_proba(some)
-        except (AutoOncoError, MemoryError, OSError):
+        except Exception:  # whatever one case brings about, the others have their answer
             yield [_answer(model, case, missing_mask) for case in some]
         else:
             yield [
                 Answer(case=case, proba=row, hint=_hint(model, case))
                 for case, row in zip(some, found, strict=True)
             ]
+
+
+def _unforeseen(error: Exception, case: Case) -> str:
+    """Return the words for an error that no reader and no model foresaw."""
+    return f"row {case.row}: it can't be predicted ({type(error).__name__}: {error}). Look at its scan, or report this."
 
 
 def _hint(model: Model, case: Case) -> str:
@@ -138,7 +147,7 @@ def _answer(model: Model, case: Case, missing_mask: str) -> Answer:
     nothing = np.full(len(model.classes), np.nan)
     try:
         return Answer(case=case, proba=model.predict_proba([case])[0], hint=_hint(model, case))
-    except (AutoOncoError, MemoryError, OSError) as error:
+    except Exception as error:  # becomes the case's answer, and is raised where there is no table
         found = error
     part = model.able(case) if isinstance(found, DataError) and _lacks_mask(case) else None
     if part is None:

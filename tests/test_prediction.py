@@ -103,6 +103,20 @@ def test_bad_scans_among_many_lose_nobody_else_their_answer(scans: list[Path], t
         model((1.0, Mean())).predict_proba(frame)
 
 
+def test_an_error_that_nobody_foresaw_is_the_answer_of_its_case_alone(scans: list[Path]) -> None:
+    class Fragile(Mean):
+        def predict_proba(self, cases: Sequence[Case]) -> NDArray[Any]:
+            if any(case.case == "s40" for case in cases):
+                raise ZeroDivisionError("no size")
+            return super().predict_proba(cases)
+
+    table = model((1.0, Fragile())).predict_table(scans)
+    assert table.index[table["status"] == "error"].tolist() == [40]
+    assert table["message"][40].startswith("row 41: it can't be predicted (ZeroDivisionError: no size)")
+    with pytest.raises(ZeroDivisionError):
+        model((1.0, Fragile())).predict_proba(scans)
+
+
 def test_a_missing_mask_is_told_with_what_can_be_done_without(tmp_path: Path) -> None:
     image, mask = write(tmp_path / "a.png", 100), write(tmp_path / "m.png", 1)
     frame = pd.DataFrame({"image": [str(image)] * 2, "mask": [str(mask), ""]})
