@@ -183,12 +183,11 @@ def _series(members: Sequence[tuple[Path, pydicom.Dataset]]) -> Series:
 
 def references_of(header: pydicom.Dataset) -> Iterator[str]:
     """Yield the series that a segmentation (PS3.3 C.8.20.2) or structure set (C.8.8.5) was drawn on."""
-    for item in header.get("ReferencedSeriesSequence") or ():
-        yield text_of(item, "SeriesInstanceUID")
+    items = list(header.get("ReferencedSeriesSequence") or ())
     for frame in header.get("ReferencedFrameOfReferenceSequence") or ():
         for study in frame.get("RTReferencedStudySequence") or ():
-            for item in study.get("RTReferencedSeriesSequence") or ():
-                yield text_of(item, "SeriesInstanceUID")
+            items += study.get("RTReferencedSeriesSequence") or ()
+    yield from filter(None, (text_of(item, "SeriesInstanceUID") for item in items))
 
 
 def one_series(folder: Path, wanted: str | None, *, of_masks: bool = False) -> Series:
