@@ -87,6 +87,7 @@ def test_many_findings_of_a_kind_are_counted(manifest: Path) -> None:
     assert "AO101: 6 more of this kind." in lines
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_a_fit_repairs_and_leaves_out_what_it_is_told_to(toy, manifest: Path, tmp_path: Path) -> None:
     edit(manifest, 3, "image", "gone.nrrd")

@@ -131,6 +131,7 @@ def classifier(**arguments) -> autoonco.AutoOncoClassifier:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_cross_val_score_with_groups_takes_a_table(frame: pd.DataFrame) -> None:
     scores = cross_val_score(
@@ -145,6 +146,7 @@ def test_cross_val_score_with_groups_takes_a_table(frame: pd.DataFrame) -> None:
     assert scores.min() > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_cross_val_score_takes_a_dataset_apart(frame: pd.DataFrame) -> None:
     names = np.array(["no", "yes"])[labels(frame)]
@@ -161,6 +163,7 @@ def test_cross_val_score_takes_a_dataset_apart(frame: pd.DataFrame) -> None:
     assert scores.min() > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_a_fitted_classifier_answers_case_by_case_whatever_the_order(frame: pd.DataFrame) -> None:
     fitted = classifier().fit(frame, labels(frame))

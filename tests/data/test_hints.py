@@ -102,6 +102,7 @@ def test_a_good_feature_is_no_leak_and_neither_are_names_nor_constants() -> None
     assert list(telling_columns(data(others=columns), NO_FACTS)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.alone
 def test_thousands_of_features_take_seconds() -> None:
     import time
