@@ -130,7 +130,9 @@ class Explaining:
         shutil.rmtree(self._path, ignore_errors=True)
         self._path.mkdir(parents=True)
         found: dict[str, Any] = {"format": FORMAT, "seen": not len(self.split.test)}
-        self.folder.write(CASES_FILE, cases_table(self.dataset, self.facts, self.split.test))
+        self.folder.write(
+            CASES_FILE, cases_table(self.dataset, self.facts, self.split.train, self.split.test)
+        )
         until = started + _DATA_UNTIL * self.limit_s
         found["histograms"] = self._made("Histograms", self._histograms(until))
         found["gallery"] = self._made("The gallery", self._gallery(until))
@@ -259,7 +261,10 @@ class Explaining:
             shown = show_case(case, self._path, heat=heat, name=name, side=_MAP_SIDE)
             self._save_arrays(f"{FOLDER}/{name}.npz", {"map": heat.astype(np.float16)})
             config = judged.members[0]["config"]
-            told = {"family": judged.name, "network": str(config.get("network", config.get("pretrained", "")))}
+            told = {
+                "family": judged.name,
+                "network": str(config.get("network", config.get("pretrained", ""))),
+            }
             yield (
                 told
                 | asdict(one)

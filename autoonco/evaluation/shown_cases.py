@@ -31,16 +31,17 @@ _OUTER = (0.5, 99.5)
 Rows = NDArray[np.int64]
 
 
-def cases_table(dataset: Dataset, facts: Sequence[CaseFacts], test: Rows) -> pd.DataFrame:
+def cases_table(dataset: Dataset, facts: Sequence[CaseFacts], train: Rows, test: Rows) -> pd.DataFrame:
     """Return a row a case of what was measured on its first image, named by its row.
 
     ``size`` is the lesion's area in mm² or volume in mm³, ``longest_mm`` the longest edge of its box, both nan
-    without a mask; ``site`` a number, 0 where none is named; ``part`` is train or test.
+    without a mask; ``site`` a number, 0 where none is named; ``part`` is train, test, or
+    apart: kept from learning for another use, such as calibration.
     """
     assert dataset.y is not None
     names = sorted({case.site for case in dataset.cases if case.site is not None})
-    is_test = np.zeros(len(dataset), dtype=bool)
-    is_test[test] = True
+    part = np.full(len(dataset), "apart", dtype=object)
+    part[train], part[test] = "train", "test"
     rows = []
     for k, (case, fact) in enumerate(zip(dataset.cases, facts, strict=True)):
         first = next(iter(fact.channels.values()), None)
@@ -48,7 +49,7 @@ def cases_table(dataset: Dataset, facts: Sequence[CaseFacts], test: Rows) -> pd.
         rows.append(
             (
                 case.row,
-                "test" if is_test[k] else "train",
+                str(part[k]),
                 int(dataset.y[k]),
                 0 if case.site is None else names.index(case.site) + 1,
                 math.nan if first is None or lesion is None else lesion.voxels * math.prod(first.spacing_mm),

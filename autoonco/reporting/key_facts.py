@@ -34,9 +34,9 @@ def smallest_difference(data: RunData, verdict: Verdict) -> Fact | None:
     told = data.evidence.power
     if told:
         planned = planned_difference(told)
-        value = "none" if planned is None else number(planned)
+        shown = "none" if planned is None else number(planned)
         note = f"with {told.get('n_patients', 'these')} test patients, 80 % power, before the search"
-        return Fact(label=label, value=value, note=note)
+        return Fact(label=label, value=shown, note=note)
     if verdict.figures is None:
         return None
     width = float(verdict.figures["upper"]) - float(verdict.figures["lower"])
