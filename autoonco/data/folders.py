@@ -99,28 +99,20 @@ def is_image_file(path: Path) -> bool:
     return suffix_of(path) in (*SUFFIXES, *ARRAY_SUFFIXES) or is_dicom_source(path)
 
 
-def _cases(folder: Path, root: Path, channels: Sequence[str]) -> list[Row]:
-    """Return a row for each case in a folder and below; a folder below that holds cases is their patient."""
+def _cases(folder: Path, root: Path, channels: Sequence[str], patient: str = "") -> list[Row]:
+    """Return a row for each case in a folder and all below; the first folder below it is their patient."""
     pair = _pair_of(folder)
     if pair is not None:
-        return list(_pictures(pair[0], pair[1], root, patient=""))
-    rows = list(_pictures(folder, folder, root, patient=""))
+        return list(_pictures(pair[0], pair[1], root, patient=patient))
+    rows = list(_pictures(folder, folder, root, patient=patient))
     for inner in _folders(folder):
         if channels:
             rows.append(_case_folder(inner, root, channels))
         elif _is_series(inner):
-            rows.append(
-                {"case": _name(inner, root), "patient": _name(inner, root), "image": _cell(inner, root)}
-            )
-        elif (pair := _pair_of(inner)) is not None:
-            rows += _pictures(pair[0], pair[1], root, patient=inner.name)
+            name = _name(inner, root)
+            rows.append({"case": name, "patient": patient or name, "image": _cell(inner, root)})
         else:
-            rows += _pictures(inner, inner, root, patient=inner.name)
-            for series in _folders(inner):
-                if _is_series(series):
-                    rows.append(
-                        {"case": _name(series, root), "patient": inner.name, "image": _cell(series, root)}
-                    )
+            rows += _cases(inner, root, channels, patient or inner.name)
     return rows
 
 

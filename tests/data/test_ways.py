@@ -69,6 +69,17 @@ def test_folders_are_classes_and_files_cases(tmp_path: Path) -> None:
     assert Dataset.from_path(tmp_path).identity() == data.identity()
 
 
+def test_folders_below_a_patient_are_the_patients(tmp_path: Path) -> None:
+    for name in ("no/p1/2024/a.png", "no/p1/2025/a.png", "yes/p2/a.png"):
+        picture(tmp_path / name)
+    assert seen(Dataset.from_folders(tmp_path)) == {
+        "no/p1/2024/a": ("p1", "no"),
+        "no/p1/2025/a": ("p1", "no"),
+        "yes/p2/a": ("p2", "yes"),
+    }
+    assert len(Dataset.from_path(tmp_path, labelled=False)) == 3
+
+
 def test_masks_beside_their_images_are_joined(tmp_path: Path) -> None:
     """As BUSI has them: ``benign (1).png``, ``benign (1)_mask.png``, ``benign (1)_mask_1.png``."""
     image = picture(tmp_path / "benign" / "benign (1).png")
