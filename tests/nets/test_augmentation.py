@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from autoonco.nets.augmentation import Augmentation, augment, rotation
+from autoonco.nets.augmentation import Augmentation, augment, move, rotation
 
 
 def change(crops: torch.Tensor, how: Augmentation, seed: int = 0, n_image_channels: int = 1) -> torch.Tensor:
@@ -64,3 +64,11 @@ def test_values_stay_in_range_and_follow_the_generator() -> None:
     assert not torch.equal(first, other)
     assert first.min() >= 0
     assert first.max() <= 1
+
+
+def test_what_does_not_move_is_not_resampled() -> None:
+    crops = torch.rand(2, 1, 5, 6, 7)
+    still = Augmentation(strength=0.0, flips="none")
+    moved = move(crops, still, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(moved, crops)
+    assert moved.data_ptr() != crops.data_ptr()
