@@ -6,16 +6,17 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 from scipy.stats import rankdata
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
-N_FEATURES = 8
+N_FEATURES, SHIFT = 8, 1.3
 
 
 def gaussian_cases(
-    rng: np.random.Generator, n: int, *, shift: float = 1.3, n_features: int = N_FEATURES
+    rng: np.random.Generator, n: int, *, shift: float = SHIFT, n_features: int = N_FEATURES
 ) -> tuple[Array, Labels]:
     """Return `n` cases of two classes, which differ by `shift` standard deviations along all features together."""
     y = (np.arange(n) < n // 2).astype(np.int64)
@@ -29,6 +30,17 @@ def linear_scores(x: Array, y: Labels, x_new: Array) -> Array:
     centred = x - np.where(y[:, None] == 1, means[1], means[0])
     covariance = centred.T @ centred / len(y) + 0.1 * np.eye(x.shape[1])
     return np.asarray(x_new @ np.linalg.solve(covariance, means[1] - means[0]))
+
+
+def true_auc(x: Array, y: Labels, signal: float) -> float:
+    """Return the AUC on all cases there could be of the discriminant trained on these.
+
+    Features are independent with variance 1 and differ by ``signal / sqrt(n_features)`` each, so that a score w x is
+    normal in both classes and AUC = Phi(signal sum(w) / sqrt(2 n_features) / |w|).
+    """
+    n_features = x.shape[1]
+    w = linear_scores(x, y, np.eye(n_features))
+    return float(ndtr(signal * w.sum() / np.sqrt(2 * n_features) / np.linalg.norm(w)))
 
 
 def auc_of_pair(y: Labels, scores: Array) -> float:

@@ -4,7 +4,8 @@
 
 Both families are linear models, retrained in each outer fold, on features of their own of the same cases: "radiomics"
 sees eight, "deep networks" eight others that share part of their noise, drawn so that the population difference of the
-two procedures is known (measured on 200 training sets). Every simulated study goes through `evaluation.verdict`.
+two procedures is known: exactly for each pair of training sets, of which 2,000 are drawn. Every simulated study goes
+through `evaluation.verdict`.
 Bars: a false "better" or "worse" in at most 5 % of the studies without a difference, and a false "equivalent" in at
 most 5 % of those that differ by the margin.
 """
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from autoonco.evaluation.verdict import verdict
-from benchmarks.simulated import N_FEATURES, auc_of_pair, folds_of, linear_scores
+from benchmarks.simulated import N_FEATURES, folds_of, linear_scores, true_auc
 
 FAMILIES = {"radiomics": None, "pretrained2d": None}
 MODELS = [
@@ -32,7 +33,6 @@ MODELS = [
 KINDS = ("better", "worse", "equivalent", "inconclusive")
 MARGIN = 0.05
 _SHARED = 0.5  # of the noise of both families' features
-_NEW = 4000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,14 +60,13 @@ def cases_of(
     return tables[0], tables[1], y
 
 
-def true_difference(n_train: int, signals: tuple[float, float], *, seed: int, draws: int = 200) -> float:
+def true_difference(n_train: int, signals: tuple[float, float], *, seed: int, draws: int = 2000) -> float:
     """Return the mean AUC of the second procedure minus that of the first, trained on `n_train` cases."""
     rng = np.random.default_rng([seed, n_train, 11])
-    *new, y_new = cases_of(rng, _NEW, signals)
     found = []
     for _ in range(draws):
         *tables, y = cases_of(rng, n_train, signals)
-        aucs = [auc_of_pair(y_new, linear_scores(x, y, z)) for x, z in zip(tables, new, strict=True)]
+        aucs = [true_auc(x, y, signal) for x, signal in zip(tables, signals, strict=True)]
         found.append(aucs[1] - aucs[0])
     return float(np.mean(found))
 
@@ -75,9 +74,9 @@ def true_difference(n_train: int, signals: tuple[float, float], *, seed: int, dr
 def signal_for(n_train: int, difference: float, first: float, *, seed: int) -> float:
     """Return the second family's signal with which it is better by `difference`, by bisection."""
     low, high = first, first + 4.0
-    for _ in range(12):
+    for _ in range(10):
         middle = (low + high) / 2
-        if true_difference(n_train, (first, middle), seed=seed, draws=60) < difference:
+        if true_difference(n_train, (first, middle), seed=seed, draws=400) < difference:
             low = middle
         else:
             high = middle

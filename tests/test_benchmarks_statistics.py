@@ -9,7 +9,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.coverage import auc_coverage, said
-from benchmarks.simulated import auc_of_pair, folds_of, gaussian_cases, linear_scores
+from benchmarks.simulated import SHIFT, auc_of_pair, folds_of, gaussian_cases, linear_scores, true_auc
 from benchmarks.verdicts import Study, cases_of, predictions_of, true_difference, verdicts_of
 
 
@@ -17,10 +17,12 @@ def test_the_quick_learner_is_fishers_and_the_quick_area_scikit_learns() -> None
     rng = np.random.default_rng(0)
     x, y = gaussian_cases(rng, 300)
     new, truth = gaussian_cases(rng, 2000)
+    many, wide = gaussian_cases(rng, 40_000)
     scores = linear_scores(x, y, new)
     assert auc_of_pair(truth, scores) == pytest.approx(roc_auc_score(truth, scores))
     usual = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.1).fit(x, y).decision_function(new)
     assert np.corrcoef(scores, usual)[0, 1] > 0.99
+    assert true_auc(x, y, SHIFT) == pytest.approx(auc_of_pair(wide, linear_scores(x, y, many)), abs=0.006)
     best = float(norm.cdf(1.3 / np.sqrt(2)))  # of a shift of 1.3 standard deviations
     assert best - 0.04 < auc_of_pair(truth, scores) < best + 0.02
 
