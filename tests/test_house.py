@@ -146,13 +146,19 @@ def loaded_with(tree: ast.AST, known: Collection[str]) -> set[str]:
     return found
 
 
-def way_to_torch(name: str, trees: Mapping[str, ast.AST], seen: frozenset[str] = frozenset()) -> list[str]:
-    """Return a chain of imports from module `name` to torch and its company that runs on import, or nothing."""
-    for target in sorted(loaded_with(trees[name], trees) - seen):
+def way_to_torch(name: str, trees: Mapping[str, ast.AST], seen: set[str] | None = None) -> list[str]:
+    """Return a chain of imports from module `name` to torch and its company that runs on import, or nothing.
+
+    `seen` are modules that were looked at: what one leads to doesn't hang on how it was reached.
+    """
+    seen = {name} if seen is None else seen
+    for target in sorted(loaded_with(trees[name], trees)):
         if target in HEAVY:
             return [name, target]
-        if target in trees and (rest := way_to_torch(target, trees, seen | {name})):
-            return [name, *rest]
+        if target in trees and target not in seen:
+            seen.add(target)
+            if rest := way_to_torch(target, trees, seen):
+                return [name, *rest]
     return []
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from autoonco.data.case import Case
+from autoonco.data.folds import stratified_group_folds
 from autoonco.families.contract import Config, Fidelity, FitContext, ModelState, Runtime
 from autoonco.families.embedded import Features, embeddings
 from autoonco.families.frozen import frozen_build, frozen_network, identity_of
@@ -82,6 +84,38 @@ def trained_embedder(
         network_id="",
         runtime=context.runtime,
     )
+
+
+def embedders(
+    config: Config,
+    cases: Sequence[Case],
+    y: NDArray[Any],
+    codes: NDArray[np.intp],
+    patients: NDArray[np.intp],
+    fidelity: Fidelity,
+    context: FitContext,
+) -> list[tuple[Embedder, NDArray[np.int64]]]:
+    """Return networks, each with the positions of the cases whose embeddings a learner may be fitted on.
+
+    A frozen one may be asked of all; of fine-tuned ones there are two, each asked of the half it wasn't trained on.
+
+    Parameters
+    ----------
+    codes, patients
+        Labels as 0, 1, ... and patients ``(n_cases,)``, by which the cases are halved.
+    """
+    if config["mode"] == "frozen":
+        return [(frozen_embedder(config, context), np.arange(len(cases)))]
+    found = []
+    halves = stratified_group_folds(codes, patients, 2, seed=context.seed)
+    for letter, (seen, other) in zip(ascii_lowercase, halves, strict=False):
+        folder = None if context.checkpoint is None else context.checkpoint / f"half_{letter}"
+        own = replace(context, checkpoint=folder)
+        trained = trained_embedder(
+            config, [cases[row] for row in seen], y[seen], fidelity=fidelity, context=own
+        )
+        found.append((trained, other))
+    return found
 
 
 def restore_embedder(state: ModelState, runtime: Runtime) -> Embedder:

@@ -8,7 +8,7 @@ either half, and a learner is fitted on its embeddings of the other one. The two
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint
-from autoonco.data.folds import stratified_group_folds
 from autoonco.families.clinical import (
     EXTRACTION,
     SECONDS_TO_ENCODE,
@@ -27,7 +26,7 @@ from autoonco.families.clinical import (
     handcrafted,
 )
 from autoonco.families.contract import Config, Fidelity, FitContext, ModelState, Runtime
-from autoonco.families.embedder import Embedder, frozen_embedder, restore_embedder, trained_embedder
+from autoonco.families.embedder import Embedder, embedders, restore_embedder
 from autoonco.families.pictures import add_pictures
 from autoonco.families.pretrained2d import add_pooling
 from autoonco.families.pretrained2d import family as pretrained2d
@@ -251,7 +250,7 @@ class Fusion:
         labels, codes = np.unique(y, return_inverse=True)
         patients = np.unique([case.patient for case in cases], return_inverse=True)[1]
         branches = []
-        for embedder, rows in _embedders(config, cases, y, codes, patients, fidelity, context):
+        for embedder, rows in embedders(config, cases, y, codes, patients, fidelity, context):
             tables = {EMBEDDING: embedder.embed([cases[row] for row in rows])}
             tables |= {name: table[rows] for name, table in beside.items()}
             learner = _learner(config, tables, codes[rows], patients[rows], context)
@@ -301,30 +300,6 @@ def _branch(letter: str, plain: Mapping[str, Any], state: ModelState, runtime: R
         embedder=restore_embedder(network, runtime),
         learner=BlockedPipeline.of(tuple(plain["order"]), parts),
     )
-
-
-def _embedders(
-    config: Config,
-    cases: Sequence[Case],
-    y: NDArray[Any],
-    codes: NDArray[np.intp],
-    patients: NDArray[np.intp],
-    fidelity: Fidelity,
-    context: FitContext,
-) -> list[tuple[Embedder, NDArray[np.int64]]]:
-    """Return networks, each with the positions of the cases whose embeddings a learner may be fitted on."""
-    if config["mode"] == "frozen":
-        return [(frozen_embedder(config, context), np.arange(len(cases)))]
-    found = []
-    halves = stratified_group_folds(codes, patients, 2, seed=context.seed)
-    for letter, (seen, other) in zip(ascii_lowercase, halves, strict=False):
-        folder = None if context.checkpoint is None else context.checkpoint / f"half_{letter}"
-        own = replace(context, checkpoint=folder)
-        trained = trained_embedder(
-            config, [cases[row] for row in seen], y[seen], fidelity=fidelity, context=own
-        )
-        found.append((trained, other))
-    return found
 
 
 def _learner(

@@ -12,7 +12,7 @@ from autoonco.data.checks import inspect
 from autoonco.data.fingerprint import fingerprint
 from autoonco.data.manifest import Dataset
 from autoonco.data.phantoms import make_phantoms
-from autoonco.families import fusion as module
+from autoonco.families import embedder as module
 from autoonco.families.contract import Fidelity, FitContext, Runtime
 from autoonco.families.embedder import trained_embedder
 from autoonco.families.fusion import BOTH, family
