@@ -38,22 +38,18 @@ KINDS = (
 """A small network of each kind of features."""
 
 
-TWINS = (
-    "suprem_swin",
-    "inflated_lite1",
-    "inflated_lite2",
-    "medicalnet_resnet10",
-    "swin_unetr_ssl",
-    "monai_swin48",
-)
-"""Networks that differ from another small one in their weights or their size alone: slow ones too."""
+HEAVY = (
+    "inflated_lite1", "inflated_lite2", "medicalnet_resnet10", "monai_densenet121", "monai_efficientnet_b0", "monai_swin48",
+    "suprem_swin", "swin_unetr_ssl",
+)  # fmt: skip
+"""Smaller networks whose tests are slow ones too: others differ from them in weights or size alone, or they take long."""
 
 
 def marked(names: Any) -> list[Any]:
     return [
         pytest.param(
             name,
-            marks=[pytest.mark.slow] if ALL[name]["parameters"] > LARGE or name in TWINS else [],
+            marks=[pytest.mark.slow] if ALL[name]["parameters"] > LARGE or name in HEAVY else [],
             id=name,
         )
         for name in names
@@ -119,11 +115,12 @@ def test_it_trains_goes_on_exactly_and_comes_back_from_a_file(name: str, tmp_pat
         how = {"n_classes": 2, "n_image_channels": 1, "seed": 0, "checkpoint": checkpoint}
         return train(network, crops, y, recipe, until_epoch=until, **how)
 
+    trained, seen = run(2, None), torch.from_numpy(crops)
+    run(1, tmp_path)
+    continued = run(2, tmp_path)
     with torch.inference_mode():
-        trained, seen = run(2, None), torch.from_numpy(crops)
         expected = trained(seen)
-        run(1, tmp_path)
-        torch.testing.assert_close(run(2, tmp_path)(seen), expected, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(continued(seen), expected, rtol=1e-6, atol=1e-6)
     before = dict(built(name).named_parameters())
     still = {key for key, value in trained.named_parameters() if torch.equal(value, before[key])}
     # what comes before an instance's or a layer's mean is taken off has no gradient but rounding
