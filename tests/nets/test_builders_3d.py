@@ -39,10 +39,10 @@ KINDS = (
 
 
 HEAVY = (
-    "inflated_lite1", "inflated_lite2", "medicalnet_resnet10", "monai_densenet121", "monai_efficientnet_b0", "monai_swin48",
-    "suprem_swin", "swin_unetr_ssl",
+    "inflated_lite1", "inflated_lite2", "medicalnet_resnet10", "monai_densenet121", "monai_efficientnet_b0",
+    "monai_swin48", "suprem_swin", "swin_unetr_ssl",
 )  # fmt: skip
-"""Smaller networks whose tests are slow ones too: others differ from them in weights or size alone, or they take long."""
+"""Smaller networks whose tests are slow ones too: another is like them but for weights or size, or they take long."""
 
 
 def marked(names: Any) -> list[Any]:
