@@ -1,6 +1,6 @@
 """Made volumes of which one kind of model alone can tell the classes: what it takes is known from how they are made.
 
-`handedness`: tripods of three unlike arms lie in a ball, all of a case left-handed or all right-handed, each turned by
+`handedness`: tripods of three arms lie in a ball, all of a case left-handed or all right-handed, each turned by
 half turns about the axes. A plane shows two arms at most, which lie alike in both classes; features that average over
 directions are the same of a case and its mirror image. Only what sees three dimensions at once can tell.
 
@@ -29,9 +29,9 @@ Array = NDArray[Any]
 CLASSES = ("left", "right")
 HALF_TURNS = np.array([(1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)])
 """Signs of the axes that turns by 180 degrees leave: mirror images are not among them."""
-ARMS, THICKNESS = (5, 4, 3), 2
-"""Voxels of a tripod's arms along x, y and z, and their breadth: unlike, or turns could make its mirror image."""
-NOISE = 0.06
+ARMS, THICKNESS = (4, 4, 4), 2
+"""Voxels of a tripod's arms along x, y and z, and their breadth; no half turn makes its mirror image of it."""
+NOISE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,15 +45,15 @@ class Volume:
 
 def handedness(rng: np.random.Generator, label: int) -> Volume:
     """Return a ball of tripods that are all left-handed (0) or all right-handed (1)."""
-    side, n_tripods = 40, 14
-    radius = rng.uniform(14.0, 16.5)
+    side, n_tripods = 32, 12
+    radius = rng.uniform(13.0, 14.5)
     middle = (side - 1) / 2 + rng.uniform(-1.0, 1.0, 3)
     ball = _distance((side,) * 3, middle) < radius
     inside = np.zeros(ball.shape)
     reach = max(ARMS) + THICKNESS
-    for centre in _apart(rng, n_tripods, reach=radius - reach, distance=reach):
+    for centre in _apart(rng, n_tripods, reach=radius - reach + 1, distance=reach - 1):
         _add_tripod(inside, np.rint(middle + centre).astype(int), _signs(rng, label))
-    image = 0.5 * ball + 0.8 * inside
+    image = 0.1 * ball + inside
     return Volume(image=_measured(rng, image), mask=ball, spacing_mm=(1.0, 1.0, 1.0))
 
 
@@ -72,10 +72,10 @@ def _add_tripod(image: Array, centre: Array, signs: Array) -> None:
 
 
 def _apart(rng: np.random.Generator, n: int, *, reach: float, distance: float) -> list[Array]:
-    """Return up to `n` points within `reach` of the origin that lie `distance` apart at least."""
+    """Return up to `n` points within `reach` of the origin, some axis of any two `distance` apart at least."""
     found: list[Array] = []
     for point in rng.uniform(-reach, reach, (1000, 3)):
-        is_free = all(np.linalg.norm(point - other) >= distance for other in found)
+        is_free = all(np.abs(point - other).max() >= distance for other in found)
         if np.linalg.norm(point) <= reach and is_free:
             found.append(point)
     return found[:n]
