@@ -10,6 +10,7 @@ import sys
 import sysconfig
 import tomllib
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -42,9 +43,18 @@ def data_files() -> dict[Path, str]:
     return {
         path: package
         for package in SETUPTOOLS["packages"]
-        for path in folder_of(package).iterdir()
-        if path.is_file() and path.suffix not in (".py", ".pyc")
+        for path in files_of(folder_of(package))
+        if path.suffix not in (".py", ".pyc", ".nbi", ".nbc")
     }
+
+
+def files_of(folder: Path) -> Iterator[Path]:
+    """Yield the files of a package, those in folders of it that are no packages themselves among them."""
+    for path in folder.iterdir():
+        if path.is_file():
+            yield path
+        elif path.name != "__pycache__" and not (path / "__init__.py").exists():
+            yield from files_of(path)
 
 
 def requirements(*extras: str) -> list[Requirement]:
