@@ -238,7 +238,7 @@ def test_cube_follows_the_config() -> None:
     fitted = cube_spec(config_of("monai_resnet10", crop="fitted", mask="none"), FINGERPRINT)
     assert fitted.view.extent_mm is None
     assert fitted.shape == (2, 24, 24, 24)
-    whole = cube_spec(family.defaults(WITHOUT_MASK)[0], WITHOUT_MASK)
+    whole = cube_spec(complete(family.space(WITHOUT_MASK), {}), WITHOUT_MASK)
     assert whole.view.focus == "whole"
     assert whole.shape == (2, 32, 32, 32)
 
