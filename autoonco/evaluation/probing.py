@@ -233,7 +233,8 @@ def changed_case(case: Case, change: Callable[[Painted], Painted], folder: Path)
         If a scan can't be read.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    images, masks = {}, {}
+    images: dict[str, Path] = {}
+    masks: dict[str, Path] = {}
     for number, channel in enumerate(case.images):
         scan = read_scan(case, channel)
         assert scan.mask is not None  # whoever asks has looked
