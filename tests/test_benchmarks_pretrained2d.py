@@ -12,6 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from autoonco.data.case import Case
+from autoonco.data.checks import inspect
+from autoonco.data.fingerprint import fingerprint
 from autoonco.data.manifest import Dataset
 from autoonco.families.pretrained2d import family
 from autoonco.metrics.comparison import compare_folds
@@ -19,7 +21,6 @@ from autoonco.tabular.pipeline import complete
 from benchmarks import pretrained2d_speed as speed
 from benchmarks.pretrained2d_quality import (
     FIXED,
-    _known,
     cross_validate,
     development,
     judged,
@@ -118,7 +119,7 @@ def test_fixed_methods_are_valid_configs_of_the_family(shared_data: Path) -> Non
     data = development(Dataset.from_csv(shared_data / "busi" / "labels.csv"), 8)
     assert np.bincount(data.y).tolist() == [4, 4]
     assert len(set(speed.busi(12).y.tolist())) == 2
-    space = family.space(_known(data))
+    space = family.space(fingerprint(data, inspect(data)))
     for config in FIXED.values():
         found = complete(space, config)
         assert {key: found[key] for key in config} == dict(config)

@@ -90,7 +90,7 @@ def meaning(column: str) -> str:
     'near to a ball: a smooth, compact lesion (low: lobed or spiculated)'
     >>> meaning("logarithm_glszm_LowGrayLevelZoneEmphasis")
     'most zones (neighbouring pixels of one grey level) are dark, of the logarithm of grey values, which weighs dark pixels'
-    """
+    """  # noqa: E501 - the answer of a doctest
     image, class_key, feature = _parts(column.rpartition(":")[2])
     known = load_meanings()
     text = known["features"].get(f"{class_key}_{feature}") or known["shared"].get(feature)

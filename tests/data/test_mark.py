@@ -55,7 +55,8 @@ def test_a_marked_lesion_lies_where_it_was_pointed_at_in_any_scan(turn: np.ndarr
         [image.TransformIndexToPhysicalPoint(each[::-1].tolist()) for each in np.argwhere(everything)]
     )
     assert len(found) == pytest.approx((np.linalg.norm(places - place, axis=1) <= 7.0).sum(), abs=1)
-    low, high = place - (4.0, 6.0, 8.0), place + (4.0, 6.0, 8.0)
+    half = np.array([4.0, 6.0, 8.0])
+    low, high = place - half, place + half
     boxed = voxels_mm(stand_in(box((low, high)), image))
     assert (boxed >= low - 1e-6).all()
     assert (boxed <= high + 1e-6).all()
@@ -113,7 +114,9 @@ def test_what_is_no_place_is_refused(wrong: dict[str, object]) -> None:
 def test_one_place_or_one_for_each_case() -> None:
     assert marks_of(3) is None
     assert marks_of(2, box_mm=[(0, 0, 0, 1, 1, 1), (0, 0, 0, 2, 2, 2)])[1].high_mm == (2, 2, 2)
-    assert marks_of(2, box_mm=[((0, 0, 0), (1, 1, 1))] * 2)[0] == marks_of(1, box_mm=((0, 0, 0), (1, 1, 1)))[0]
+    assert (
+        marks_of(2, box_mm=[((0, 0, 0), (1, 1, 1))] * 2)[0] == marks_of(1, box_mm=((0, 0, 0), (1, 1, 1)))[0]
+    )
     assert marks_of(1, box_mm=((3, 4), (1, 2)))[0].low_mm == (1, 2)  # of a picture
 
 
@@ -139,7 +142,9 @@ def test_a_point_chooses_among_the_lesions_of_a_mask(tmp_path: Path) -> None:
         scan = read_scan(dataclasses.replace(case, mark=point(place)), "image")
         assert scan.is_drawn
         assert sitk.GetArrayViewFromImage(scan.mask).sum() == n
-        np.testing.assert_allclose(np.linalg.norm(frame_of(scan.mask, of_lesion=True).centre - place), 0, atol=12)
+        np.testing.assert_allclose(
+            np.linalg.norm(frame_of(scan.mask, of_lesion=True).centre - place), 0, atol=12
+        )
     empty = sitk.Image(both.mask.GetSize(), sitk.sitkUInt8)
     assert not sitk.GetArrayViewFromImage(chosen(empty, point((0, 0, 0)))).any()
 

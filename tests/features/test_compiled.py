@@ -23,7 +23,9 @@ print(sorted(texture_values(levels)["glszm"].items()))
 def test_the_second_process_finds_what_the_first_compiled(tmp_path):
     def run() -> tuple[str, set[str]]:
         environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
-        done = subprocess.run([sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True
+        )
         assert done.returncode == 0, done.stderr
         return done.stdout, {(str(path), path.stat().st_mtime_ns) for path in tmp_path.rglob("*.nb?")}
 
