@@ -112,10 +112,11 @@ def names_of(text: str) -> list[str]:
 
 
 def case_names(manifest: Path) -> dict[int, str]:
-    """Return what a manifest calls the case of each row."""
-    from autoonco.data.manifest import Dataset
+    """Return what a manifest calls the case of each row, whatever its other columns are called."""
+    from autoonco.data.columns import as_text, read_table
+    from autoonco.data.rows import names_of_rows
 
-    return {case.row: case.case for case in Dataset.from_csv(manifest, labelled=False).cases}
+    return dict(enumerate(names_of_rows(as_text(read_table(manifest))), start=1))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import autoonco
 from autoonco.cli import app
 from autoonco.errors import AutoOncoError, DataError
+from autoonco.options import case_names
 from autoonco.reporting.result import Result
 
 N = 24
@@ -121,3 +122,8 @@ def test_a_fit_repairs_and_leaves_out_what_it_is_told_to(toy, manifest: Path, tm
     replayed = CliRunner().invoke(app, words, catch_exceptions=False)
     recorded, now = re.findall(r"recorded (\S+), now (\S+)", replayed.output)[0]
     assert float(recorded) == float(now)
+
+
+def test_a_report_finds_the_names_of_cases_whatever_the_manifest_calls_its_images(tmp_path: Path) -> None:
+    (tmp_path / "clinic.csv").write_text("case,scan,diagnosis\nanna,a.png,x\n,b.png,y\n", encoding="utf-8")
+    assert case_names(tmp_path / "clinic.csv") == {1: "anna", 2: "2"}

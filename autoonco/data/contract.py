@@ -44,9 +44,12 @@ def read_as(case: Case, contract: Mapping[str, Any] | None) -> Case:
         if name in case.images and is_dicom_source(case.images[name]):
             images[name] = replace(images.get(name, WHOLE), suv=True)
     wanted = contract.get("mask_label", {})
+    # of a single image the mask is the same, whether its column was called mask or after the image
+    is_one = len(case.images) == len(wanted) == 1
+    usual = next(iter(wanted.values())) if is_one else wanted.get("mask", ())
     for name, path in case.masks.items():
         pick = masks.get(name, WHOLE)
-        labels = wanted.get(name, wanted.get("mask", ()))
+        labels = wanted.get(name, usual)
         if labels and not pick.labels and not is_dicom_source(path):
             masks[name] = replace(pick, labels=tuple(labels))
     return replace(case, image_picks=_picked(images), mask_picks=_picked(masks))

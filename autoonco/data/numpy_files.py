@@ -120,8 +120,8 @@ def _meant(entries: dict[str, zipfile.ZipInfo], wanted: str | None, usual: str) 
     if wanted is not None:
         if wanted not in entries:
             raise ImageReadError(
-                f"There is no array {wanted!r} in the file; it holds {', '.join(entries) or 'none'}: correct the name "
-                "after ::."
+                f"None of the {len(entries)} arrays of the file has this name: correct what stands after ::, see "
+                "numpy.load(file).files."  # which may name patients, as this message must not
             )
         return wanted
     names = [name for name in entries if name != SPACING]
@@ -129,7 +129,7 @@ def _meant(entries: dict[str, zipfile.ZipInfo], wanted: str | None, usual: str) 
         return usual
     if len(names) != 1:
         raise ImageReadError(
-            f"The file holds {len(names)} arrays ({', '.join(names[:8]) or 'none'}): name one as file.npz::name."
+            f"The file holds {len(names)} arrays, expected one: name it as file.npz::name, see numpy.load(file).files."
         )
     return names[0]
 

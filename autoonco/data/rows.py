@@ -35,8 +35,7 @@ def make_cases(
     and boxes (`autoonco.data.mark`) are read `with_marks`, of cases to predict.
     """
     n_rows = len(next(iter(table.values())))
-    numbers = [str(row) for row in range(1, n_rows + 1)]
-    names = [cell or number for cell, number in zip(table.get("case", numbers), numbers, strict=True)]
+    names = names_of_rows(table)
     _refuse_duplicates(names)
     patients = table.get("patient", names)
     cols.require_filled(patients, "patient", "fill it, or drop the column to count each case as a patient")
@@ -66,6 +65,12 @@ def make_cases(
         )
         for i in range(n_rows)
     )
+
+
+def names_of_rows(table: Mapping[str, list[str]]) -> list[str]:
+    """Return what the rows of a manifest call their cases: by the column ``case``, else by their numbers."""
+    numbers = [str(row) for row in range(1, len(next(iter(table.values()))) + 1)]
+    return [cell or number for cell, number in zip(table.get("case", numbers), numbers, strict=True)]
 
 
 def _files(

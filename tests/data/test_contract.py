@@ -38,3 +38,20 @@ def test_a_new_case_is_read_alike_where_it_does_not_say(tmp_path: Path) -> None:
     assert not read_as(case(tmp_path, "pet.nii.gz"), contract).image_pick("pet").suv  # a file that holds SUV
     for nothing in (None, {}, {"suv": [], "mask_label": {}}):
         assert read_as(case(tmp_path, "pet"), nothing) == case(tmp_path, "pet")
+
+
+def test_the_lesions_value_is_kept_however_the_mask_of_a_lone_image_is_called(tmp_path: Path) -> None:
+    files = {"images": {"ct": tmp_path / "ct.nii.gz"}}
+    contract = contract_of(
+        [
+            Case(
+                case="c",
+                patient="p",
+                masks={"ct": tmp_path / "m.nii.gz"},
+                mask_picks={"ct": Pick(labels=(2,))},
+                **files,
+            )
+        ]
+    )
+    new = Case(case="n", patient="n", masks={"mask": tmp_path / "m.nii.gz"}, **files)
+    assert read_as(new, contract).mask_pick("ct").labels == (2,)

@@ -74,8 +74,9 @@ def test_the_array_that_is_meant_is_found_or_asked_for(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", image=one, other=two)
     assert np.array_equal(read(tmp_path / "a.npz"), one)
     assert np.array_equal(read(tmp_path / "a.npz", member="other"), two)
-    with pytest.raises(ImageReadError, match="no array 'third' in the file; it holds image, other"):
+    with pytest.raises(ImageReadError, match="None of the 2 arrays of the file has this name") as caught:
         read(tmp_path / "a.npz", member="third")
+    assert "other" not in str(caught.value)  # arrays may be called after patients
     np.savez(tmp_path / "b.npz", first=one, second=two)
     with pytest.raises(ImageReadError, match="2 arrays"):
         read(tmp_path / "b.npz")
