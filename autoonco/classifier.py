@@ -21,6 +21,7 @@ from autoonco.data.feature_table import FeatureTable
 from autoonco.data.manifest import Dataset
 from autoonco.errors import AutoOncoError, NothingToFitError
 from autoonco.evaluation.experiment import run_experiment
+from autoonco.evaluation.extras import tried
 from autoonco.evaluation.request import Request, identity_of, settings_json
 from autoonco.evaluation.run_folder import Resume, RunFolder, versions
 from autoonco.evaluation.split_table import Splits
@@ -209,6 +210,16 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
             started=started,
             observer=self.progress,
         )
+        notes: list[str] = []
+        told = Result(folder.path)
+        figures = tried(
+            "Figures for the model card",
+            lambda: plain_rows(told.evaluation()),
+            dataset=dataset,
+            notes=notes,
+        )
+        for note in notes:
+            folder.log(note)
         content = Content(
             members=[(member.family, member.weight, member.folder) for member in result.delivered],
             classes=dataset.classes,
@@ -223,7 +234,7 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
                 "decisions": None if result.decided is None else result.decided.decisions.to_json(),
                 "versions": versions(),
             },
-            performance=plain_rows(Result(folder.path).evaluation()),
+            performance=figures or [],
             decisions=trust_folder(folder.path),
         )
         write_bundle(folder.path / MODEL_FILE, content)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +13,9 @@ import pandas as pd
 from autoonco.data.cache import ArtefactCache, default_cache_dir
 from autoonco.data.checks import CaseFacts, Finding
 from autoonco.data.manifest import Dataset
-from autoonco.errors import AutoOncoError, RunMismatchError
+from autoonco.errors import RunMismatchError
 from autoonco.evaluation.explained import explain_run, explaining_s
+from autoonco.evaluation.extras import tried
 from autoonco.evaluation.inner import check_inner
 from autoonco.evaluation.judge import Judge
 from autoonco.evaluation.outcome import ScopeResult
@@ -141,9 +143,12 @@ def run_experiment(
                 how, task = request.settings.patient_level, request.task.name
                 folder.write("evaluation/patients.csv", by_patient(predictions, how=how, task=task))
     judge.notes.extend(constant(splits, results))
+    noting: dict[str, Any] = {"dataset": dataset, "notes": judge.notes}
     folder.write("evaluation/models.json", _models(results))
     if request.metric.code and (judged := read_predictions(folder.path)) is not None:
-        folder.write(OWN_FILE, own_figures(judged, request.metric))
+        own = tried("Figures of your own metric", lambda: own_figures(judged, request.metric), **noting)
+        if own is not None:
+            folder.write(OWN_FILE, own)
     _write_radiomics(folder, dataset, splits[-1], results[-1], request, judge)
     runtime = Runtime(artefacts=judge.artefacts, n_threads=request.n_threads)
     left_s = request.time_limit_s - (time.monotonic() - started)
@@ -151,8 +156,8 @@ def run_experiment(
     arguments = (folder, dataset, facts, groups, splits, results, kept, runtime, request.task)
     judge.notes.extend(tell_trust(*arguments, limit_s=limit_s))
     folder.write("evaluation/rungs.csv", rung_correlations(judge.store.scope_trials(splits[-1].scope)))
-    limit_s = explaining_s(request.time_limit_s)
-    explain_run(judge, splits[-1], results[-1], folder, device=request.device, limit_s=limit_s)
+    explaining = partial(explain_run, device=request.device, limit_s=explaining_s(request.time_limit_s))
+    tried("Explanations", lambda: explaining(judge, splits[-1], results[-1], folder), **noting)
     folder.update(session_s=time.monotonic() - started, notes=list(judge.notes))
     return results[-1]
 
@@ -231,20 +236,18 @@ def _write_radiomics(
     """Write what the report says of the best radiomics model; after a cluster, features are extracted here anew."""
     if dataset.y is None:
         return
-    try:
-        record = radiomics_record(
-            result,
-            folder.path,
-            [dataset.cases[row] for row in split.train],
-            dataset.y[split.train],
-            artefacts=judge.artefacts,
-            n_threads=request.n_threads,
-            limit_s=np.inf if judge.reproducible else _RECORD_SHARE * request.time_limit_s,
-            icc_limit_s=np.inf if judge.reproducible else min(60.0, _ICC_SHARE * request.time_limit_s),
-        )
-    except AutoOncoError as error:
-        judge.notes.append(dataset.redact(f"Figures on the radiomic features could not be made: {error}"))
-        return
+    recording = partial(
+        radiomics_record,
+        result,
+        folder.path,
+        [dataset.cases[row] for row in split.train],
+        dataset.y[split.train],
+        artefacts=judge.artefacts,
+        n_threads=request.n_threads,
+        limit_s=np.inf if judge.reproducible else _RECORD_SHARE * request.time_limit_s,
+        icc_limit_s=np.inf if judge.reproducible else min(60.0, _ICC_SHARE * request.time_limit_s),
+    )
+    record = tried("Figures on the radiomic features", recording, dataset=dataset, notes=judge.notes)
     if record is not None:
         folder.write(SETTINGS_FILE, record.settings)
         folder.write(TABLE_FILE, record.features)

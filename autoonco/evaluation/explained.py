@@ -24,6 +24,7 @@ from autoonco.data.checks import CaseFacts
 from autoonco.data.manifest import Dataset
 from autoonco.evaluation.chosen_cases import Chosen, Why, choose_cases, typicality
 from autoonco.evaluation.ensemble import candidates
+from autoonco.evaluation.extras import tried
 from autoonco.evaluation.judge import Judge
 from autoonco.evaluation.outcome import Judged, ScopeResult
 from autoonco.evaluation.run_folder import RunFolder
@@ -157,14 +158,13 @@ class Explaining:
 
     def _made(self, what: str, parts: Iterator[dict[str, Any]]) -> list[dict[str, Any]]:
         """Return the parts up to a failure, which is a note: the run's models are good without its pictures."""
-        found = []
-        try:
+        found: list[dict[str, Any]] = []
+
+        def make() -> None:
             for part in parts:
                 found.append(part)  # noqa: PERF402 - what was made before a failure stays
-        except OSError:  # a full disk ends the run in a sentence, here as elsewhere
-            raise
-        except Exception as error:
-            self.notes.append(f"{what} could not be made: {type(error).__name__}: {error}")
+
+        tried(what, make, dataset=self.dataset, notes=self.notes)
         return found
 
     @cached_property

@@ -144,7 +144,6 @@ def probed_ensemble(
     Artefacts of changed scans are kept for as long as this takes; nobody asks for them again.
     """
     begun = time.monotonic()
-    assert tested.y is not None
     if not _with_masks(tested.cases):
         return tuple(_nothing(name, _NO_MASKS) for name in PROBES)
     if not all((member.folder / "meta.json").exists() for member in members):
@@ -153,6 +152,15 @@ def probed_ensemble(
         )
     if limit_s <= 0:
         return tuple(_nothing(name, "no time was left") for name in PROBES)
+    try:
+        return _probed_by(members, decided, tested, runtime, until=begun + limit_s)
+    except Exception as error:  # of a full temporary folder, say
+        return tuple(_nothing(name, f"it failed ({type(error).__name__})") for name in PROBES)
+
+
+def _probed_by(
+    members: Sequence[Delivered], decided: Decided, tested: Dataset, runtime: Runtime, *, until: float
+) -> tuple[Probed, ...]:
     with tempfile.TemporaryDirectory() as cache:
         own = replace(runtime, artefacts=ArtefactCache(Path(cache)))
         models = tuple((member.weight, restored(member.family, member.folder, own)) for member in members)
@@ -161,8 +169,8 @@ def probed_ensemble(
             raw = mean_proba(models, cases, n_classes=len(tested.classes))
             return decided.decisions.calibrator(raw)
 
-        left_s = limit_s - (time.monotonic() - begun)
-        return probe(tested.cases, tested.y, predict, limit_s=left_s)
+        assert tested.y is not None
+        return probe(tested.cases, tested.y, predict, limit_s=until - time.monotonic())
 
 
 def _with_masks(cases: Sequence[Case]) -> list[int]:

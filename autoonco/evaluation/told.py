@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,8 @@ from numpy.typing import NDArray
 from autoonco.data.facts import CaseFacts
 from autoonco.data.folds import holdout
 from autoonco.data.manifest import Dataset
-from autoonco.errors import AutoOncoError
 from autoonco.evaluation.baselines import lesion_sizes
+from autoonco.evaluation.extras import tried
 from autoonco.evaluation.outcome import Judged, ScopeResult
 from autoonco.evaluation.predicted import predictions_frame
 from autoonco.evaluation.run_folder import RunFolder
@@ -23,7 +25,7 @@ from autoonco.evaluation.splits import Groups, OuterSplit
 from autoonco.evaluation.subgroups import attributes_of, subgroup_table
 from autoonco.evaluation.tables import FIGURES_OF
 from autoonco.evaluation.tasks import Task
-from autoonco.evaluation.trust import learn_trust
+from autoonco.evaluation.trust import Trust, Trusted, learn_trust
 from autoonco.families.contract import Runtime
 from autoonco.families.state import write_state
 
@@ -78,20 +80,31 @@ def tell_trust(
     list of str
         A sentence for each thing that couldn't be made.
     """
-    notes = []
-    try:
-        found = learn_trust(dataset, splits, results, kept, runtime, limit_s=limit_s)
-    except AutoOncoError as error:
-        found = None
-        notes.append(dataset.redact(f"How far the model may be trusted could not be learned: {error}"))
+    notes: list[str] = []
+    noting: dict[str, Any] = {"dataset": dataset, "notes": notes}
+    shutil.rmtree(folder.path / _FOLDER, ignore_errors=True)  # an earlier session's is of another model
+    learning = partial(learn_trust, dataset, splits, results, kept, runtime, limit_s=limit_s)
+    found = tried("What tells how far the model may be trusted", learning, **noting)
+    decided = results[-1].decided
+    if found is None and decided is not None:  # what is delivered decides at least as it was judged
+        found = Trusted(trust=Trust(decisions=decided.decisions), record=decided.record)
     if found is not None:
         folder.write(DECISIONS_FILE, found.record)
         write_state(folder.path / _FOLDER, found.trust.state())
     tests = [(split, result) for split, result in zip(splits, results, strict=True) if len(split.test)]
     if tests:
         ensembles = predictions_frame(dataset, groups, [(s, _only_ensemble(r)) for s, r in tests])
-        folder.write(SUBGROUPS_FILE, _subgroups(ensembles, dataset, facts, task))
-        folder.write(SHORTCUTS_FILE, _shortcuts(ensembles, dataset, facts, groups, tests, task))
+        for what, name, make in (
+            ("Figures of subgroups", SUBGROUPS_FILE, partial(_subgroups, ensembles, dataset, facts, task)),
+            (
+                "Figures on shortcuts",
+                SHORTCUTS_FILE,
+                partial(_shortcuts, ensembles, dataset, facts, groups, tests, task),
+            ),
+        ):
+            table = tried(what, make, **noting)
+            if table is not None:
+                folder.write(name, table)
     return notes
 
 

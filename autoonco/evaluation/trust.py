@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from autoonco.data.case import Case
 from autoonco.data.manifest import Dataset
 from autoonco.data.signature import signatures
-from autoonco.errors import AutoOncoError
 from autoonco.evaluation.calibration import OutOfFold
 from autoonco.evaluation.decisions import KEPT, OUTER, Decided, Decisions, with_sets, with_test_figures
 from autoonco.evaluation.delivered import Weighted, mean_proba, restored
@@ -51,7 +50,7 @@ class Trust:
         eye = None if self.eye is None else members[self.eye][1]
         try:
             return list(self.oddity.odd_parts(_tables(cases, eye, runtime)))
-        except AutoOncoError:
+        except Exception:  # whatever it is, the prediction stands
             if len(cases) < 2:
                 return [None] * len(cases)
             return [part for case in cases for part in self.odd_parts([case], members, runtime)]
@@ -103,11 +102,17 @@ def _eye_of(members: Weighted) -> int | None:
     A fine-tuned network's embeddings of its training cases are not those of cases it has never seen.
     """
     able = [
-        (not hasattr(model, "views"), weight, -number)
+        (not _is_trained(model), weight, -number)
         for number, (weight, model) in enumerate(members)
         if hasattr(model, "embed") or hasattr(model, "table")
     ]
     return -max(able)[2] if able else None
+
+
+def _is_trained(model: FittedModel) -> bool:
+    """Return whether a model's embeddings are of a network that was fine-tuned: its own, or a fusion's."""
+    branches = getattr(model, "branches", ())
+    return hasattr(model, "views") or any(branch.embedder.features is None for branch in branches)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,7 +213,7 @@ def _learn_oddity(
     record |= {
         "parts": sorted(oddity.detectors),
         "cross_fitted_false_alarms": rate,
-        "embedding_of_trained_network": model is not None and hasattr(model, "views"),
+        "embedding_of_trained_network": model is not None and _is_trained(model),
     }
     if len(split.test):
         cases = [dataset.cases[row] for row in split.test[:_MOST_TESTED]]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -27,7 +28,8 @@ from autoonco.evaluation.decisions import (
 )
 from autoonco.evaluation.outcome import Judged, ScopeResult
 from autoonco.evaluation.splits import FINAL, OuterSplit
-from autoonco.evaluation.told import kept_apart
+from autoonco.evaluation.tasks import TASKS
+from autoonco.evaluation.told import DECISIONS_FILE, kept_apart, tell_trust, trust_folder
 from autoonco.evaluation.trust import Trust, learn_trust, without
 from autoonco.families.contract import Runtime
 from autoonco.families.state import state_of, write_state
@@ -208,6 +210,27 @@ def test_without_time_nothing_is_learned_of_what_is_usual_and_it_says_so(trusted
     found = learned(trusted, monkeypatch, scopes, limit_s=-1.0)
     assert found.trust.oddity is None
     assert "in time" in found.record["out_of_distribution"]["reason"]
+
+
+def test_a_failure_at_the_end_leaves_the_model_calibrated_as_it_was_judged(trusted, monkeypatch, tmp_path):
+    data, runtime, _, scopes = trusted
+    split, result = scopes[-1]
+    write_state(tmp_path / "decisions", Trust(decisions=Decisions(threshold=0.1)).state())  # of another model
+
+    def fails(*_, **__):
+        raise ValueError(f"cannot look at {data.cases[0].case}")
+
+    monkeypatch.setattr("autoonco.evaluation.told.learn_trust", fails)
+    written = {}
+    run = SimpleNamespace(path=tmp_path, write=written.__setitem__)
+    none = np.empty(0, dtype=np.int64)
+    groups = data.groups
+    task = TASKS["classification"]
+    (note,) = tell_trust(run, data, [], groups, [split], [result], none, runtime, task, limit_s=1.0)
+    assert "ValueError: cannot look at row 1" in note
+    files = {path.name: path.read_bytes() for path in trust_folder(tmp_path).iterdir()}
+    assert Trust.from_state(state_of(files)).decisions == result.decided.decisions
+    assert written[DECISIONS_FILE] == result.decided.record
 
 
 def test_patients_kept_apart_are_in_no_training_part(trusted):
