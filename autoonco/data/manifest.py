@@ -44,8 +44,8 @@ class Dataset(Ways):
     features
         Names of the features of the user's own table, see `with_features`.
     others
-        Cells of the columns that have no part in the task ``(n_cases,)``, for the data check alone: one may tell the
-        label.
+        Cells of the columns that have no part in the task ``(n_cases,)``, for the data check and figures of subgroups
+        alone: one may tell the label.
     is_ordered
         Whether the user named the classes, in an order that may mean something.
     """
@@ -112,8 +112,8 @@ class Dataset(Ways):
     ) -> Self:
         """Read a manifest from a table, one row a case.
 
-        Columns that are neither ``case``, ``patient``, ``site``, ``split_clean`` nor named here are ignored:
-        they may be derived from the label.
+        Columns that are neither ``case``, ``patient``, ``site``, ``split_clean`` nor named here are no inputs, for they
+        may be derived from the label: see `others`.
 
         Parameters
         ----------
