@@ -198,6 +198,8 @@ def usable(
 ) -> tuple[Dataset, list[CaseFacts]]:
     """Return the cases, with their facts, that no finding in `bad` rules out.
 
+    Of the columns that have no part in the task those stay that figures of subgroups are by.
+
     Raises
     ------
     DataError
@@ -206,9 +208,15 @@ def usable(
     for finding in bad:
         if finding.row is None or settings.on_bad_case == "raise":
             raise DataError(f"{finding.message} {finding.remedy}")
+    from autoonco.evaluation.subgroups import NAMES
+
     rows = {finding.row for finding in bad}
     keep = [i for i, case in enumerate(dataset.cases) if case.row not in rows]
-    left = replace(dataset.subset(keep), others={})  # what may tell the label goes no further
+    left = dataset.subset(keep)
+    known = frozenset[str]().union(
+        *NAMES.values()
+    )  # of the rest, which may tell the label, none goes further
+    left = replace(left, others={name: cells for name, cells in left.others.items() if name.lower() in known})
     assert left.y is not None
     if len(set(left.y.tolist())) < len(dataset.classes):
         first = bad[0]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from autoonco.arguments import as_cases, as_labelled, seconds, usable
@@ -38,6 +40,12 @@ def test_bad_cases_are_left_out_or_stop_the_run(dataset):
         usable(dataset, facts, [finding(2)], Settings())
     with pytest.raises(DataError, match="Row None is bad"):
         usable(dataset, facts, [finding(None)], Settings(on_bad_case="exclude"))
+
+
+def test_only_columns_that_subgroups_are_told_by_go_on(dataset):
+    cells = {name: tuple(map(str, range(60))) for name in ("Gender", "scanner", "malignancy", "address")}
+    kept, _ = usable(replace(dataset, others=cells), list(range(60)), [], Settings())
+    assert set(kept.others) == {"Gender", "scanner"}
 
 
 def test_a_class_that_is_gone_is_told(dataset):
