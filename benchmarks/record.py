@@ -169,12 +169,12 @@ class Recorder:
             return [digest(*block)[:8] for block in blocks], lambda: extract_table(
                 cases, spec, artefacts=store
             )
+        from autoonco.families.cubes import cube_spec
         from autoonco.families.networks import picture_spec
-        from autoonco.families.volumetric3d import input_spec
         from autoonco.nets.embeddings import embed
         from autoonco.nets.inputs import crops
 
-        view = (input_spec if candidate.family == "volumetric3d" else picture_spec)(config, self._print)
+        view = (cube_spec if candidate.family == "volumetric3d" else picture_spec)(config, self._print)
         if candidate.group != "frozen":
             return [digest("crops", view.to_json())[:8]], lambda: crops(cases, view, store)
         name = str(config["network"])

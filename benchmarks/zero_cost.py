@@ -29,8 +29,9 @@ from autoonco.data.fingerprint import fingerprint
 from autoonco.data.folds import stratified_group_folds
 from autoonco.data.manifest import Dataset
 from autoonco.families.contract import Config, Fidelity, FitContext, Runtime
+from autoonco.families.cubes import cube_spec
 from autoonco.families.training_space import part
-from autoonco.families.volumetric3d import SEARCHED, family, input_spec
+from autoonco.families.volumetric3d import SEARCHED, family
 from autoonco.families.zero_cost import zero_cost_scores
 from autoonco.metrics.scores import get_metric
 from autoonco.nets.architecture import Architecture, multiply_adds
@@ -83,7 +84,7 @@ def draw(n: int, context: FitContext, *, epochs: int, most_gmac: float) -> list[
 
 def work(config: Config, context: FitContext) -> float:
     """Return the giga-multiply-adds of one cube."""
-    spec = input_spec(config, context.fingerprint)
+    spec = cube_spec(config, context.fingerprint)
     sizes = {"in_channels": spec.shape[0], "size": spec.view.size, "n_classes": context.fingerprint.n_classes}
     return multiply_adds(Architecture(**part(config, "architecture")), dimensions=3, **sizes) / 1e9
 

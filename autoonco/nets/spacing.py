@@ -30,6 +30,17 @@ class PaddedShortcut(nn.Module):  # type: ignore[misc]
         return functional.pad(x, (0, 0, 0, 0, 0, 0, 0, self.channels - x.shape[1]))
 
 
+class FittingPool(nn.AvgPool3d):  # type: ignore[misc]
+    """A mean over windows that are no longer than the maps: those of crops at half the resolution may be one voxel."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return maps ``(n, channels, ...)``, smaller by the stride."""
+        kernel = self.kernel_size
+        windows = (kernel,) * 3 if isinstance(kernel, int) else kernel
+        fitting = tuple(min(window, side) for window, side in zip(windows, x.shape[2:], strict=True))
+        return functional.avg_pool3d(x, fitting, self.stride, ceil_mode=self.ceil_mode)
+
+
 def spaced(backbone: VolumeBackbone, sides: Sides, *, least: int = 1) -> VolumeBackbone:
     """Return a backbone whose reducing steps follow the spacing of crops of `sides`; for cubes they stay as they are.
 

@@ -12,7 +12,7 @@ from autoonco.errors import WeightsError
 from autoonco.nets.inflation import SameConv3d, inflated, inflated_tensors
 from autoonco.nets.network import Network
 from autoonco.nets.seeding import seeded
-from autoonco.nets.spacing import PaddedShortcut, spaced
+from autoonco.nets.spacing import FittingPool, PaddedShortcut, spaced
 from autoonco.nets.stems import adapt_stem, statistics
 from autoonco.nets.strides import Sides, patches, step
 from autoonco.nets.stunet import STUNetEncoder
@@ -174,6 +174,8 @@ def _densenet(order: _Order) -> VolumeBackbone:
     width = net.class_layers.out.in_features
     net.class_layers.out = nn.Identity()
     blocks = [name for name, _ in net.features.named_children() if name.startswith("denseblock")]
+    for number in range(1, len(blocks)):
+        net.features.get_submodule(f"transition{number}").pool = FittingPool(2, stride=2)
     stages: list[tuple[str, ...]] = [("features.denseblock1",)]
     stages += [
         (f"features.transition{number}", f"features.denseblock{number + 1}")

@@ -14,6 +14,7 @@ from autoonco.data.cache import ArtefactCache
 from autoonco.data.fingerprint import Intensity
 from autoonco.data.preprocessing import VolumeView
 from autoonco.families.contract import Runtime
+from autoonco.families.cubes import ANY_SIZE
 from autoonco.families.networks import TrainedNetwork, fill, to_arrays
 from autoonco.families.state import state_of, write_state
 from autoonco.families.volumetric3d import family
@@ -178,6 +179,18 @@ def test_a_thin_axis_is_reduced_last(name: str) -> None:
         assert depth <= height
         if height > 8:  # rows have not caught up yet
             assert depth == 8
+
+
+@pytest.mark.parametrize(
+    "name",
+    [name for name, entry in ALL.items() if not entry["weights"] and entry["architecture"] in ANY_SIZE],
+)
+def test_crops_of_half_the_size_pass_through(name: str) -> None:
+    """As far as the space lets a training begin coarse: the least size that can be halved, thin crops too."""
+    for sides, half in (((32, 32, 32), (16, 16, 16)), ((8, 32, 32), (8, 16, 16))):
+        with torch.inference_mode():
+            logits = built(name, sides).eval()(torch.zeros(1, 1, *half, dtype=torch.uint8))
+        assert logits.shape == (1, 2)
 
 
 def test_strides_of_cubes_are_the_networks_own() -> None:
