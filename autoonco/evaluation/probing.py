@@ -92,6 +92,8 @@ PROBES: Mapping[str, Callable[[Painted], Painted]] = {
     "mask eroded": eroded,
 }
 """What is done to a scan, by the name that the table of shortcuts gives it."""
+WITHOUT_LESION = ("lesion masked out", "background only")
+"""Probes that leave nothing of the lesion: what is told apart then is told by a shortcut; of others it need not be."""
 
 
 def probe(

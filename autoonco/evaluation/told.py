@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -88,10 +88,10 @@ def tell_trust(
     decided = results[-1].decided
     if found is None and decided is not None:  # what is delivered decides at least as it was judged
         found = Trusted(trust=Trust(decisions=decided.decisions), record=decided.record)
-    if found is not None:
-        folder.write(DECISIONS_FILE, found.record)
-        write_state(folder.path / _FOLDER, found.trust.state())
     tests = [(split, result) for split, result in zip(splits, results, strict=True) if len(split.test)]
+    if found is not None:
+        folder.write(DECISIONS_FILE, _with_thresholds(found.record, [result for _, result in tests]))
+        write_state(folder.path / _FOLDER, found.trust.state())
     if tests:
         ensembles = predictions_frame(dataset, groups, [(s, _only_ensemble(r)) for s, r in tests])
         for what, name, make in (
@@ -106,6 +106,14 @@ def tell_trust(
             if table is not None:
                 folder.write(name, table)
     return notes
+
+
+def _with_thresholds(record: Mapping[str, Any], tested: Sequence[ScopeResult]) -> Mapping[str, Any]:
+    """Return the record with the threshold of each outer fold: the delivered one was learned on all of their cases."""
+    if len(tested) < 2:
+        return record
+    own = [None if each.decided is None else each.decided.decisions.threshold for each in tested]
+    return {**record, "threshold": {**record["threshold"], "of_folds": own}}
 
 
 def _only_ensemble(result: ScopeResult) -> ScopeResult:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from autoonco.evaluation.tables import probability_columns
 from autoonco.evaluation.verdict import title
@@ -63,6 +65,19 @@ def threshold_of(decisions: Mapping[str, Any]) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
+def thresholds_of(decisions: Mapping[str, Any], cases: pd.DataFrame) -> float | NDArray[np.float64] | None:
+    """Return the threshold that decides on `cases`; of outer folds one a case: the delivered one knows them."""
+    told, value = decisions.get("threshold"), threshold_of(decisions)
+    of_folds = told.get("of_folds") if isinstance(told, Mapping) else None
+    folds = cases["fold"].to_numpy(int)
+    if value is None or not of_folds or folds.max(initial=0) >= len(of_folds):
+        return value
+    of_cases: NDArray[np.float64] = np.array([0.5 if each is None else float(each) for each in of_folds])[
+        folds
+    ]
+    return of_cases
+
+
 def curve_order(data: RunData, predictions: pd.DataFrame, delivered: str | None) -> list[str]:
     """Return the models that can be used, the delivered one first."""
     present = set(predictions["model"])
@@ -86,14 +101,15 @@ def _decision_texts(decisions: Mapping[str, Any]) -> list[str]:
         rule = _RULES.get(str(threshold["rule"]), str(threshold["rule"]))
         value = threshold_of(decisions)
         at = "" if value is None else f" The threshold is {number(value)}."
-        told.append(f"A case is called by {rule}.{at} No test case took part in that choice.")
+        has_own = any(each is not None for each in threshold.get("of_folds") or ())
+        own = " Cases of outer folds are called by that of their own search." if has_own else ""
+        told.append(f"A case is called by {rule}.{at}{own} No test case took part in that choice.")
     return told
 
 
 def _confusion(data: RunData, predictions: pd.DataFrame, model: str) -> Picture:
-    counts = plots.confusion_counts(
-        predictions[predictions["model"] == model], len(data.classes), threshold_of(data.evidence.decisions)
-    )
+    own = predictions[predictions["model"] == model]
+    counts = plots.confusion_counts(own, len(data.classes), thresholds_of(data.evidence.decisions, own))
     said = "; ".join(
         f"true {name}: "
         + ", ".join(f"{n} called {other}" for n, other in zip(row, data.classes, strict=True))
@@ -116,12 +132,11 @@ def _pooled(predictions: pd.DataFrame) -> str:
 
 def _operating_table(data: RunData, predictions: pd.DataFrame, models: Sequence[str]) -> Table:
     """Return what each model does at the decision, by class."""
-    threshold = threshold_of(data.evidence.decisions)
     rows = []
     for model in models:
         own = predictions[predictions["model"] == model]
         # a threshold belongs to the delivered model's scale; the others call their most probable class
-        at = threshold if model == models[0] else None
+        at = thresholds_of(data.evidence.decisions, own) if model == models[0] else None
         counts = plots.confusion_counts(own, len(data.classes), at)
         for k, name in enumerate(data.classes):
             right, true, called = counts[k, k], counts[k].sum(), counts[:, k].sum()
@@ -181,7 +196,7 @@ def _sets(decisions: Mapping[str, Any], classes: Sequence[str]) -> list[Block]:
         return []
     parts: dict[str, Mapping[str, Any]] = {
         name: told[key]
-        for name, key in (("test cases", "test"), ("inner folds", "cross_fitted"))
+        for name, key in (("test cases", "test"), ("calibrating cases", "cross_fitted"))
         if isinstance(told.get(key), Mapping)
     }
     if not parts:
@@ -272,7 +287,7 @@ def _metric_title(name: str) -> str:
     if name in ("auc", "roc_auc"):
         return "ROC AUC"
     try:
-        return get_metric(name).title
+        return get_metric(name).heading
     except ValueError:
         return name.replace("_", " ")
 
@@ -307,17 +322,20 @@ def _shortcuts(found: pd.DataFrame) -> Table:
                 if has
                 else []
             ),
+            "" if pd.isna(row.get("note")) else without_paths(str(row["note"])),
         )
         for row in found.to_dict("records")
     ]
     columns = [
-        "What alone tells the classes apart",
+        "What was changed",
         "n",
         "AUC",
-        *(["It minus the delivered model"] if has else []),
+        *(["Against the same cases unchanged"] if has else []),
+        "Remark",
     ]
     note = (
-        "Each probe sees something that should not matter, such as the scanner or the drawing of the mask. One that is "
-        "near the model's AUC is a shortcut that the model may take."
+        "The model on test cases that were changed, and on cases whose lesions are of matched size. Without the lesion "
+        "it should fall to 0.5: what is left is a shortcut. With another mask, or among lesions of one size, it should "
+        "hardly fall: what is lost was learned from how masks were drawn, or from size."
     )
     return table("shortcuts", "Shortcut checks", columns, rows, note)

@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 
 from autoonco.evaluation.pairs import GAIN
+from autoonco.evaluation.probing import WITHOUT_LESION
 from autoonco.evaluation.tables import TEST
 from autoonco.evaluation.verdict import Verdict
-from autoonco.reporting.blocks import bounds, number, without_paths
+from autoonco.reporting.blocks import bounds, number
 from autoonco.reporting.read_run import RunData
 
 # A difference is found with 80 % power at the two-sided level of 5 % from 1.96 + 0.84 standard errors on.
@@ -66,14 +67,14 @@ def ensemble_gain(comparison: pd.DataFrame) -> Fact | None:
 
 
 def shortcut_fact(data: RunData, evaluation: pd.DataFrame) -> Fact | None:
-    """Return the best AUC of what should not matter: of a probe, else of a baseline that sees no picture."""
+    """Return the best AUC of what should not matter: of the model without a lesion, else of a blind baseline."""
     found = data.evidence.shortcuts
-    if found is not None and found["value"].notna().any():
-        row = found.sort_values("value", kind="stable").dropna(subset=["value"]).iloc[-1]
+    blind = None if found is None else found[found["probe"].isin(WITHOUT_LESION) & found["value"].notna()]
+    if blind is not None and len(blind):
+        row = blind.sort_values("value", kind="stable").iloc[-1]
         value = bounds(float(row["value"]), float(row["lower"]), float(row["upper"])).text
-        return Fact(
-            label="Strongest shortcut", value=value, note=f"AUC of {without_paths(str(row['probe']))} alone"
-        )
+        note = f"AUC of the delivered kind of model, {row['probe']}"
+        return Fact(label="Strongest shortcut", value=value, note=note)
     if evaluation.empty:
         return None
     own = evaluation[(evaluation["subset"] == TEST) & evaluation["model"].str.startswith("baseline")]

@@ -26,10 +26,13 @@ def class_look(k: int) -> Look:
     return _CLASS_LOOKS[(k + 1) % len(_CLASS_LOOKS)]
 
 
-def confusion_counts(cases: pd.DataFrame, n_classes: int, threshold: float | None) -> NDArray[np.int64]:
+def confusion_counts(
+    cases: pd.DataFrame, n_classes: int, threshold: float | NDArray[np.float64] | None
+) -> NDArray[np.int64]:
     """Return a model's confusion matrix ``(n_classes, n_classes)``, rows the truth, over all its folds.
 
-    Of two classes the last is called at `threshold` or above it, without one the most probable class.
+    Of two classes the last is called at `threshold`, one for all or one a case, or above it, without one the most
+    probable class.
     """
     proba = cases[probability_columns(cases)].to_numpy(np.float64)
     if threshold is not None and n_classes == 2:

@@ -19,7 +19,7 @@ from autoonco.reporting import (
     plots_search,
     summary,
 )
-from autoonco.reporting.clinical_section import curve_order, threshold_of
+from autoonco.reporting.clinical_section import curve_order, thresholds_of
 from autoonco.reporting.evidence import Shap
 from autoonco.reporting.explanations_section import feature_importance, group_shares, waterfall_cases
 from autoonco.reporting.families_section import curve_models
@@ -100,7 +100,7 @@ class Plots:
         """Return the delivered model's confusion matrix at its threshold."""
         data, predictions = self._judged()
         own = predictions[predictions["model"] == self._models(data, predictions)[0]]
-        threshold = threshold_of(data.evidence.decisions)
+        threshold = thresholds_of(data.evidence.decisions, own)
         counts = plots_clinical.confusion_counts(own, len(data.classes), threshold)
         return plots_clinical.confusion(counts, data.classes)
 

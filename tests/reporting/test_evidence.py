@@ -11,7 +11,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from autoonco.reporting.clinical_section import thresholds_of
+from autoonco.reporting.key_facts import shortcut_fact
 from autoonco.reporting.page import write_report
+from autoonco.reporting.plots_clinical import confusion_counts
 from autoonco.reporting.read_run import read_run
 from autoonco.reporting.result import Result
 
@@ -124,3 +127,23 @@ def test_every_figure_and_table_is_had_from_python(build_run: BuildRun) -> None:
     )
     assert result.table("feature_importance")["share"].sum() == pytest.approx(1)
     assert result.model_card()["statement"].startswith("For research")
+
+
+def test_a_model_that_keeps_its_auc_under_another_mask_has_no_shortcut(build_run: BuildRun) -> None:
+    run = build_run()
+    rows = [("lesion masked out", 0.55), ("mask dilated", 0.93), ("box in place of mask", 0.95)]
+    table = pd.DataFrame([{"probe": name, "n": 60, "value": v, "lower": v, "upper": v} for name, v in rows])
+    table.to_csv(run / "evaluation" / "shortcuts.csv", index=False)
+    fact = shortcut_fact(read_run(run), pd.DataFrame())
+    assert fact is not None
+    assert "0.55" in fact.value
+    assert "lesion masked out" in fact.note
+
+
+def test_outer_folds_are_called_by_their_own_thresholds() -> None:
+    cases = pd.DataFrame({"fold": [0, 0, 1, 1], "truth": [0, 1, 0, 1], "p_0": 0.7, "p_1": 0.3})
+    told = {"threshold": {"rule": "youden", "value": 0.9, "of_folds": [0.2, 0.4]}}
+    counts = confusion_counts(cases, 2, thresholds_of(told, cases))
+    assert counts.tolist() == [[1, 1], [1, 1]]  # the first fold's all positive, the second's all negative
+    del told["threshold"]["of_folds"]
+    assert confusion_counts(cases, 2, thresholds_of(told, cases)).tolist() == [[2, 0], [2, 0]]
