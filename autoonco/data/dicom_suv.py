@@ -81,9 +81,8 @@ def _needed(header: pydicom.Dataset, name: str) -> Any:
 
 def _within(value: Any, name: str, unit: str, low: float, high: float) -> float:
     number = float(value)
-    if (
-        not low <= number <= high
-    ):  # the number itself is a patient's: a finding in a run folder must not hold it
+    # the number itself is a patient's: a finding in a run folder must not hold it
+    if not low <= number <= high:
         raise ImageReadError(
             f"{name} of the PET is not from {low:g} to {high:g} {unit}: SUV can't be computed."
         )
