@@ -22,6 +22,7 @@ from autoonco.evaluation.kept import keep, kept_result
 from autoonco.evaluation.outcome import Delivered, Judged, ScopeResult
 from autoonco.evaluation.probing import probed_ensemble
 from autoonco.evaluation.refit import Refit, Refitted
+from autoonco.evaluation.request import settings_json
 from autoonco.evaluation.splits import FINAL, OuterSplit
 from autoonco.evaluation.tasks import TASKS, Task
 from autoonco.evaluation.timetable import Needed, fitting, makespan
@@ -95,10 +96,7 @@ class Judge:
         NothingToFitError
             If no trial succeeded at full budget, with the reasons.
         """
-        asked = {
-            "limit_s": self.limit_s,
-            "settings": self.settings.model_dump(exclude={"portfolio"}),
-        }
+        asked = {"limit_s": self.limit_s, "settings": settings_json(self.settings)}
         kept = kept_result(self.store.folder, split.scope, asked=asked)
         if kept is None:
             n_notes = len(self.notes)

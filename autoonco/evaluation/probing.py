@@ -262,7 +262,8 @@ def changed_case(case: Case, change: Callable[[Painted], Painted], folder: Path)
             colours = is_vector and kind == "image"  # which only pictures have
             paths[channel] = folder / f"{kind}{number}.{'png' if colours else 'nrrd'}"
             sitk.WriteImage(item, str(paths[channel]))
-    return replace(case, images=images, masks=masks, image_picks={}, mask_picks={}, resample_mask=False)
+    new: dict[str, Any] = {"images": images, "masks": masks, "image_picks": {}, "mask_picks": {}}
+    return replace(case, **new, resample_mask=False, mark=None)  # the mask is the lesion that was pointed at
 
 
 def _near(mask: Bools, reach_mm: float, spacing: NDArray[np.float64]) -> tuple[slice, ...]:
