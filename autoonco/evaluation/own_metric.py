@@ -50,6 +50,8 @@ def with_own_figures(evaluation: pd.DataFrame, run: Path, metric: str) -> pd.Dat
     if not path.is_file() or "." not in metric:
         return evaluation
     name = metric.rpartition(".")[2]
+    while name in evaluation:  # a function called auc stands beside that figure, not in its place
+        name = f"own_{name}"
     own = pd.read_csv(path).rename(
         columns={"value": name, "lower": f"{name}_lower", "upper": f"{name}_upper"}
     )

@@ -64,6 +64,9 @@ def test_columns_stand_beside_the_others_and_only_of_that_metric(tmp_path):
     found = with_own_figures(evaluation, tmp_path, "mylab.squares")
     assert list(found)[-4:] == ["squares", "squares_lower", "squares_upper", "method"]
     assert np.isfinite(found["squares"]).all()
+    twin = with_own_figures(evaluation, tmp_path, "mylab.auc")
+    np.testing.assert_array_equal(twin["auc"], evaluation["auc"])
+    np.testing.assert_array_equal(twin["own_auc"], found["squares"])
     pd.testing.assert_frame_equal(with_own_figures(evaluation, tmp_path, "roc_auc"), evaluation)
     pd.testing.assert_frame_equal(
         with_own_figures(evaluation, tmp_path / "none", "mylab.squares"), evaluation
