@@ -139,7 +139,7 @@ class Architecture:
         >>> [(stage.channels, stage.sides) for stage in Architecture(stages=4).plan(32)]
         [(32, (16,)), (64, (8,)), (128, (4,)), (256, (4,))]
         >>> [stage.sides for stage in Architecture(stages=3).plan((6, 48, 48))]
-        [(6, 24, 24), (6, 12, 12), (3, 6, 6)]
+        [(6, 24, 24), (6, 12, 12), (6, 6, 6)]
         """
         found: list[Stage] = []
         sides, channels = self.stem_sides(size), self.stem_channels

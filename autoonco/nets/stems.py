@@ -15,31 +15,31 @@ import torch
 from torch import nn
 
 
-def stem_of(backbone: nn.Module) -> nn.Conv2d | nn.Conv3d:
-    """Return the first convolution of a backbone.
+def stems_of(backbone: nn.Module) -> tuple[nn.Conv2d | nn.Conv3d, ...]:
+    """Return the convolutions of a backbone that meet the picture: the first one, and a shortcut around it.
 
     Raises
     ------
     ValueError
         If it names none, or several.
     """
-    if (stem := getattr(backbone, "stem_conv", None)) is not None:  # a 3D one of ours
-        return stem
+    if (stems := getattr(backbone, "stem_convs", None)) is not None:  # a 3D one of ours
+        return tuple(stems)
     name = backbone.pretrained_cfg.get("first_conv")
     if not isinstance(name, str):
         raise ValueError(f"This backbone has no single first convolution: {name!r}.")
-    return backbone.get_submodule(name)
+    return (backbone.get_submodule(name),)
 
 
 def adapt_stem(backbone: nn.Module, *, in_channels: int, mask_channels: int) -> None:
     """Give a pretrained backbone `in_channels` for grey values or colours, then `mask_channels`, in place."""
-    stem = stem_of(backbone)
-    if in_channels == stem.in_channels and not mask_channels:
-        return
-    with torch.no_grad():
-        weight = adapted(stem.weight, in_channels=in_channels, mask_channels=mask_channels)
-    stem.weight = nn.Parameter(weight.contiguous())
-    stem.in_channels = in_channels + mask_channels
+    for stem in stems_of(backbone):
+        if in_channels == stem.in_channels and not mask_channels:
+            return
+        with torch.no_grad():
+            weight = adapted(stem.weight, in_channels=in_channels, mask_channels=mask_channels)
+        stem.weight = nn.Parameter(weight.contiguous())
+        stem.in_channels = in_channels + mask_channels
 
 
 def adapted(weight: torch.Tensor, *, in_channels: int, mask_channels: int) -> torch.Tensor:

@@ -51,3 +51,8 @@ class STUNetEncoder(nn.Module):  # type: ignore[misc]
             rest = [ResidualUnit(channels, channels, stride=1, changes=False) for _ in range(n_units - 1)]
             self.conv_blocks_context.append(nn.Sequential(first, *rest))
             inputs = channels
+
+    @property
+    def stem_shortcuts(self) -> tuple[nn.Conv3d, ...]:
+        """What meets the crops beside the first convolution: the way around the first unit."""
+        return (self.conv_blocks_context[0][0].conv3,)

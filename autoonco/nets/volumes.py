@@ -71,9 +71,10 @@ class VolumeBackbone(nn.Module):  # type: ignore[misc]
         return self.anatomy.stages
 
     @property
-    def stem_conv(self) -> nn.Conv3d:
-        """The convolution that meets the crops."""
-        return next(module for module in self.net.modules() if isinstance(module, nn.Conv3d))
+    def stem_convs(self) -> tuple[nn.Conv3d, ...]:
+        """The convolutions that meet the crops: the first one, and its shortcut where a block says that it has one."""
+        first = next(module for module in self.net.modules() if isinstance(module, nn.Conv3d))
+        return (first, *getattr(self.net, "stem_shortcuts", ()))
 
     def reset_classifier(self, n_classes: int) -> None:
         """Give the network a new classifier, with random weights, or none."""

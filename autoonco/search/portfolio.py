@@ -25,7 +25,7 @@ from autoonco.data.fingerprint import Fingerprint
 from autoonco.errors import AutoOncoError
 from autoonco.families.contract import Config
 from autoonco.search.portfolio_file import FORMAT, Portfolio, dump
-from autoonco.search.space import ROOT, config_key, join
+from autoonco.search.space import DELIMITER, ROOT, config_key, join, split
 from autoonco.search.store import JOURNAL, read_trials, stops_on_full_disk
 from autoonco.search.trial import Origin, Status, Trial
 
@@ -65,23 +65,34 @@ def starts(
 ) -> list[tuple[str, Config]]:
     """Return the (family, config) pairs to start from, each family's first before anyone's second.
 
-    A family's list is that of the most specific kind that has one; points outside `space` are left out.
+    A family's list is that of the most specific kind that has one; points outside `space` are left out. What a config
+    doesn't name and hangs on nothing but the data, such as how values of a unit are scaled, has the space's default.
     """
     known = portfolio["starts"]
     lists = []
     for family in space[ROOT].choices:  # type: ignore[attr-defined]
         kind = next((kind for kind in kinds_of(fingerprint) if family in known.get(kind, {})), None)
         configs = [] if kind is None else known[kind][family]
-        lists.append([(family, config) for config in configs if _is_valid(space, family, config)])
+        points = (_point(space, family, config) for config in configs)
+        lists.append([(family, point) for point in points if point is not None])
     return [start for rank in zip_longest(*lists) for start in rank if start is not None]
 
 
-def _is_valid(space: ConfigurationSpace, family: str, config: Config) -> bool:
+def _point(space: ConfigurationSpace, family: str, config: Config) -> Config | None:
+    """Return a config with the defaults of what it doesn't name and hangs on the family alone; None outside `space`."""
+    named = {
+        name.removeprefix(family + DELIMITER): name for name in space if name.startswith(family + DELIMITER)
+    }
+    free = {
+        own: space[name].default_value
+        for own, name in named.items()
+        if all(parent.name == ROOT for parent in space.parents_of[name])
+    }
     try:
-        join(space, family, config)
+        _, point = split(join(space, family, free | dict(config)))
     except ValueError:  # another version's hyperparameter, or a network that is not on this machine
-        return False
-    return True
+        return None
+    return point | dict(config)
 
 
 def read_run(folder: Path) -> Recorded:

@@ -16,6 +16,7 @@ import pandas as pd
 
 from autoonco.data.checks import findings, inspect
 from autoonco.data.manifest import Dataset
+from benchmarks.memory import status_kb
 
 LIMIT_BYTES = 6 * 2**30
 
@@ -45,7 +46,7 @@ def main() -> None:
         told |= {
             "path": path.as_posix(),
             "seconds": time.monotonic() - started,
-            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+            "peak_mb": status_kb("VmHWM") / 1024,
         }
         print(json.dumps(told), flush=True)
 

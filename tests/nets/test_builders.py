@@ -11,7 +11,11 @@ from autoonco.nets.embeddings import weights_id
 from autoonco.nets.zoo import entry_of, networks
 
 PICTURES = ["tf_efficientnet_lite0", "vit_tiny"]  # all are in test_zoo
-VOLUMES = sorted(name for name, entry in networks(3).items() if entry["builder"] == "monai")
+VOLUMES = [
+    pytest.param(name, marks=[pytest.mark.slow] if entry["parameters"] > 40e6 else [])
+    for name, entry in sorted(networks(3).items())
+    if entry["builder"] != "parametric"
+]
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -46,25 +50,32 @@ def test_normalisation_is_part_of_the_network(changed: str) -> None:
 
 @pytest.mark.parametrize("name", VOLUMES)
 def test_parameters_are_as_the_zoo_says(name: str) -> None:
+    """Of a network from scratch all, for one channel and two classes; of a pretrained one its encoder's."""
     entry = entry_of(name)
-    network = build_3d(name, n_classes=2, in_channels=1, size=entry["input_size"])
-    assert sum(parameter.numel() for parameter in network.parameters()) == entry["parameters"]
+    channels = entry["in_channels"] if entry["weights"] else 1
+    two, three = (
+        sum(
+            p.numel()
+            for p in build_3d(name, n_classes=n, in_channels=channels, size=entry["input_size"]).parameters()
+        )
+        for n in (2, 3)
+    )
+    head = 2 * (three - two) if entry["weights"] else 0
+    assert two - head == entry["parameters"]
 
 
 def test_stride_of_the_stem_shrinks_the_work() -> None:
     shapes = []
     for stride in (1, 2):
         network = build_3d("monai_resnet10", n_classes=2, in_channels=1, size=24, stem_stride=stride).eval()
-        network.backbone.layer1.register_forward_hook(lambda *args: shapes.append(args[2].shape[-1]))
-        network(torch.zeros(1, 1, 24, 24, 24))
+        shapes.append(network.backbone.maps(torch.zeros(1, 1, 24, 24, 24))[0].shape[-1])
     assert shapes == [12, 6]
 
 
 def test_random_weights_follow_the_seed_alone() -> None:
     def weight(seed: int) -> torch.Tensor:
-        return build_3d("monai_vit_tiny", n_classes=2, in_channels=1, size=24, seed=seed).state_dict()[
-            "backbone.classification_head.weight"
-        ]
+        network = build_3d("monai_vit_tiny", n_classes=2, in_channels=1, size=24, seed=seed)
+        return torch.cat([p.flatten() for p in network.parameters()])
 
     torch.manual_seed(5)
     before = torch.get_rng_state()
@@ -87,3 +98,14 @@ def test_frozen_stages_do_not_move() -> None:
     assert any(key.startswith("backbone.blocks.2") for key in moved)
     assert "backbone.blocks.2.0.bn1.running_mean" in moved
     assert "backbone.classifier.weight" in moved
+
+
+def test_every_convolution_that_meets_the_crop_takes_more_sequences() -> None:
+    """STU-Net has a way around its first unit: the same volume twice gives what it gives alone."""
+    volume = torch.randint(0, 255, (1, 1, 32, 32, 32), dtype=torch.uint8)
+    one, two = (
+        build_3d("stunet_small", n_classes=0, in_channels=channels, size=32, seed=3).eval()
+        for channels in (1, 2)
+    )
+    with torch.no_grad():
+        torch.testing.assert_close(two(volume.repeat(1, 2, 1, 1, 1)), one(volume), rtol=1e-4, atol=1e-5)

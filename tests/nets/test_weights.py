@@ -179,7 +179,7 @@ def test_zoo_entries_say_what_they_must() -> None:
             if entry["builder"] == "parametric":  # its size and cost follow from a config's architecture
                 assert entry["weights"] is None
                 continue
-            assert entry["builder"] == {2: "timm", 3: "monai"}[dimensions], name
+            assert entry["builder"] in {2: ("timm",), 3: ("monai", "autoonco")}[dimensions], name
             assert entry["parameters"] > 1e6
             assert 0 < entry["cost"]["forward"] < entry["cost"]["train"]
             if entry["weights"] and "package" in entry["weights"]:
