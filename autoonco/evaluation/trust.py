@@ -25,6 +25,7 @@ from autoonco.metrics.scores import Labels, Values
 EMBEDDING = "embedding"
 _AT_ONCE = 16
 _MOST_TESTED = 500
+_TESTED_SHARE = 0.3  # of the time: for the test cases, which only measure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +198,9 @@ def _learn_oddity(
     eye = _eye_of(members)
     model = None if eye is None else members[eye][1]
     order = np.random.default_rng(0).permutation(split.train)
-    rows, parts = _looked_at(dataset, order, model, runtime, limit_s=limit_s)
+    end = time.monotonic() + limit_s
+    share = 1 - _TESTED_SHARE if len(split.test) else 1.0
+    rows, parts = _looked_at(dataset, order, model, runtime, limit_s=share * limit_s)
     found = fit_oddity(parts, dataset.groups[rows]) if len(rows) else None
     record: dict[str, Any] = {
         "n": len(rows),
@@ -216,8 +219,13 @@ def _learn_oddity(
         "embedding_of_trained_network": model is not None and _is_trained(model),
     }
     if len(split.test):
-        cases = [dataset.cases[row] for row in split.test[:_MOST_TESTED]]
-        odd = Trust(oddity=oddity, eye=eye).odd_parts(cases, members, runtime)
+        drawn = np.random.default_rng(0).permutation(split.test)[:_MOST_TESTED]
+        trust, odd = Trust(oddity=oddity, eye=eye), []
+        for first in range(0, len(drawn), _AT_ONCE):
+            if time.monotonic() > end:
+                break
+            cases = [dataset.cases[row] for row in drawn[first : first + _AT_ONCE]]
+            odd += trust.odd_parts(cases, members, runtime)
         known = [part for part in odd if part is not None]
         record["test"] = {
             "n": len(known),

@@ -205,6 +205,17 @@ def test_odd_cases_are_told_by_a_model_file_and_nothing_in_it_names_a_case(trust
     assert bundle.odd_parts([data.cases[0], missing])[1] is None
 
 
+def test_test_cases_are_told_in_parts_as_they_are_together(trusted, monkeypatch):
+    monkeypatch.setattr("autoonco.evaluation.oddity.FEWEST", 20)
+    found = learned(trusted, monkeypatch, trusted[3][:1])
+    told = found.record["out_of_distribution"]["test"]
+    data, runtime, model, scopes = trusted
+    cases = [data.cases[row] for row in scopes[0][0].test]
+    odd = found.trust.odd_parts(cases, ((1.0, model),), runtime)
+    assert told["n"] == len(cases) == 30  # more than are looked at together
+    assert told["odd"] == np.mean([bool(parts) for parts in odd])
+
+
 def test_without_time_nothing_is_learned_of_what_is_usual_and_it_says_so(trusted, monkeypatch):
     _, _, _, scopes = trusted
     found = learned(trusted, monkeypatch, scopes, limit_s=-1.0)
