@@ -89,10 +89,10 @@ def _point(space: ConfigurationSpace, family: str, config: Config) -> Config | N
         if all(parent.name == ROOT for parent in space.parents_of[name])
     }
     try:
-        _, point = split(join(space, family, free | dict(config)))
+        _, point = split(join(space, family, {**free, **config}))
     except ValueError:  # another version's hyperparameter, or a network that is not on this machine
         return None
-    return point | dict(config)
+    return {**point, **config}
 
 
 def read_run(folder: Path) -> Recorded:

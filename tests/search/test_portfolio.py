@@ -159,12 +159,26 @@ def test_values_survive_the_file(value):
 
 @pytest.mark.parametrize(
     "bad",
-    [{"act": "work"}, {"act": "dance", "strength": 0.5}, {"act": "work", "strength": 7.0}, {"depth": 3}],
+    [
+        {"act": "work", "strength": 0.5, "depth": 3},
+        {"act": "dance", "strength": 0.5},
+        {"act": "work", "strength": 7.0},
+        {"depth": 3},
+    ],
 )
 def test_points_outside_the_space_are_left_out(bad, problem, toy):
     found = {"format": 1, "starts": {"any": {"toy": [bad, toy_config(0.5)], "unheard_of": [{"x": 1}]}}}
     space = build_space(["toy"], problem.fingerprint)
     assert starts(problem.fingerprint, space, parse(dump(found), name="it")) == [("toy", toy_config(0.5))]
+
+
+def test_what_a_config_does_not_name_has_its_default(problem, toy):
+    """Of units and thick slices: one portfolio is for data with and without them."""
+    found = {"format": 1, "starts": {"any": {"toy": [{"act": "work"}]}}}
+    space = build_space(["toy"], problem.fingerprint)
+    ((_, config),) = starts(problem.fingerprint, space, parse(dump(found), name="it"))
+    assert config == {"act": "work", "strength": space["toy:strength"].default_value}
+    assert _fits(space, "toy", config)
 
 
 @pytest.mark.parametrize(
@@ -239,6 +253,19 @@ def test_what_ships_is_valid_in_the_spaces_of_its_families(problem):
                 left = [config for config in left if not _fits(space, family, config)]
         assert not left, family
     assert sum(map(len, shipped.values())) > 10
+
+
+@pytest.mark.parametrize(("unit", "slice_mm"), [("arbitrary", 1.0), ("hounsfield", 6.0), ("suv", 1.0)])
+def test_what_ships_of_volumes_starts_a_search_whatever_their_unit(unit, slice_mm, problem):
+    solid = replace(
+        problem.fingerprint, ndim=3, channels=("image",), has_mask=True, spacing_mm=(1.0, 1.0, slice_mm),
+        shape=(64,) * 3, lesion_mm=(20.0,) * 3, lesion_voxels=900.0, intensity={"image": unit}, is_colour=False,
+    )  # fmt: skip
+    shipped = load_portfolio()["starts"]["3d"]["volumetric3d"]
+    space = build_space(["volumetric3d"], solid)
+    found = [config for _, config in starts(solid, space, load_portfolio())]
+    assert [{name: got[name] for name in said} for said, got in zip(shipped, found, strict=True)] == shipped
+    assert all(_fits(space, "volumetric3d", config) for config in found)
 
 
 def _fits(space, family, config):
