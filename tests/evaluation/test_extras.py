@@ -32,7 +32,7 @@ def failing(error):
         (DataError("row 7 is odd."), "Maps could not be made: row 7 is odd."),
         (ZeroDivisionError("by Doe_Jane"), "Maps could not be made: ZeroDivisionError: by row 7"),
         (
-            PermissionError(errno.EACCES, "Permission denied", "/home/me/run"),
+            PermissionError(errno.EACCES, "Permission denied", "/nowhere/me/run"),
             "Maps could not be made: PermissionError: Permission denied",
         ),
     ],

@@ -124,9 +124,9 @@ def test_a_scope_that_had_ended_before_a_kill_is_not_searched_or_chosen_anew(mon
 
 
 def test_what_is_kept_of_a_scope_names_no_folder_of_this_machine(monkeypatch, tmp_path):
-    settings = SETTINGS.model_copy(update={"weights_dir": "/home/me/weights"})
+    settings = SETTINGS.model_copy(update={"weights_dir": "/nowhere/me/weights"})
     Sessions(monkeypatch, tmp_path, settings=settings).session([OUTER])
-    assert "/home/me" not in (tmp_path / "scopes" / "outer0.json").read_text(encoding="utf-8")
+    assert "/nowhere/me" not in (tmp_path / "scopes" / "outer0.json").read_text(encoding="utf-8")
 
 
 def test_a_scope_given_more_time_or_trials_goes_on(monkeypatch, tmp_path):
