@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from autoonco.evaluation.tables import probability_columns
+from autoonco.evaluation.tasks import ORDINAL
 from autoonco.evaluation.verdict import title
 from autoonco.metrics.scores import get_metric
 from autoonco.reporting import plots_clinical as plots
@@ -30,7 +31,8 @@ from autoonco.reporting.blocks import (
 )
 from autoonco.reporting.read_run import RunData
 
-_SHOWN = ("auc", "roc_auc", "sensitivity", "specificity")
+_AUCS = ("auc", "roc_auc", "ordinal_auc")
+_SHOWN = (*_AUCS, "sensitivity", "specificity", "quadratic_kappa")
 _RULES = {
     "most_probable": "the most probable class",
     "youden": "the largest sensitivity + specificity on inner folds (Youden)",
@@ -41,7 +43,7 @@ _RULES = {
 def clinical_section(data: RunData, delivered: str | None) -> Section:
     """Return the section; figures are of the test cases, and decisions were made without them."""
     found = data.evidence
-    paragraphs = _decision_texts(found.decisions)
+    paragraphs = _decision_texts(found.decisions, data.task)
     blocks: list[Block] = []
     predictions = data.predictions
     if predictions is None:
@@ -86,7 +88,7 @@ def curve_order(data: RunData, predictions: pd.DataFrame, delivered: str | None)
     return sorted(names, key=lambda name: name != delivered)
 
 
-def _decision_texts(decisions: Mapping[str, Any]) -> list[str]:
+def _decision_texts(decisions: Mapping[str, Any], task: str) -> list[str]:
     told: list[str] = []
     calibration, threshold = decisions.get("calibration"), decisions.get("threshold")
     if isinstance(calibration, Mapping) and calibration.get("method"):
@@ -99,6 +101,8 @@ def _decision_texts(decisions: Mapping[str, Any]) -> list[str]:
         )
     if isinstance(threshold, Mapping) and threshold.get("rule"):
         rule = _RULES.get(str(threshold["rule"]), str(threshold["rule"]))
+        if task == ORDINAL and threshold["rule"] == "most_probable":
+            rule = "the median grade"
         value = threshold_of(decisions)
         at = "" if value is None else f" The threshold is {number(value)}."
         has_own = any(each is not None for each in threshold.get("of_folds") or ())
@@ -109,7 +113,8 @@ def _decision_texts(decisions: Mapping[str, Any]) -> list[str]:
 
 def _confusion(data: RunData, predictions: pd.DataFrame, model: str) -> Picture:
     own = predictions[predictions["model"] == model]
-    counts = plots.confusion_counts(own, len(data.classes), thresholds_of(data.evidence.decisions, own))
+    at = thresholds_of(data.evidence.decisions, own)
+    counts = plots.confusion_counts(own, len(data.classes), at, task=data.task)
     said = "; ".join(
         f"true {name}: "
         + ", ".join(f"{n} called {other}" for n, other in zip(row, data.classes, strict=True))
@@ -137,7 +142,7 @@ def _operating_table(data: RunData, predictions: pd.DataFrame, models: Sequence[
         own = predictions[predictions["model"] == model]
         # a threshold belongs to the delivered model's scale; the others call their most probable class
         at = thresholds_of(data.evidence.decisions, own) if model == models[0] else None
-        counts = plots.confusion_counts(own, len(data.classes), at)
+        counts = plots.confusion_counts(own, len(data.classes), at, task=data.task)
         for k, name in enumerate(data.classes):
             right, true, called = counts[k, k], counts[k].sum(), counts[:, k].sum()
             rows.append(
@@ -266,7 +271,7 @@ def _subgroups(found: pd.DataFrame) -> list[Block]:
     blocks: list[Block] = [
         table("subgroups", "Figures by subgroup, with 95 % intervals", columns, rows, note)
     ]
-    aucs = found[found["metric"].isin(["auc", "roc_auc"]) & found["value"].notna()]
+    aucs = found[found["metric"].isin(_AUCS) & found["value"].notna()]
     if len(aucs):
         said = "; ".join(
             f"{r['attribute']} {r['group']}: {bounds(r['value'], r['lower'], r['upper']).text}"
@@ -277,7 +282,7 @@ def _subgroups(found: pd.DataFrame) -> list[Block]:
             name="subgroup-auc",
             heading="AUC by subgroup",
             description=f"{without_paths(said)}.",
-            caption="ROC AUC of the delivered model by subgroup, with 95 % intervals.",
+            caption="AUC of the delivered model by subgroup, with 95 % intervals.",
         )
         blocks.append(chart)
     return blocks

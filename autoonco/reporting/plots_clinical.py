@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from autoonco.evaluation.tables import probability_columns
+from autoonco.evaluation.tasks import CLASSIFICATION, get_task
 from autoonco.evaluation.verdict import title
 from autoonco.metrics.calibration import reliability_curve
 from autoonco.metrics.decisions import decision_curve
@@ -27,18 +28,22 @@ def class_look(k: int) -> Look:
 
 
 def confusion_counts(
-    cases: pd.DataFrame, n_classes: int, threshold: float | NDArray[np.float64] | None
+    cases: pd.DataFrame,
+    n_classes: int,
+    threshold: float | NDArray[np.float64] | None,
+    *,
+    task: str = CLASSIFICATION,
 ) -> NDArray[np.int64]:
     """Return a model's confusion matrix ``(n_classes, n_classes)``, rows the truth, over all its folds.
 
-    Of two classes the last is called at `threshold`, one for all or one a case, or above it, without one the most
-    probable class.
+    Of two classes the last is called at `threshold`, one for all or one a case, or above it; else the most probable
+    class, of grades the median.
     """
     proba = cases[probability_columns(cases)].to_numpy(np.float64)
     if threshold is not None and n_classes == 2:
         called = (proba[:, 1] >= threshold).astype(int)
     else:
-        called = proba.argmax(axis=1)
+        called = get_task(task).told(proba)
     counts = np.zeros((n_classes, n_classes), np.int64)
     np.add.at(counts, (cases["truth"].to_numpy(int), called), 1)
     return counts

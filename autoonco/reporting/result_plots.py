@@ -101,7 +101,7 @@ class Plots:
         data, predictions = self._judged()
         own = predictions[predictions["model"] == self._models(data, predictions)[0]]
         threshold = thresholds_of(data.evidence.decisions, own)
-        counts = plots_clinical.confusion_counts(own, len(data.classes), threshold)
+        counts = plots_clinical.confusion_counts(own, len(data.classes), threshold, task=data.task)
         return plots_clinical.confusion(counts, data.classes)
 
     def calibration(self) -> Figure:

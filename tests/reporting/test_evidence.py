@@ -147,3 +147,9 @@ def test_outer_folds_are_called_by_their_own_thresholds() -> None:
     assert counts.tolist() == [[1, 1], [1, 1]]  # the first fold's all positive, the second's all negative
     del told["threshold"]["of_folds"]
     assert confusion_counts(cases, 2, thresholds_of(told, cases)).tolist() == [[2, 0], [2, 0]]
+
+
+def test_grades_are_called_by_their_median() -> None:
+    cases = pd.DataFrame({"fold": [0], "truth": [1], "p_0": 0.4, "p_1": 0.2, "p_2": 0.4})
+    assert confusion_counts(cases, 3, None, task="ordinal")[1].tolist() == [0, 1, 0]
+    assert confusion_counts(cases, 3, None)[1].tolist() == [1, 0, 0]
