@@ -37,7 +37,7 @@ class FittingPool(nn.AvgPool3d):  # type: ignore[misc]
         """Return maps ``(n, channels, ...)``, smaller by the stride."""
         kernel = self.kernel_size
         windows = (kernel,) * 3 if isinstance(kernel, int) else kernel
-        fitting = tuple(min(window, side) for window, side in zip(windows, x.shape[2:], strict=True))
+        fitting = tuple(min(window, int(side)) for window, side in zip(windows, x.shape[2:], strict=True))
         return functional.avg_pool3d(x, fitting, self.stride, ceil_mode=self.ceil_mode)
 
 
