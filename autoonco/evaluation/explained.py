@@ -189,7 +189,7 @@ class Explaining:
             if not self._in_time(until, "Gallery", done, len(positions)):
                 return
             case = self.dataset.cases[position]
-            name = show_case(case, self._path, name=f"case-{case.row}", side=GALLERY_SIDE)
+            name = show_case(case, self._path, name=f"row-{case.row}", side=GALLERY_SIDE)
             yield {"row": case.row, "class": int(self.dataset.y[position]), "picture": name}
 
     def _typical(self, until: float) -> Iterator[dict[str, Any]]:
@@ -202,7 +202,7 @@ class Explaining:
                     if time.monotonic() > until:
                         return
                     case = self.dataset.cases[self._positions[int(row)]]
-                    name = show_case(case, self._path, name=f"case-{case.row}", side=GALLERY_SIDE)
+                    name = show_case(case, self._path, name=f"row-{case.row}", side=GALLERY_SIDE)
                     yield {"row": int(row), "class": int(truth), "why": str(why), "picture": name}
 
     def _radiomics(self, until: float) -> Iterator[dict[str, Any]]:
