@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
+from importlib.util import find_spec
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -117,3 +121,20 @@ def test_methods_are_compared_seed_by_seed():
     found = compare_methods(frame).set_index("method")["p"]
     assert found["ours"] == found["same"] == 1.0
     assert found["worse"] == pytest.approx(2 / 2**10)  # ten of ten: the exact two-sided test
+
+
+@pytest.mark.slow
+def test_what_benchmarks_import_of_autoonco_is_there():
+    """Inside functions too, where only a long run would tell."""
+    missing = []
+    for path in sorted((Path(__file__).parents[1] / "benchmarks").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "autoonco":
+                module = importlib.import_module(node.module)
+                missing += [
+                    f"{path.name}: {node.module}.{one.name}"
+                    for one in node.names
+                    if not hasattr(module, one.name)
+                    and not (hasattr(module, "__path__") and find_spec(f"{node.module}.{one.name}"))
+                ]
+    assert not missing
