@@ -193,14 +193,8 @@ def test_fit_report_predict_from_the_command_line(manifest):
     found = autoonco("predict", "run/model.onco", manifest, "-o", "out.csv", cwd=cwd)
     assert found.returncode == 0, found.stderr
     table = pd.read_csv(cwd / "out.csv")
-    assert list(table) == [
-        "case",
-        "prediction",
-        "probability_benign",
-        "probability_malignant",
-        "status",
-        "message",
-    ]
+    assert list(table)[:4] == ["case", "prediction", "probability_benign", "probability_malignant"]
+    assert list(table)[-2:] == ["status", "message"]
     assert (table["status"] == "ok").all()
     judged = pd.read_csv(cwd / "run" / "evaluation" / "predictions.csv").query("model == 'ensemble'")
     np.testing.assert_array_equal(table["probability_malignant"].to_numpy()[16:], judged["p_1"].to_numpy())

@@ -199,7 +199,7 @@ class TokenBackbone(VolumeBackbone):
         """Return the tokens after each block, those of the last one normalised."""
         tokens = self.net.patch_embedding(x)
         if self.cls_token is not None:
-            tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+            tokens = torch.cat([self.cls_token.expand(tokens.shape[0], -1, -1), tokens], dim=1)
         found = []
         for stage in self.anatomy.stages:
             tokens = self._run(stage, tokens)

@@ -28,7 +28,11 @@ def shaken(module: nn.Module) -> nn.Module:
     torch.manual_seed(3)
     with torch.no_grad():
         for name, value in module.state_dict().items():
-            if value.is_floating_point():
+            if not value.is_floating_point():
+                continue
+            if value.ndim > 1:  # by its inputs, or a hundred layers overflow
+                value.copy_(torch.randn_like(value) / value[0].numel() ** 0.5)
+            else:
                 value.copy_(torch.rand_like(value) * 0.1 + (0.5 if "running_var" in name else 0))
     return module.eval()
 
