@@ -46,6 +46,8 @@ def spaced(backbone: VolumeBackbone, sides: Sides, *, least: int = 1) -> VolumeB
 
     Maps get no smaller than `least` a side: of a single voxel instance normalisation leaves nothing.
     """
+    if len(set(sides)) == 1 and least == 1:  # also where a published stem reduces some axes first
+        return backbone
     parts = [[module] for module in _strided(backbone, backbone.anatomy.stem)]
     parts += [_strided(backbone, stage) for stage in backbone.anatomy.stages]
     for part in parts:
