@@ -38,7 +38,7 @@ class GreyLevels:
     name = "grey_levels"
 
     def why_not(self, fingerprint):
-        if not fingerprint.mask_channels:
+        if not fingerprint.has_mask:
             return "it needs lesion masks"
         return None if fingerprint.n_classes == 2 else "it tells two classes apart"
 
