@@ -54,7 +54,7 @@ def test_ultrasound_with_masks(shared_data, tmp_path):
     manifest = shared_data / "busi" / "lesions.csv"
     clf = autoonco.fit(manifest, families=["radiomics"], time_limit="100s", run_dir=tmp_path / "run")
     assert auc(clf) >= 0.96
-    assert {"test", "test, clean"} == set(clf.result_.evaluation()["subset"])
+    assert {"test", "test, clean"} <= set(clf.result_.evaluation()["subset"])
     new = moved(manifest, tmp_path / "new", slice(0, 12))
     expected = clf.predict_proba(Dataset.from_csv(manifest).subset(range(12)))
     fresh = predict_in_a_fresh_process(tmp_path / "run" / "model.onco", new, tmp_path)

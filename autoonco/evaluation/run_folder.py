@@ -73,6 +73,12 @@ class RunFolder:
             "identity": dict(identity),
         }
         self._spent_s: float = self._run["elapsed_s"]
+        if known is None:  # before anything else, or what a full disk leaves would be no run's folder
+            try:
+                self.write("run.json", self._run)
+            except OSError:
+                self.close()
+                raise
 
     def has_finished(self, **same: Any) -> bool:
         """Return whether the run ended, with these fields of ``run.json`` as they are."""
