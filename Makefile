@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-slow lint types clean
+.PHONY: help install demo test test-slow lint types site package clean
 
 PYTHON ?= python3
 VENV   := .venv
@@ -74,6 +74,14 @@ lint: $(STAMP) ## Check style and formatting
 
 types: $(STAMP) ## Check the types, strictly
 	$(BIN)/mypy
+
+site: $(STAMP) ## Build the documentation into build/site; a warning is an error
+	@rm -rf build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@test -s build/site/api/index.html && ! grep -rq fonts.googleapis build/site --include=*.html
+
+package: $(STAMP) ## Build sdist and wheel into dist/ and run the demo from the wheel, elsewhere
+	VENV="$(VENV)" bash .ci/package
 
 clean: ## Remove demo runs and what the tools left; .venv stays
 	rm -rf demo-run demo-run-* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
