@@ -8,8 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from autoonco.data.case import Case
+from autoonco.data.formats import SUFFIXES
 
 MIN_LENGTH = 3
+
+_QUOTED_PATH = re.compile(r"""(['"`])(?:[A-Za-z]:)?[\\/](?:(?!\1).)*\1""")
+_PATH = re.compile(
+    r"(?<![\w.\\/<])(?:[A-Za-z]:[\\/]|\\\\|\.{0,2}/+)(?:[^\s'\"`:;,()\\/]+[\\/])*[^\s'\"`:;,()\\/]+"
+)
+_MORE_SUFFIXES = (".npy", ".npz", ".dcm", ".dicom", ".ima", ".csv", ".parquet", ".onco")
+_FILE_SUFFIXES = sorted((*SUFFIXES, *_MORE_SUFFIXES), key=len, reverse=True)
+_FILE = re.compile(rf"[^\s'\"`]+(?:{'|'.join(map(re.escape, _FILE_SUFFIXES))})(?![^\W_])", re.IGNORECASE)
 
 
 def identifiers(cases: Sequence[Case]) -> dict[str, int]:
@@ -55,3 +64,14 @@ def redact(text: str, names: Mapping[str, int]) -> str:
     choices = "|".join(re.escape(name) for name in found)
     pattern = re.compile(rf"(?<![^\W_])(?<!\d\.)(?:{choices})(?![^\W_])(?!\.\d)")
     return pattern.sub(lambda match: f"row {names[match.group()]}", text)
+
+
+def without_paths(text: str) -> str:
+    r"""Return `text` with anything that looks like a file put out: folders and files often name patients.
+
+    Examples
+    --------
+    >>> without_paths("row 3: can't read '/data/Jane Doe/scan.nii' and/or C:\\x\\y.png")
+    "row 3: can't read [path] and/or [path]"
+    """
+    return _FILE.sub("[path]", _PATH.sub("[path]", _QUOTED_PATH.sub("[path]", text)))

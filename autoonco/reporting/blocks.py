@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,17 +11,10 @@ from typing import Any
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from autoonco.data.formats import SUFFIXES
+from autoonco.data.redaction import without_paths as without_paths
 from autoonco.reporting.svg import to_svg
 
-_QUOTED_PATH = re.compile(r"""(['"`])(?:[A-Za-z]:)?[\\/](?:(?!\1).)*\1""")
-_PATH = re.compile(
-    r"(?<![\w.\\/<])(?:[A-Za-z]:[\\/]|\\\\|\.{0,2}/+)(?:[^\s'\"`:;,()\\/]+[\\/])*[^\s'\"`:;,()\\/]+"
-)
 NARROW_INCHES = 5.2
-_MORE_SUFFIXES = (".npy", ".npz", ".dcm", ".dicom", ".ima", ".csv", ".parquet", ".onco")
-_FILE_SUFFIXES = sorted((*SUFFIXES, *_MORE_SUFFIXES), key=len, reverse=True)
-_FILE = re.compile(rf"[^\s'\"`]+(?:{'|'.join(map(re.escape, _FILE_SUFFIXES))})(?![^\W_])", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,17 +204,6 @@ def listing(names: Sequence[str]) -> str:
     'a, b and c'
     """
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else "none"
-
-
-def without_paths(text: str) -> str:
-    r"""Return `text` with anything that looks like a file put out: folders and files often name patients.
-
-    Examples
-    --------
-    >>> without_paths("row 3: can't read '/data/Jane Doe/scan.nii' and/or C:\\x\\y.png")
-    "row 3: can't read [path] and/or [path]"
-    """
-    return _FILE.sub("[path]", _PATH.sub("[path]", _QUOTED_PATH.sub("[path]", text)))
 
 
 def scrubbed(value: Any) -> Any:
