@@ -1,7 +1,8 @@
-"""A zip of known members that is safe to open, also from a stranger.
+"""A zip of known members, or the same as plain files of a folder, that is safe to open, also from a stranger.
 
-Nothing is unpacked to disk: members are read into memory one by one, after their names, kinds and sizes were judged
-and before anything is made of them, and each has to have the hash that the manifest lists.
+Members are read into memory one by one, after their names, kinds and sizes were judged and before anything is made of
+them, and each has to have the hash that the manifest lists. Nothing is unpacked to disk but by `unpack`, which writes
+the members that were judged so.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ MEMBER = re.compile(
     r"|decisions/(meta\.json|tensors\.safetensors)"
 )
 """Names that may be in a model file beside its manifest."""
+_PARTS = ("members", "decisions")
 MAX_BYTES = 8 * 2**30
 MAX_MEMBERS = 5000
 MAX_RATIO = 200
@@ -57,6 +59,11 @@ def write_archive(path: Path, files: Iterable[tuple[str, bytes]], manifest: Mapp
 def read_archive(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Return the manifest and the members by name, each checked against its hash.
 
+    Parameters
+    ----------
+    path
+        A model file, or a folder that `unpack` wrote; other files at the top of the folder have no part in it.
+
     Raises
     ------
     AutoOncoError
@@ -67,14 +74,7 @@ def read_archive(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
         If a newer autoonco wrote it.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
-            _check_directory(archive.infolist(), path)
-            manifest = _manifest(archive, path)
-            files = {
-                info.filename: _member(archive, info, manifest["sha256"], path)
-                for info in archive.infolist()
-                if info.filename != MANIFEST
-            }
+        manifest, files = _read_folder(path) if path.is_dir() else _read_zip(path)
     except AutoOncoError:
         raise
     except FileNotFoundError:
@@ -86,6 +86,82 @@ def read_archive(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
             f"{path} lacks {sorted(missing)[0]}, which its manifest lists. Get the file again."
         )
     return manifest, files
+
+
+def unpack(path: Path, folder: Path) -> dict[str, Any]:
+    """Write the members of a model file as plain files into `folder`, the manifest last; return it.
+
+    Raises
+    ------
+    AutoOncoError
+        As for `read_archive`, and if something of these names is in the folder.
+    """
+    manifest, files = read_archive(path)
+    for name in (MANIFEST, *_PARTS):
+        if (folder / name).exists():
+            raise AutoOncoError(f"There is a model in {folder} already ({name}): name another folder.")
+    for name, data in files.items():
+        write_atomically(folder / name, lambda new, data=data: new.write_bytes(data))  # type: ignore[misc]
+    text = json.dumps(manifest, indent=1)
+    write_atomically(folder / MANIFEST, lambda new: new.write_text(text, encoding="utf-8"))
+    return manifest
+
+
+def pack(folder: Path, path: Path) -> None:
+    """Write the model file that `unpack` took apart: the same bytes.
+
+    Raises
+    ------
+    AutoOncoError
+        As for `read_archive`.
+    """
+    manifest, files = read_archive(folder)
+    write_archive(path, ((name, files[name]) for name in manifest["sha256"]), manifest)
+
+
+def _read_zip(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    with zipfile.ZipFile(path) as archive:
+        infos = archive.infolist()
+        _check_directory(infos, path)
+        if archive.getinfo(MANIFEST).file_size > MAX_MANIFEST:
+            raise _too_large(path)
+        manifest = _manifest(archive.read(MANIFEST), path)
+        names = [info.filename for info in infos if info.filename != MANIFEST]
+        return manifest, {name: _member(archive.read(name), name, manifest["sha256"], path) for name in names}
+
+
+def _read_folder(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Read what is below the folders of members and decisions, by the same rules as the members of a zip."""
+    if not (path / MANIFEST).is_file():
+        raise AutoOncoError(
+            f"There is no {MANIFEST} in {path}: give a model file, or a folder that was exported."
+        )
+    found = sorted(item for part in _PARTS for item in (path / part).rglob("*"))
+    for item in (path / MANIFEST, *(path / part for part in _PARTS), *found):
+        if item.is_symlink():
+            raise UnsafeBundleError(
+                f"{item.name!r} in {path} is a link or another special file. Don't trust it."
+            )
+    files = {item.relative_to(path).as_posix(): item for item in found if not item.is_dir()}
+    for name in files:
+        if not MEMBER.fullmatch(name):
+            raise UnsafeBundleError(
+                f"{path} holds {name!r}, which has no place in a model file. Don't trust it."
+            )
+    if len(files) > MAX_MEMBERS or sum(item.stat().st_size for item in files.values()) > MAX_BYTES:
+        raise UnsafeBundleError(
+            f"{path} holds more than {MAX_MEMBERS} members or {MAX_BYTES // 2**30} GB: not opened."
+        )
+    if (path / MANIFEST).stat().st_size > MAX_MANIFEST:
+        raise _too_large(path)
+    manifest = _manifest((path / MANIFEST).read_bytes(), path)
+    return manifest, {
+        name: _member(item.read_bytes(), name, manifest["sha256"], path) for name, item in files.items()
+    }
+
+
+def _too_large(path: Path) -> UnsafeBundleError:
+    return UnsafeBundleError(f"The manifest of {path} is too large to be one.")
 
 
 def _check_directory(infos: list[zipfile.ZipInfo], path: Path) -> None:
@@ -120,11 +196,9 @@ def _check_directory(infos: list[zipfile.ZipInfo], path: Path) -> None:
             )
 
 
-def _manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
-    if archive.getinfo(MANIFEST).file_size > MAX_MANIFEST:
-        raise UnsafeBundleError(f"The manifest of {path} is too large to be one.")
+def _manifest(text: bytes, path: Path) -> dict[str, Any]:
     try:
-        manifest = json.loads(archive.read(MANIFEST))
+        manifest = json.loads(text)
         version = int(manifest["format"])
         lacking = _NEEDED - set(manifest)
     except (ValueError, TypeError, KeyError, RecursionError):
@@ -140,10 +214,9 @@ def _manifest(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
-def _member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, hashes: Mapping[str, str], path: Path) -> bytes:
-    data = archive.read(info)
-    if hashlib.sha256(data).hexdigest() != hashes.get(info.filename):
+def _member(data: bytes, name: str, hashes: Mapping[str, str], path: Path) -> bytes:
+    if hashlib.sha256(data).hexdigest() != hashes.get(name):
         raise UnsafeBundleError(
-            f"{info.filename!r} in {path} is not what was written (its hash differs). Get the file again."
+            f"{name!r} in {path} is not what was written (its hash differs). Get the file again."
         )
     return data
