@@ -32,6 +32,7 @@ import psutil
 
 import autoonco
 from autoonco.arguments import seconds
+from autoonco.errors import NothingToFitError
 from benchmarks.methods import Job, method_names, method_of
 from benchmarks.peers import NotHereError
 from benchmarks.quality_tables import judge, write_tables
@@ -111,7 +112,9 @@ def _row(key: tuple[Any, ...], task: TaskSpec, options: argparse.Namespace) -> d
     }
     (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
     measured = _measured(
-        [sys.executable, "-m", "benchmarks.quality", "--cell", str(folder)], KILL_AFTER * limit_s
+        [sys.executable, "-m", "benchmarks.quality", "--cell", str(folder)],
+        limit_s=KILL_AFTER * limit_s,
+        log=folder / "log.txt",
     )
     result = {"status": "killed", "message": f"stopped after {measured['wall_s']:.0f} s"}
     if (folder / "result.json").exists():
@@ -138,10 +141,11 @@ def _task_argument(task: TaskSpec) -> str:
     return ":".join([str(task.manifest), *options])
 
 
-def _measured(command: Sequence[str], limit_s: float) -> dict[str, float]:
+def _measured(command: Sequence[str], *, limit_s: float, log: Path) -> dict[str, float]:
     """Run a command; return its wall seconds, CPU seconds with those of its children, and peak resident memory."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    process = subprocess.Popen(command, start_new_session=True)
+    with log.open("w", encoding="utf-8") as file:  # warnings of a method would bury the lines of the others
+        process = subprocess.Popen(command, start_new_session=True, stdout=file, stderr=subprocess.STDOUT)
     peak = _Peak(process.pid)
     try:
         process.wait(timeout=limit_s + 120)
@@ -207,6 +211,8 @@ def run_cell(folder: Path) -> None:
         np.savez(folder / "proba.npz", y=test.y, proba=answer.proba, groups=groups)
     except NotHereError as error:
         result |= {"status": "not here", "message": str(error)}
+    except NothingToFitError as error:
+        result |= {"status": "does not apply", "message": str(error)}
     except Exception as error:  # a method that fails is a row of the table
         traceback.print_exc()
         result |= {"status": "failed", "message": f"{type(error).__name__}: {error}".splitlines()[0][:300]}
