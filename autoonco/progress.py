@@ -1,10 +1,9 @@
-"""What a person at a terminal sees: a live table of a search, or a line now and then; and tables."""
+"""What a person at a terminal sees of a search: a live table, or a line now and then; and what is written of cases."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,11 +12,11 @@ from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.live import Live
-from rich.progress import Progress as Bar
 from rich.table import Table
 
 from autoonco.search.problem import BEFORE, Progress
 from autoonco.search.trial import Status, Trial
+from autoonco.terminal import is_live
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +34,7 @@ class ProgressTable:
         self._last_line = -_LINE_EVERY_S
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if is_live(self._console):
             self._live = Live(console=self._console, refresh_per_second=4, transient=False)
             self._live.start()
         return self
@@ -57,14 +56,6 @@ class ProgressTable:
         elif time.monotonic() - self._last_line >= _LINE_EVERY_S:
             self._last_line = time.monotonic()
             self._console.print(progress_line(progress), highlight=False, soft_wrap=True)
-
-
-@contextmanager
-def reading_bar(console: Console) -> Iterator[Callable[[int, int], None]]:
-    """Show how many cases are read while the block runs; what it gives is called with (cases done, all cases)."""
-    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("Reading the cases", total=None)
-        yield lambda done, n: bar.update(task, completed=done, total=n)
 
 
 def progress_table(progress: Progress, *, now: datetime | None = None) -> Table:
@@ -119,24 +110,6 @@ def _clock(seconds: float) -> str:
     return f"{minutes}:{rest:02d}"
 
 
-def print_frame(console: Console, frame: pd.DataFrame, title: str) -> None:
-    """Print a table; where the terminal is narrow, the last column is cut."""
-    cells = [
-        [f"{value:.3f}" if isinstance(value, float) else str(value) for value in row]
-        for row in frame.itertuples(index=False)
-    ]
-    table = Table(title=title)
-    names = [str(name) for name in frame.columns]
-    widths = [max([len(name), *(len(row[i]) for row in cells)]) for i, name in enumerate(names)]
-    left = console.width - sum(widths[:-1]) - 3 * len(names) - 1  # three characters a border and its padding
-    widths[-1] = max(min(widths[-1], left), len(names[-1]))
-    for name, width in zip(names, widths, strict=True):
-        table.add_column(name, no_wrap=True, overflow="ellipsis", width=width)
-    for row in cells:
-        table.add_row(*row)
-    console.print(table)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Written:
     """What a table of predictions holds: how many cases, how many that failed, and what the first failure says."""
@@ -146,8 +119,8 @@ class Written:
     first: str = ""
 
 
-def write_predictions(console: Console, tables: Iterable[pd.DataFrame], output: Path) -> Written:
-    """Write tables of predictions to one CSV file as they come and say so; what was written stays after a stop."""
+def write_predictions(tables: Iterable[pd.DataFrame], output: Path) -> Written:
+    """Write tables of predictions to one CSV file as they come; what was written stays after a stop."""
     output.parent.mkdir(parents=True, exist_ok=True)
     found = Written()
     with output.open("w", encoding="utf-8", newline="") as stream:
@@ -160,14 +133,4 @@ def write_predictions(console: Console, tables: Iterable[pd.DataFrame], output: 
                 n_failed=found.n_failed + len(bad),
                 first=found.first or next(iter(bad), ""),
             )
-    _print_written(console, "predictions", output, found.n_cases, found.n_failed)
     return found
-
-
-def print_written(console: Console, what: str, table: pd.DataFrame, output: Path) -> None:
-    """Say where a table with a column ``status`` is, and how many of its cases failed."""
-    _print_written(console, what, output, len(table), int((table["status"] != "ok").sum()))
-
-
-def _print_written(console: Console, what: str, output: Path, n_cases: int, n_failed: int) -> None:
-    console.print(f"{what}: {output} ({n_cases} cases, {n_failed} failed)", markup=False, soft_wrap=True)
