@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,9 @@ _HOMES = {
 
 __all__ = ["ArrayScan", "AutoOncoClassifier", "AutoOncoError", "Dataset", "Result", "Settings", "fit", "load"]
 __version__ = "0.1.0"
+
+# What a run does is logged under this name; it is heard where the application says so.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _LINE_EVERY_S = 15.0
-_FAILED = frozenset({Status.FAILED, Status.TIMEOUT, Status.MEMORY})
 
 
 class ProgressTable:
@@ -66,7 +65,7 @@ def progress_table(progress: Progress, *, now: datetime | None = None) -> Table:
     left_s = max(0.0, progress.limit_s - progress.elapsed_s)
     ends = (now or datetime.now()) + timedelta(seconds=left_s)
     ok = sum(trial.status is Status.SUCCESS for trial in progress.trials)
-    bad = sum(trial.status in _FAILED for trial in progress.trials)
+    bad = sum(trial.has_failed for trial in progress.trials)
     table = Table(
         title=f"search '{progress.scope}': {_clock(progress.elapsed_s)} spent, {_clock(left_s)} left",
         caption=f"{ok} trials ok, {bad} failed; the search ends at {ends:%H:%M}, then the best are refitted",
@@ -81,7 +80,7 @@ def progress_table(progress: Progress, *, now: datetime | None = None) -> Table:
             _best([trial for trial in trials if trial.budget == 1.0 and trial.status is Status.SUCCESS]),
             _best(trials),
             str(sum(trial.status is Status.SUCCESS for trial in trials)),
-            str(sum(trial.status in _FAILED for trial in trials)),
+            str(sum(trial.has_failed for trial in trials)),
             _clock(sum(trial.seconds for trial in trials)),
             "running" if family in progress.running else "",
         )
@@ -94,7 +93,7 @@ def progress_line(progress: Progress) -> str:
     for family in progress.families:
         trials = [trial for trial in progress.trials if trial.family == family]
         parts.append(f"{family} {_best(trials)} ({len(trials)} trials)")
-    bad = sum(trial.status in _FAILED for trial in progress.trials)
+    bad = sum(trial.has_failed for trial in progress.trials)
     parts += [f"{bad} failed"] if bad else []
     spent = f"{_clock(progress.elapsed_s)} of {_clock(progress.limit_s)}"
     return f"[{progress.scope}] {spent}: {', '.join(parts)}".replace("[", r"\[")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import platform
 import sys
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -19,9 +21,12 @@ import psutil
 from autoonco.data.cache import write_atomically
 from autoonco.errors import AutoOncoError, RunMismatchError
 
+_LOG = logging.getLogger(__name__)
+
 FORMAT = 1
 LOG_FILE = "log.txt"
 _LOCK = ".lock"
+_TRIES, _LOOK_S = 3, 0.05
 _PACKAGES = (
     "autoonco", "torch", "timm", "monai", "smac", "ConfigSpace", "scikit-learn", "xgboost", "numpy", "SimpleITK",
     "numba",
@@ -88,13 +93,21 @@ class RunFolder:
         """Let another process use the folder."""
         self._lock.close()
 
+    def spent_s(self, session_s: float) -> float:
+        """Return the seconds of all sessions, `session_s` of them of this one."""
+        return self._spent_s + session_s
+
     def update(self, *, session_s: float, **fields: Any) -> None:
         """Set fields of ``run.json``; `session_s`, this session's seconds, are added to earlier sessions'."""
-        self._run |= fields | {"elapsed_s": self._spent_s + session_s}
+        if fields.get("status", self._run.get("status")) != self._run.get("status"):
+            _LOG.info("the run is %s", fields["status"])
+        # what has passed has passed, whatever a part of the run knows of the session
+        self._run |= fields | {"elapsed_s": max(self._run["elapsed_s"], self.spent_s(session_s))}
         self.write("run.json", self._run)
 
     def log(self, sentence: str) -> None:
         """Add a sentence with the time to ``log.txt``: what was decided, for whoever watches a run."""
+        _LOG.info("%s", sentence)
         now = datetime.now(UTC).isoformat(timespec="seconds")
         with (self.path / LOG_FILE).open("a", encoding="utf-8") as stream:
             stream.write(f"{now} {sentence}\n")
@@ -127,14 +140,37 @@ def read_json(path: Path) -> Any:
 def _lock(path: Path) -> IO[bytes]:
     """Return the open lock file of a run folder; the lock ends with the process, however it ends."""
     stream = (path / _LOCK).open("ab")
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        stream.close()
-        raise RunMismatchError(
-            f"Another process is at work in {path}. Wait for it, or choose another folder."
-        ) from None
+    for left in reversed(range(_TRIES)):  # whoever only looks holds it for a moment
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError:
+            if left:
+                time.sleep(_LOOK_S)
+                continue
+            stream.close()
+            raise RunMismatchError(
+                f"Another process is at work in {path}. Wait for it, or choose another folder."
+            ) from None
+    os.utime(path / _LOCK)  # when this session began
     return stream
+
+
+def session_began(path: Path) -> float | None:
+    """Return since when a process is at work in a run folder, in seconds of the epoch; None where none is.
+
+    Nothing is changed, and who may not write may look. Processes of other machines are seen where the file system
+    passes locks on, as NFS does.
+    """
+    try:
+        with (path / _LOCK).open("rb") as stream:
+            began = os.fstat(stream.fileno()).st_mtime
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return began
+    except OSError:
+        return None
+    return None
 
 
 def versions() -> dict[str, str]:

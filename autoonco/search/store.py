@@ -10,6 +10,7 @@ import errno
 import io
 import itertools
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from numpy.typing import NDArray
 from autoonco.data.cache import digest, write_atomically
 from autoonco.errors import DiskFullError
 from autoonco.search.trial import Trial
+
+_LOG = logging.getLogger(__name__)
 
 JOURNAL = "journal.jsonl"
 # No space, a quota used up, a file that may not grow any more.
@@ -114,6 +117,7 @@ class Store:
             If there is no space for it; the trial then counts as never made.
         """
         self._append({"event": "trial"} | trial.to_json())
+        _LOG.log(logging.WARNING if trial.has_failed else logging.INFO, "%s", trial.sentence())
 
     def add_fold(self, key: FoldKey, proba: NDArray[Any], *, seconds: float, elapsed_s: float) -> None:
         """Record the probabilities ``(n_test, n_classes)`` of one fit.
@@ -145,6 +149,7 @@ class Store:
             If there is no space for the line.
         """
         self._append({"event": "phase", "scope": scope, "name": name, "asked": asked, "elapsed_s": elapsed_s})
+        _LOG.info("search '%s': %s", scope, name)
 
     def phase_s(self, scope: str, name: str, *, asked: str) -> float | None:
         """Return after how many seconds a part of a scope's work began, None where it didn't.

@@ -25,6 +25,10 @@ class Status(StrEnum):
     SKIPPED = "skipped"  # not started: predicted not to fit into the time left
 
 
+FAILURES = frozenset({Status.FAILED, Status.TIMEOUT, Status.MEMORY})
+"""Ends of a trial that was begun and gave nothing."""
+
+
 class Origin(StrEnum):
     """Who proposed a trial."""
 
@@ -59,6 +63,20 @@ class Trial:
     reason: str | None = None
     device: str = "cpu"
     notes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it was begun and gave nothing."""
+        return self.status in FAILURES
+
+    def sentence(self) -> str:
+        """Return how it ended, for a log."""
+        score = "" if self.score is None else f", score {self.score:.4f}"
+        why = f": {self.reason}" if self.reason else ""
+        return (
+            f"search '{self.scope}', trial {self.id}: {self.family} at budget {self.budget:.2g}, {self.status}{score}, "
+            f"{self.seconds:.1f} s{why}"
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON."""
