@@ -10,6 +10,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 from distributed import WorkerPlugin, get_worker
 
 from autoonco.data.cache import default_cache_dir, write_atomically
+from autoonco.search.interrupt import deaf_to_ctrl_c
 from autoonco.search.trial import Ended, Task
 from autoonco.search.worker import Setup
 from autoonco.search.workers import WorkerPool
@@ -66,6 +68,10 @@ class Host(WorkerPlugin):
         self._taken: set[tuple[str, int]] = set()
         self._lock = threading.Lock()
         self._closed = False
+        self._deaf = ExitStack()
+        self._deaf.enter_context(
+            deaf_to_ctrl_c()
+        )  # the workers of a cluster on one machine share its terminal
 
     def teardown(self, worker: Any) -> None:  # noqa: ARG002 - Dask's signature
         """End all processes; those at work are ended by the threads that wait for them."""
@@ -74,6 +80,7 @@ class Host(WorkerPlugin):
             for pool in self._idle.values():
                 pool.close()
             self._idle.clear()
+        self._deaf.close()
 
     def run(self, job: Job) -> Done:
         """Carry out a task in a process of its own, within its limits."""
