@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from autoonco.data.arrays import ArrayScan, written
 from autoonco.data.case import Case
+from autoonco.data.columns import SPREADSHEETS
 from autoonco.data.contract import read_as
 from autoonco.data.feature_table import FeatureTable
 from autoonco.data.manifest import Dataset
@@ -178,7 +179,7 @@ def _as_cases(data: Unlabelled, columns: dict[str, Any]) -> tuple[Case, ...]:
     if isinstance(data, pd.DataFrame):
         return Dataset.from_frame(data, labelled=False, **columns).cases
     if isinstance(data, str | Path):
-        if Path(data).is_dir() or Path(data).suffix.lower() in {".csv", ".tsv"}:
+        if Path(data).is_dir() or Path(data).suffix.lower() in {".csv", ".tsv", *SPREADSHEETS}:
             return Dataset.from_path(data, labelled=False, **columns).cases
         return Dataset.from_scans([data]).cases
     if isinstance(data, ArrayScan):
@@ -187,7 +188,8 @@ def _as_cases(data: Unlabelled, columns: dict[str, Any]) -> tuple[Case, ...]:
     if all(isinstance(item, Case) for item in items):
         return tuple(item for item in items if isinstance(item, Case))
     if all(isinstance(item, str | Path) for item in items):
-        return Dataset.from_scans([item for item in items if isinstance(item, str | Path)]).cases
+        paths = [item for item in items if isinstance(item, str | Path)]
+        return Dataset.from_scans(paths, must_exist=False).cases
     raise DataError(
         "To predict, give a Dataset, a manifest (.csv), a table, or image files; got a mixed list."
     )

@@ -6,8 +6,9 @@ other case its answer.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -26,6 +27,7 @@ MISSING_MASK = ("raise", "partial")
 _UNKNOWN_SITE = (
     "Its site had no training cases, or too few: its features were not harmonised with the others'."
 )
+_TWIN = "another row has the same case identifier: tell them apart by their order."
 
 
 class Model(Protocol):
@@ -118,17 +120,32 @@ def answers(
     """
     if missing_mask not in MISSING_MASK:
         raise UnknownNameError("way with a missing mask", missing_mask, MISSING_MASK)
+    count = Counter(case.case for case in cases)
     for start in range(0, len(cases), batch):
         some = cases[start : start + batch]
         try:
-            found = model.predict_proba(some)
+            found = _predicted(model, some)
         except Exception:  # whatever one case brings about, the others have their answer
-            yield [_answer(model, case, missing_mask) for case in some]
+            made = [_answer(model, case, missing_mask) for case in some]
         else:
-            yield [
+            made = [
                 Answer(case=case, proba=row, hint=_hint(model, case))
                 for case, row in zip(some, found, strict=True)
             ]
+        yield [one if count[one.case.case] == 1 else _told_of_twin(one) for one in made]
+
+
+def _told_of_twin(one: Answer) -> Answer:
+    """Return an answer that says that another row names its case alike: a table matched by it would mix them up."""
+    return replace(one, hint=" ".join(filter(None, (one.hint, f"row {one.case.row}: {_TWIN}"))))
+
+
+def _predicted(model: Model, cases: Sequence[Case]) -> NDArray[Any]:
+    """Return probabilities ``(n_cases, n_classes)``; `DataError` where a row could not be understood."""
+    for case in cases:
+        if case.problem is not None:
+            raise DataError(case.problem)
+    return model.predict_proba(cases)
 
 
 def _unforeseen(error: Exception, case: Case) -> str:
@@ -146,10 +163,11 @@ def _answer(model: Model, case: Case, missing_mask: str) -> Answer:
     """Return the answer of a case that is predicted alone."""
     nothing = np.full(len(model.classes), np.nan)
     try:
-        return Answer(case=case, proba=model.predict_proba([case])[0], hint=_hint(model, case))
+        return Answer(case=case, proba=_predicted(model, [case])[0], hint=_hint(model, case))
     except Exception as error:  # becomes the case's answer, and is raised where there is no table
         found = error
-    part = model.able(case) if isinstance(found, DataError) and _lacks_mask(case) else None
+    may_do_without = isinstance(found, DataError) and case.problem is None and _lacks_mask(case)
+    part = model.able(case) if may_do_without else None
     if part is None:
         return Answer(case=case, proba=nothing, error=found)
     names = ", ".join(dict.fromkeys(part.families)) or "some members"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
@@ -14,18 +13,36 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import accuracy_score
 
+from autoonco.archive import pack
 from autoonco.arguments import Unlabelled, as_labelled, as_read, fitted_to
 from autoonco.bundle import Bundle
 from autoonco.card import card_text
 from autoonco.data.case import Case
 from autoonco.data.manifest import labels_of
 from autoonco.data.mark import marks_of, with_marks
-from autoonco.errors import DataError, ExportError, UnknownNameError
+from autoonco.errors import DataError, UnknownNameError
+from autoonco.exporting.exports import Exports
 from autoonco.families.contract import Explanation
 from autoonco.prediction import UNCERTAIN, probabilities, table_of, tables, uncertain
 
 
-class Predictor:
+class Places(TypedDict, total=False):
+    """Where lesions are that were not drawn, see `Predictor.predict_proba`."""
+
+    lesion: Any
+    box: Any
+    axes: str
+
+
+class Wishes(Places, total=False):
+    """What of a table of predictions may be asked for, see `Predictor.predict_table`."""
+
+    missing_mask: str
+    abstain: bool
+    on_progress: Callable[[int, int], None] | None
+
+
+class Predictor(Exports):
     """The answers of a model that was fitted or loaded.
 
     Attributes
@@ -87,11 +104,13 @@ class Predictor:
             If a case can't be read or lacks what the model needs, such as a mask.
         """
         bundle = self._fitted()
-        with self._cases(X, lesion=lesion, box_mm=box, axes=axes) as cases:
+        with self._cases(X, lesion=lesion, box=box, axes=axes) as cases:
             return probabilities(bundle, cases, missing_mask=missing_mask)
 
     @contextmanager
-    def _cases(self, X: Unlabelled, **places: Any) -> Iterator[tuple[Case, ...]]:
+    def _cases(
+        self, X: Unlabelled, *, lesion: Any = None, box: Any = None, axes: str = "LPS"
+    ) -> Iterator[tuple[Case, ...]]:
         """Give the cases of `X`, read as those that were fitted; arrays are in files while the block runs."""
         bundle = self._fitted()
         with as_read(X, clinical=self.clinical_) as cases:
@@ -104,7 +123,8 @@ class Predictor:
                 )
                 for case in cases
             ]
-            yield with_marks(given, marks_of(len(given), **places), usual_mm=bundle.fingerprint.lesion_mm)
+            marks = marks_of(len(given), lesion=lesion, box_mm=box, axes=axes)
+            yield with_marks(given, marks, usual_mm=bundle.fingerprint.lesion_mm)
 
     def predict(
         self, X: Unlabelled, *, abstain: bool = False, lesion: Any = None, box: Any = None, axes: str = "LPS"
@@ -140,51 +160,37 @@ class Predictor:
             X, y = data, np.array(data.classes)[data.y]
         return float(accuracy_score(labels_of(y), self.predict(X), sample_weight=sample_weight))
 
-    def predict_table(
-        self,
-        X: Unlabelled,
-        *,
-        missing_mask: str = "raise",
-        lesion: Any = None,
-        box: Any = None,
-        axes: str = "LPS",
-        abstain: bool = False,
-        on_progress: Callable[[int, int], None] | None = None,
-    ) -> pd.DataFrame:
+    def predict_table(self, X: Unlabelled, **how: Unpack[Wishes]) -> pd.DataFrame:
         """Return a row a case: case, prediction, ``probability_<class>``, and how far to trust it; status, message.
 
         ``prediction_set`` holds the classes that the case may be of at the coverage of `Settings.coverage`, joined by
-        ``|``; ``uncertain`` is ``yes`` where that is not the predicted class alone, which `abstain` then replaces by
-        ``uncertain``; ``out_of_distribution`` names in what the case is unlike the training cases (geometry,
-        intensity, embedding), ``no`` where in nothing. All three are empty where the model can't tell.
+        ``|``; ``uncertain`` is ``yes`` where that is not the predicted class alone; ``out_of_distribution`` names in
+        what the case is unlike the training cases (geometry, intensity, embedding), ``no`` where in nothing. All three
+        are empty where the model can't tell.
 
         A case that can't be predicted has the status ``"error"`` and the reason, one that was predicted without its
-        mask, or from a place alone that is not enough for all members, ``"partial"``; the others are not lost. For the
-        arguments see `predict_proba`; `on_progress` is called with (cases done, all cases).
-        """
-        places = {"lesion": lesion, "box": box, "axes": axes, "abstain": abstain}
-        found = self.predict_tables(X, missing_mask=missing_mask, on_progress=on_progress, **places)
-        return pd.concat(list(found), ignore_index=True)
+        mask, or from a place alone that is not enough for all members, ``"partial"``; the others are not lost.
 
-    def predict_tables(
-        self,
-        X: Unlabelled,
-        *,
-        missing_mask: str = "raise",
-        lesion: Any = None,
-        box: Any = None,
-        axes: str = "LPS",
-        abstain: bool = False,
-        on_progress: Callable[[int, int], None] | None = None,
-    ) -> Iterator[pd.DataFrame]:
+        Parameters
+        ----------
+        X, missing_mask, lesion, box, axes
+            As for `predict_proba`.
+        abstain
+            Whether the prediction of an ambiguous case is ``uncertain``.
+        on_progress
+            Called with (cases done, all cases).
+        """
+        return pd.concat(list(self.predict_tables(X, **how)), ignore_index=True)
+
+    def predict_tables(self, X: Unlabelled, **how: Unpack[Wishes]) -> Iterator[pd.DataFrame]:
         """Yield `predict_table` a batch of cases at a time, so that none of many is lost when one stops halfway."""
         bundle = self._fitted()
-        with self._cases(X, lesion=lesion, box_mm=box, axes=axes) as cases:
+        wishes: dict[str, Any] = {**how}
+        places = {name: wishes.pop(name) for name in Places.__annotations__ if name in wishes}
+        with self._cases(X, **places) as cases:
             if not cases:
                 yield table_of([], bundle)
-            yield from tables(
-                bundle, cases, missing_mask=missing_mask, abstain=abstain, on_progress=on_progress
-            )
+            yield from tables(bundle, cases, **wishes)
 
     def explain(
         self,
@@ -217,7 +223,7 @@ class Predictor:
         """
         bundle = self._fitted()
         names = [str(name) for name in self.classes_]
-        with self._cases(X, lesion=lesion, box_mm=box, axes=axes) as cases:
+        with self._cases(X, lesion=lesion, box=box, axes=axes) as cases:
             if len(cases) != 1:
                 raise DataError(f"One case is explained at a time, got {len(cases)}: give a single one.")
             if target is not None and target not in names:
@@ -238,46 +244,8 @@ class Predictor:
         self._fitted()
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(self._path.read_bytes())
+        if self._path.is_dir():  # what `to_folder` took apart
+            pack(self._path, target)
+        else:
+            target.write_bytes(self._path.read_bytes())
         return target
-
-    def to_onnx(self, folder: str | Path) -> tuple[Path, ...]:
-        """Write the network of each member of the ensemble that has one to an ONNX file in `folder`.
-
-        A file takes what the network sees of a case, bytes 0..255, and gives logits, or, where the network is frozen
-        and a learner decides, its own embedding. Its metadata say which, with the weight of the member and how the
-        crop is made, and what the file leaves out: ``features`` that a learner sees where these are not the network's
-        own embedding, ``views`` whose probabilities the member averages. Each was compared with its network, see
-        `nets.onnx_export`.
-
-        Raises
-        ------
-        ExportError
-            If no member has a network, or one can't be written in ONNX.
-        MissingDependencyError
-            If the packages for it are not installed.
-        """
-        bundle, written = self._fitted(), []
-        for number, (weight, model) in enumerate(bundle.members):
-            network, spec = getattr(model, "network", None), getattr(model, "spec", None)
-            if network is None or spec is None:
-                continue
-            from autoonco.nets.onnx_export import to_onnx  # torch, where a member has loaded it anyway
-
-            frozen = hasattr(model, "head")
-            facts: dict[str, Any] = {
-                "classes": list(bundle.classes),
-                "member_weight": weight,
-                "outputs": "embedding" if frozen else "logits",
-                "input": spec.to_json(),
-            }
-            facts |= {
-                key: asdict(found) for key in ("features", "views") if (found := getattr(model, key, None))
-            }
-            # a frozen network sees the pictures of a case one by one, a trained one all of them
-            shape = (spec.in_channels, *spec.shape[1:]) if frozen else spec.shape
-            Path(folder).mkdir(parents=True, exist_ok=True)
-            written.append(to_onnx(network, Path(folder) / f"member-{number}.onnx", shape, facts=facts))
-        if not written:
-            raise ExportError("No member of this model has a network that could be written as ONNX.")
-        return tuple(written)

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pandas as pd
 import pytest
 
-from autoonco.arguments import as_cases, as_labelled, seconds, usable
+from autoonco.arguments import as_cases, as_labelled, seconds, usable, with_labels
 from autoonco.data.checks import Finding, Severity
 from autoonco.errors import AutoOncoError, DataError
 from autoonco.settings import Settings
@@ -23,6 +24,24 @@ def test_what_can_not_be_cases_is_told(dataset, tmp_path):
         as_cases(tmp_path)
     with pytest.raises(DataError, match="no labels"):
         as_labelled(dataset.unlabelled())
+
+
+def test_a_row_that_can_be_predicted_is_not_always_one_to_learn_from(dataset, tmp_path):
+    path = tmp_path / "a.png"
+    path.touch()
+    for changes, words in (
+        ({"patient": ["p", ""]}, r"^row 2: column 'patient' is empty"),
+        ({"case": ["a", "a"]}, "^row 2: the case identifier is that of row 1"),
+        ({"image": [path, path], "lesion_x": ["", "left"]}, "^row 2, columns lesion_x"),
+    ):
+        frame = pd.DataFrame({"image": [path, path]} | changes).astype(str)
+        assert len(as_cases(frame)) == 2
+        with pytest.raises(DataError, match=words):
+            with_labels(frame, ["no", "yes"])
+    with pytest.raises(DataError, match=r"^row 2: the case identifier"):
+        with_labels([path, path], ["no", "yes"])
+    again = with_labels([dataset.cases[0], dataset.cases[1], dataset.cases[0]], ["no", "yes", "no"])
+    assert len(again) == 3  # a bootstrap draws a case twice
 
 
 def finding(row):

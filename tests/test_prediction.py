@@ -15,7 +15,6 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from PIL import Image
-from rich.console import Console
 
 import autoonco
 from autoonco.bundle import Bundle
@@ -101,6 +100,42 @@ def test_bad_scans_among_many_lose_nobody_else_their_answer(scans: list[Path], t
     np.testing.assert_allclose(good["probability_yes"], good.index / 255, atol=1e-6)
     with pytest.raises(ImageReadError, match=r"^row 8"):
         model((1.0, Mean())).predict_proba(frame)
+
+
+def test_a_row_that_is_not_understood_loses_nobody_else_their_answer(scans: list[Path]) -> None:
+    n = 6
+    frame = pd.DataFrame(
+        {
+            "case": ["a", "b", "c", "a", "e", "f"],
+            "patient": ["p", "", "q", "r", "s", "t"],
+            "image": [*map(str, scans[10 : 10 + n - 1]), ""],
+            "split": ["test", "", "somewhere", "train", "test", ""],
+            "spacing_mm": ["", "", "wide", "", "", ""],
+            "lesion_x": ["", "", "", "", "left", ""],
+            "lesion_y": ["", "", "", "", "2", ""],
+        }
+    )
+    table = model((1.0, Mean())).predict_table(frame)
+    assert table["case"].tolist() == frame["case"].tolist()
+    assert table["status"].tolist() == ["ok", "ok", "error", "ok", "error", "error"]
+    assert table["message"][2].startswith("row 3: spacing_mm is 'wide'")
+    assert table["message"][4].startswith("row 5, columns lesion_x")
+    assert table["message"][5].startswith("row 6: no image")
+    assert ["another row has the same" in message for message in table["message"]] == [1, 0, 0, 1, 0, 0]
+    np.testing.assert_allclose(table["probability_yes"][[0, 1, 3]] * 255, [10, 11, 13], atol=1e-4)
+    with pytest.raises(DataError, match=r"^row 3: spacing_mm"):
+        model((1.0, Mean())).predict_proba(frame)
+
+
+def test_a_list_of_files_is_answered_file_by_file(scans: list[Path], tmp_path: Path) -> None:
+    given = [scans[3], tmp_path / "absent.png", scans[3], ""]
+    table = model((1.0, Mean())).predict_table(given)
+    assert table["status"].tolist() == ["ok", "error", "ok", "error"]
+    assert "does not exist" in table["message"][1]
+    assert table["case"][0] == table["case"][2] == str(scans[3])
+    for none in ([tmp_path / "absent.png", tmp_path / "gone.png"], tmp_path / "absent.png"):
+        with pytest.raises(DataError, match=r"^row 1.*does not exist"):
+            model((1.0, Mean())).predict_table(none)
 
 
 def test_an_error_that_nobody_foresaw_is_the_answer_of_its_case_alone(scans: list[Path]) -> None:
@@ -214,7 +249,7 @@ def test_a_table_is_written_as_it_grows(scans: list[Path], tmp_path: Path) -> No
         rows.append(len(pd.read_csv(output)) if output.stat().st_size else 0)
 
     tables = model((1.0, Mean())).predict_tables(scans, on_progress=on_progress)
-    written = write_predictions(Console(quiet=True), tables, output)
+    written = write_predictions(tables, output)
     assert rows == [32, 64, 96, 100]
     assert (written.n_cases, written.n_failed) == (100, 0)
     assert pd.read_csv(output)["case"].tolist() == [path.stem for path in scans]

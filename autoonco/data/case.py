@@ -37,6 +37,8 @@ class Case:
         Whether a mask on another grid than its image is put onto it (nearest neighbour) instead of refused.
     mark
         Where the lesion is, of a case to predict whose lesion isn't drawn; of several drawn ones, which is meant.
+    problem
+        Why the row of a case to predict can't be understood: readers and predictions raise it, and others go on.
     row
         Line of the manifest, header not counted, from 1: how logs and files name a case.
     """
@@ -52,6 +54,7 @@ class Case:
     site: str | None = None
     resample_mask: bool = False
     mark: Mark | None = None
+    problem: str | None = None
     row: int = 0
 
     def mask_of(self, channel: str) -> Path | None:

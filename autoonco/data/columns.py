@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import math
+import re
+import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +19,12 @@ from autoonco.errors import DataError, UnknownNameError
 SPLITS = ("train", "val", "test")
 RESERVED = ("case", "patient", "site", "split", "split_clean")
 MAX_CLASSES = 50
+SPREADSHEETS = (".xlsx", ".xlsm", ".xls", ".ods")
+"""Files that people take for a table, and that are none."""
 MISSING = frozenset({"", "nan", "na", "n/a", "<na>", "null"})
+
+_SEPARATOR = re.compile(r"sep=(.)")  # a first line by which Excel is told what is between cells
+_DECIMAL_COMMA = re.compile(r"[+-]?\d+(?:,\d+)?")
 
 Names = str | Sequence[str] | None
 
@@ -23,28 +32,70 @@ Names = str | Sequence[str] | None
 def read_table(path: Path) -> pd.DataFrame:
     """Return a CSV file's cells as they are written; comma, semicolon or tab between them.
 
+    With semicolons a column of decimal commas gets points, as spreadsheets of many countries write numbers.
+
     Raises
     ------
     DataError
-        If the file is missing, empty, not UTF-8 or has rows of unequal length.
+        If the file is missing, empty, a spreadsheet, not UTF-8, or has rows of unequal length or a column twice.
     """
     if not path.is_file():
         raise DataError(f"There is no file {path}: give the path of a manifest, a CSV file.")
-    try:
-        with path.open(encoding="utf-8-sig") as stream:
-            header = stream.readline()
-        separator = max(",;\t", key=header.count)
-        table = pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
+    if path.suffix.lower() in SPREADSHEETS:
+        raise DataError(
+            f"The manifest is a spreadsheet ({path.suffix}): save it as 'CSV UTF-8', or hand over the table of "
+            "pandas.read_excel(path, dtype=str)."
         )
+    try:
+        n_before, separator, names = _header(path)
+        _refuse_twice(names)
+        with warnings.catch_warnings():
+            # a row with more cells than the header is cut short with no more than a warning
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(
+                path,
+                sep=separator,
+                skiprows=n_before,
+                dtype=str,
+                keep_default_na=False,
+                index_col=False,
+                encoding="utf-8-sig",
+            )
     except UnicodeDecodeError:
         raise DataError("The manifest is not UTF-8 text: save it as 'CSV UTF-8'.") from None
     except pd.errors.EmptyDataError:
         raise DataError("The manifest is empty: it needs a header and one row for each case.") from None
-    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+    except (pd.errors.ParserError, pd.errors.ParserWarning, csv.Error) as error:
         reason = str(error).strip()
         raise DataError(f"The manifest is not a table ({reason}): quote cells with commas.") from error
-    return table
+    return pd.DataFrame({name: _with_points(table[name]) for name in table}) if separator == ";" else table
+
+
+def _header(path: Path) -> tuple[int, str, list[str]]:
+    """Return how many lines come before the header, what is between its cells, and the names in it."""
+    with path.open(encoding="utf-8-sig") as stream:
+        line = stream.readline()
+        told = _SEPARATOR.fullmatch(line.strip())
+        line = line if told is None else stream.readline()
+    separator = max(",;\t", key=line.count) if told is None else told[1]
+    names = [name.strip() for name in next(csv.reader([line], delimiter=separator), [])]
+    return int(told is not None), separator, names
+
+
+def _with_points(column: pd.Series[str]) -> pd.Series[str]:
+    """Return a column of decimal commas with points; any other, and lists of a mask's values, as it is."""
+    if str(column.name).strip().startswith((*MASK_OPTIONS, *RESERVED)):
+        return column
+    filled = [cell.strip() for cell in column.dropna() if cell.strip().lower() not in MISSING]
+    if not any("," in cell for cell in filled) or not all(map(_DECIMAL_COMMA.fullmatch, filled)):
+        return column
+    return column.str.replace(",", ".", regex=False)
+
+
+def _refuse_twice(names: Sequence[str]) -> None:
+    for name, count in Counter(names).items():
+        if count > 1 and name:
+            raise DataError(f"{count} columns are called {name!r}, expected one: rename or drop the others.")
 
 
 def as_text(table: pd.DataFrame) -> dict[str, list[str]]:
@@ -53,7 +104,7 @@ def as_text(table: pd.DataFrame) -> dict[str, list[str]]:
     Raises
     ------
     DataError
-        If there are no rows.
+        If there are no rows, or two columns have one name.
 
     Examples
     --------
@@ -62,7 +113,9 @@ def as_text(table: pd.DataFrame) -> dict[str, list[str]]:
     """
     if len(table) == 0:
         raise DataError("The manifest has no rows: it needs one for each case.")
-    return {str(name).strip(): [_cell(value) for value in table[name]] for name in table.columns}
+    names = [str(name).strip() for name in table.columns]
+    _refuse_twice(names)
+    return {name: [_cell(value) for value in table.iloc[:, at]] for at, name in enumerate(names)}
 
 
 def _cell(value: Any) -> str:
@@ -234,9 +287,14 @@ def class_labels(
     return list(cells)
 
 
-def splits(cells: Sequence[str], column: str) -> list[str]:
-    """Return train, val or test for each row; `DataError` names the first row with anything else."""
+def splits(cells: Sequence[str], column: str, *, may_be_none: bool = False) -> list[str]:
+    """Return train, val or test for each row; `DataError` names the first row with anything else.
+
+    Where `may_be_none`, anything else is empty.
+    """
     lower = [cell.lower() for cell in cells]
+    if may_be_none:
+        return [value if value in SPLITS else "" for value in lower]
     valid = ", ".join(SPLITS)
     for row, value in enumerate(lower, start=1):
         if value not in SPLITS:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
+import gdcm
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 from pydicom.pixels.utils import pixel_array
+from pydicom.uid import JPEGExtended12Bit
 
 from autoonco.data.formats import refuse_absurd_claim
 from autoonco.errors import ImageReadError
@@ -46,7 +49,7 @@ def values_of(dataset: pydicom.Dataset, path: Path, frame: int | None = None) ->
         If the compression is one that can't be read here, or there are no pixels.
     """
     _refuse_unreadable(dataset, path)
-    stored = _decoded(dataset, frame)
+    stored = _decoded(dataset, path, frame)
     interpretation = str(dataset.get("PhotometricInterpretation", ""))
     if interpretation == "PALETTE COLOR":
         colours = apply_color_lut(stored, dataset)
@@ -66,16 +69,19 @@ def _refuse_unreadable(dataset: pydicom.Dataset, path: Path) -> None:
     refuse_absurd_claim(claim, path.stat().st_size)
 
 
-def _decoded(dataset: pydicom.Dataset, frame: int | None) -> NDArray[Any]:
+def _decoded(dataset: pydicom.Dataset, path: Path, frame: int | None) -> NDArray[Any]:
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
         decoder = get_decoder(syntax)
     except NotImplementedError:
-        decoder = None
-    if decoder is None or not decoder.is_available:
         raise ImageReadError(
             f"The pixels are compressed as {syntax.name}, which can't be read here: export the series again without "
             "compression."
+        ) from None
+    if not decoder.is_available:
+        raise ImageReadError(
+            f"The pixels are compressed as {syntax.name}, and what decodes it isn't installed: pip install "
+            "'autoonco[codecs]', or export the series again without compression."
         )
     if not syntax.is_encapsulated:
         return pixel_array(dataset, index=frame)
@@ -84,10 +90,31 @@ def _decoded(dataset: pydicom.Dataset, frame: int | None) -> NDArray[Any]:
             return pixel_array(dataset, index=frame, decoding_plugin=plugin)
         except (RuntimeError, ValueError, NotImplementedError) as error:
             last = error  # it can't do this depth or variant; another one may
+    if syntax == JPEGExtended12Bit and (found := _of_12_bits(dataset, path)) is not None:
+        return found if frame is None or found.ndim == 2 else found[frame]
     raise ImageReadError(
         f"The pixels, compressed as {syntax.name}, can't be decoded: they are damaged, or of a variant that is "
-        "not read here (12-bit JPEG); export the series again without compression."
+        "not read here; export the series again without compression."
     ) from last
+
+
+def _of_12_bits(dataset: pydicom.Dataset, path: Path) -> NDArray[np.uint16] | None:
+    """Return all frames of grey JPEG of 9 to 12 bits, None where that is not what the file holds.
+
+    pydicom leaves these to a package under the GPL; GDCM decodes them too, from the file.
+    """
+    if int(dataset.BitsAllocated) != 16 or dataset.PixelRepresentation or dataset.SamplesPerPixel != 1:
+        return None
+    reader = gdcm.ImageReader()
+    reader.SetFileName(str(path))
+    if not reader.Read():
+        return None
+    stored = reader.GetImage().GetBuffer().encode("utf-8", "surrogateescape")
+    n_frames = int(dataset.get("NumberOfFrames") or 1)
+    shape = (n_frames, int(dataset.Rows), int(dataset.Columns))
+    if len(stored) != 2 * math.prod(shape):
+        return None
+    return np.frombuffer(stored, "<u2").reshape(shape[n_frames == 1 :])
 
 
 def _bytes(colours: NDArray[Any], bits: int) -> NDArray[np.uint8]:

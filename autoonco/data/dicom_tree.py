@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -31,8 +32,9 @@ def dicom_table(
         Folder; all DICOM files in it and below count, however they are named.
     labels
         Table with a column ``series`` (SeriesInstanceUID), ``study`` (StudyInstanceUID) or ``patient`` (PatientID),
-        and the label; of several such columns the first counts, and ``patient`` says who belongs together. None
-        makes a case of each study, or of each series where `channels` is None, to predict.
+        and the label; of several such columns the first counts, and ``patient`` says who belongs together. Where
+        these name nothing of the tree, ``case`` may: a folder from `root`, or one of these identifiers. None makes a
+        case of each study, or of each series where `channels` is None, to predict.
     channels
         Which series of a case are its images: a modality or (part of a) description, or several by channel,
         ``{"ct": "CT", "pet": "PT"}``. By default a case has to have a single series of images.
@@ -48,7 +50,8 @@ def dicom_table(
     every = series_in(root)
     wanted = {"image": channels} if isinstance(channels, str) else dict(channels or {})
     by_study = bool(wanted)
-    cases = _unlabelled(every, by_study=by_study) if labels is None else _labelled(every, read_labels(labels))
+    table = None if labels is None else read_labels(labels)
+    cases = _unlabelled(every, by_study=by_study) if table is None else _labelled(every, table, root)
     masks = [one for one in every if one.is_mask]
     rows = [
         _row(own, found, wanted, masks, root, rois, row=row)
@@ -61,20 +64,11 @@ Found = tuple[dict[str, str], Sequence[Series]]
 """Cells that a case brings from the table, and the series it may have."""
 
 
-def _labelled(every: Sequence[Series], table: Mapping[str, list[str]]) -> list[Found]:
-    key = next((name for name in KEYS if name in table), None)
-    if key is None:
-        raise DataError(
-            f"{UnknownNameError('column', 'patient', table)} A table of labels for DICOM is keyed by series "
-            "(SeriesInstanceUID), study (StudyInstanceUID) or patient (PatientID)."
-        )
-    by_key: dict[str, list[Series]] = defaultdict(list)
-    for one in every:
-        by_key[_value(one, key)].append(one)
+def _labelled(every: Sequence[Series], table: Mapping[str, list[str]], root: Path) -> list[Found]:
+    key, each = _matched(every, table, root)
     cases: list[Found] = []
-    for number, value in enumerate(table[key], start=1):
-        found = by_key.get(value, [])
-        if not any(one.is_image for one in found):
+    for number, (value, found) in enumerate(zip(table[key], each, strict=True), start=1):
+        if not _has_image(found):
             raise DataError(
                 f"row {number} of the labels: the DICOM tree has no images of this {key}: correct the column "
                 f"{key!r}, or drop the row."
@@ -85,8 +79,54 @@ def _labelled(every: Sequence[Series], table: Mapping[str, list[str]]) -> list[F
     return cases
 
 
-def _value(one: Series, key: str) -> str:
-    return {"series": one.uid, "study": one.study, "patient": one.patient}[key]
+def _matched(
+    every: Sequence[Series], table: Mapping[str, list[str]], root: Path
+) -> tuple[str, list[list[Series]]]:
+    """Return the column that says which series a row is about, and these for each row.
+
+    A patient of several cases may be told apart by ``case``.
+    """
+    key = next((name for name in KEYS if name in table), None)
+    each = [] if key is None else _under(every, partial(_identifiers_of, key=key), table[key])
+    is_whole = key is not None and all(map(_has_image, each))
+    ways = [partial(_folders_of, root=root), *(partial(_identifiers_of, key=name) for name in KEYS)]
+    for way in ways if "case" in table and (not is_whole or key == "patient") else ():
+        found = _under(every, way, table["case"])
+        if is_whole:
+            found = [[one for one in own if one in also] for own, also in zip(each, found, strict=True)]
+        if all(map(_has_image, found)):
+            return "case", found
+    if key is None:
+        raise DataError(
+            f"{UnknownNameError('column', 'patient', table)} A table of labels for DICOM is keyed by series "
+            "(SeriesInstanceUID), study (StudyInstanceUID) or patient (PatientID)."
+        )
+    return key, each
+
+
+def _under(
+    every: Sequence[Series], names: Callable[[Series], Iterable[str]], wanted: Sequence[str]
+) -> list[list[Series]]:
+    """Return the series that go by each of the `wanted` names."""
+    by_name: dict[str, list[Series]] = defaultdict(list)
+    for one in every:
+        for name in names(one):
+            by_name[name].append(one)
+    return [by_name.get(value) or by_name.get(value.replace("\\", "/").strip("/"), []) for value in wanted]
+
+
+def _folders_of(one: Series, *, root: Path) -> list[str]:
+    """Return the place of a series and the folders that it is in, from `root`."""
+    place = Path(_place(one, root))
+    return [place.as_posix(), *(folder.as_posix() for folder in place.parents if folder.name)]
+
+
+def _has_image(found: Iterable[Series]) -> bool:
+    return any(one.is_image for one in found)
+
+
+def _identifiers_of(one: Series, *, key: str) -> list[str]:
+    return [{"series": one.uid, "study": one.study, "patient": one.patient}[key]]
 
 
 def _unlabelled(every: Sequence[Series], *, by_study: bool) -> list[Found]:

@@ -133,7 +133,7 @@ def _is_series(folder: Path) -> bool:
 def _pictures(images: Path, masks: Path, root: Path, *, patient: str) -> Iterator[Row]:
     """Yield a row for each image file of a folder, with its masks from there or another folder."""
     files = [item for item in sorted(images.iterdir()) if is_image_file(item)]
-    stems = {_stem(file): file for file in files}
+    stems = _by_stem(files, root)
     drawn: dict[str, list[Path]] = {}
     others = files if masks == images else [item for item in sorted(masks.iterdir()) if is_image_file(item)]
     for file in others:
@@ -156,7 +156,7 @@ def _pictures(images: Path, masks: Path, root: Path, *, patient: str) -> Iterato
 
 def _case_folder(folder: Path, root: Path, channels: Sequence[str]) -> Row:
     """Return the row of a folder with the images of one case."""
-    files = {_stem(item): item for item in sorted(folder.iterdir()) if is_image_file(item)}
+    files = _by_stem([item for item in sorted(folder.iterdir()) if is_image_file(item)], root)
     row = {"case": _name(folder, root), "patient": _name(folder, root)}
     for channel in channels:
         fits = [file for stem, file in files.items() if _ends_in(stem, channel)]
@@ -170,6 +170,19 @@ def _case_folder(folder: Path, root: Path, channels: Sequence[str]) -> Row:
     if masks:
         row["mask"] = " | ".join(_cell(file, root) for file in masks)
     return row
+
+
+def _by_stem(files: Sequence[Path], root: Path) -> dict[str, Path]:
+    """Return the files of a folder by their names without ends; `DataError` where two are one name."""
+    found: dict[str, Path] = {}
+    for file in files:
+        other = found.setdefault(_stem(file), file)
+        if other is not file:
+            raise DataError(
+                f"A folder holds {other.name} and {file.name}, and a case is called by its file's name without the end "
+                f"({file.parent.relative_to(root)}): keep one of them, or rename one; the name of a mask ends in _mask."
+            )
+    return found
 
 
 def _ends_in(stem: str, channel: str) -> bool:

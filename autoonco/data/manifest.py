@@ -18,7 +18,7 @@ from autoonco.data.case import Case
 from autoonco.data.feature_table import FeatureTable, read_features, values_of
 from autoonco.data.pick import Always
 from autoonco.data.redaction import identifiers, redact
-from autoonco.data.rows import make_cases, pick_clinical, read_splits, scan_cases
+from autoonco.data.rows import make_cases, pick_clinical, read_splits, refuse_rows, scan_cases
 from autoonco.data.ways import Ways
 from autoonco.errors import DataError, UnknownNameError
 
@@ -135,7 +135,7 @@ class Dataset(Ways):
         split
             Column that says train, val or test; without one there is no split.
         labelled
-            False leaves the labels unread, for cases to predict; a missing file is then told case by case.
+            False leaves the labels unread, for cases to predict; what is wrong with a row is then told when it is read.
         complete
             False keeps rows without a label (`y` is -1) or without their files, and a single class, for `check` to
             tell of; they can't be fitted.
@@ -166,7 +166,7 @@ class Dataset(Ways):
                 Path(root),
                 must_exist=labelled and complete,
                 always=always,
-                with_marks=not labelled,
+                to_predict=not labelled,
             ),
             clinical=names,
             others={
@@ -175,14 +175,17 @@ class Dataset(Ways):
                 if name not in {*taken, *names, *cols.RESERVED} and not cols.is_option(name, images)
             },
         )
-        splits, is_clean = read_splits(table, split)
+        splits, is_clean = read_splits(table, split, to_predict=not labelled)
         dataset = replace(dataset, split=splits, is_clean=is_clean)
         return dataset._with_labels(table, label, classes, complete=complete) if labelled else dataset
 
     @classmethod
-    def from_scans(cls, paths: Sequence[str | Path]) -> Self:
-        """Return image files alone, to predict: no masks, no labels; a case is named by its file's stem."""
-        return cls(cases=scan_cases(paths))
+    def from_scans(cls, paths: Sequence[str | Path], *, must_exist: bool = True) -> Self:
+        """Return image files alone, to predict: no masks, no labels; a case is named by its file's stem.
+
+        Without `must_exist` a missing file among others is told when its case is read.
+        """
+        return cls(cases=scan_cases(paths, must_exist=must_exist))
 
     def _with_labels(
         self, table: Mapping[str, list[str]], label: str, classes: Sequence[str] | None, *, complete: bool
@@ -247,9 +250,13 @@ class Dataset(Ways):
         Raises
         ------
         DataError
-            If `y` is not of their number, has a gap, or is of one class.
+            If `y` is not of their number, has a gap, or is of one class, or a row can't be learned from.
         """
         names = labels_of(y)
+        for case in self.cases:
+            if case.problem is not None:
+                raise DataError(case.problem)
+        refuse_rows([c.case for c in self.cases], self.groups.tolist(), [c.row for c in self.cases])
         if len(names) != len(self):
             raise DataError(f"y has {len(names)} labels, expected one for each of {len(self)} cases.")
         classes = tuple(sorted(set(names)))

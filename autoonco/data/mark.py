@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -172,13 +172,20 @@ def with_marks(
     )
 
 
-def marks_in(table: Mapping[str, Sequence[str]]) -> list[Mark | None]:
+def marks_in(
+    table: Mapping[str, Sequence[str]], *, on_error: Callable[[int, str], None] | None = None
+) -> list[Mark | None]:
     """Return the mark in each row of a manifest, None where its cells are empty.
+
+    Parameters
+    ----------
+    on_error
+        Told (row, message) of each row whose cells are no place, which then has no mark.
 
     Raises
     ------
     DataError
-        If a row's cells are no place; the message names the row.
+        If a row's cells are no place and there is no `on_error`; the message names the row.
 
     Examples
     --------
@@ -195,12 +202,15 @@ def marks_in(table: Mapping[str, Sequence[str]]) -> list[Mark | None]:
             cells = [column[row].strip() for column in columns]
             if not any(cells):
                 continue
-            if found[row] is not None:
-                raise DataError(f"row {row + 1}: both a point and a box are given: give one of them.")
             try:
+                if found[row] is not None:
+                    raise DataError("both a point and a box are given: give one of them.")
                 found[row] = make([_cell(text) for text in cells if text], axes=axes[row].strip() or "LPS")
             except DataError as error:
-                raise DataError(f"row {row + 1}, columns {names[0]} ...: {error}") from None
+                message = f"row {row + 1}, columns {names[0]} ...: {error}"
+                if on_error is None:
+                    raise DataError(message) from None
+                on_error(row + 1, message)
     return found
 
 

@@ -71,9 +71,9 @@ WHOLE = Pick()
 
 
 def parse_cell(cell: str, root: Path, *, may_be_several: bool = False) -> tuple[Path, Pick]:
-    """Return the path of a manifest's cell, counted from `root`, and what it picks of it.
+    r"""Return the path of a manifest's cell, counted from `root`, and what it picks of it.
 
-    A file that is really called so comes before any meaning of ``::``, ``[n]`` and ``|``.
+    A file that is really called so comes before any meaning of ``::``, ``[n]``, ``|`` and ``\``.
 
     Examples
     --------
@@ -82,7 +82,11 @@ def parse_cell(cell: str, root: Path, *, may_be_several: bool = False) -> tuple[
     ('data/scans.npz', 'images', 17)
     >>> parse_cell("a (1).png", Path("data"))[1] == WHOLE
     True
+    >>> parse_cell("scans\\a.png", Path("data"))[0].as_posix()
+    'data/scans/a.png'
     """
+    if "\\" in cell and not (root / cell).exists():  # a manifest that was written on Windows
+        cell = cell.replace("\\", "/")
     if may_be_several and "|" in cell and not (root / cell).exists():
         first, *others = (part.strip() for part in cell.split("|"))
         path, pick = parse_cell(first, root)
@@ -134,13 +138,17 @@ def parse_spacing(text: str) -> tuple[float, ...]:
     Raises
     ------
     DataError
-        If they are not one to three positive numbers.
+        If they are not one to three positive numbers, or a comma may be in a number as well as between two.
 
     Examples
     --------
     >>> parse_spacing("0.5"), parse_spacing("2.5 0.7 0.7"), parse_spacing("")
     ((0.5,), (2.5, 0.7, 0.7), ())
     """
+    if re.search(r"\d,\d", text) and "." not in text:
+        raise DataError(
+            f"spacing_mm is {text!r}, expected a point in decimals and blanks between numbers: 0.5, or 2.5 0.7 0.7."
+        )
     try:
         numbers = tuple(float(part) for part in re.split(r"[\s;,×x]+", text.strip()) if part)
     except ValueError:

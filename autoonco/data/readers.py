@@ -52,12 +52,14 @@ def read_scan(case: Case, channel: str) -> Scan:
     Raises
     ------
     DataError
-        If the case has no such channel; the message names the row.
+        If the case has no such channel, or its row has a problem; the message names the row.
     ImageReadError
         As for `read_image`; the message names the row.
     GeometryError
         If image and mask don't lie on the same grid; the message names the row.
     """
+    if case.problem is not None:
+        raise DataError(case.problem)
     if channel not in case.images:
         raise DataError(
             f"row {case.row}: no image for channel {channel!r}; the case has {', '.join(case.images) or 'none'}: "

@@ -11,6 +11,7 @@ import pytest
 import SimpleITK as sitk
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
+from pydicom.pixels.decoders.base import HTJ2KLosslessDecoder
 from pydicom.uid import JPEGLSLossless, RLELossless
 
 from autoonco.data.files import read_image
@@ -402,7 +403,6 @@ def test_a_palette_is_looked_up() -> None:
     ("name", "words"),
     [
         ("MR_truncated.dcm", "can't be decoded"),
-        ("JPEG-lossy.dcm", "12-bit JPEG"),
         ("rtstruct.dcm", "structure set"),
         ("liver_1frame.dcm", "segmentation"),
         ("rtplan.dcm", "no pixels"),
@@ -414,6 +414,33 @@ def test_a_palette_is_looked_up() -> None:
 def test_files_without_a_picture_are_told(name: str, words: str) -> None:
     with pytest.raises(ImageReadError, match=words):
         read_image(local_file(name))
+
+
+@pytest.mark.parametrize("name", ["JPEG-lossy.dcm", "JPGExtended.dcm"])
+def test_jpeg_of_12_bits_is_read(name: str) -> None:
+    """ITK has decoders of its own, which differ from libjpeg by no more than the rounding of a cosine transform."""
+    expected = sitk.GetArrayFromImage(sitk.ReadImage(str(local_file(name)))).squeeze()
+    assert expected.max() > 255
+    assert np.array_equal(values(read_image(local_file(name))).squeeze(), expected)
+
+
+@pytest.mark.parametrize(
+    ("syntax", "words"),
+    [
+        (pydicom.uid.HTJ2KLossless, r"High-Throughput JPEG 2000.*pip install 'autoonco\[codecs\]'"),
+        (pydicom.uid.MPEG4HP41, "MPEG-4.*can't be read here: export"),
+    ],
+)
+def test_a_compression_that_is_not_read_is_named(
+    tmp_path: Path, syntax: pydicom.uid.UID, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ds = pydicom.dcmread(local_file("MR_small_jp2klossless.dcm"))
+    ds.file_meta.TransferSyntaxUID = syntax
+    ds.save_as(tmp_path / "x.dcm")
+    if syntax == pydicom.uid.HTJ2KLossless:  # also where its decoder is installed
+        monkeypatch.setattr(HTJ2KLosslessDecoder, "_available", {})
+    with pytest.raises(ImageReadError, match=words):
+        read_image(tmp_path / "x.dcm")
 
 
 def test_a_dose_is_in_its_unit() -> None:

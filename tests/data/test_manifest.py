@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from autoonco.arguments import as_cases
 from autoonco.data.manifest import Dataset
 from autoonco.errors import DataError
 
@@ -77,6 +78,42 @@ def test_defaults_without_case_patient_and_split(folder: Path) -> None:
 def test_separators_and_byte_order_mark(folder: Path, separator: str, encoding: str) -> None:
     table().to_csv(folder / "m.csv", sep=separator, index=False, encoding=encoding)
     assert Dataset.from_csv(folder / "m.csv").cases[0].case == "ca"
+
+
+def test_a_table_as_spreadsheets_write_it(folder: Path) -> None:
+    """Windows line ends, the line that tells Excel the separator, decimal commas, umlauts and backslashes."""
+    (folder / "Über Sicht").mkdir()
+    for name in ("ä 1.png", "b.png", "m.png"):
+        (folder / "Über Sicht" / name).write_bytes(b"1")
+    lines = [
+        "sep=;",
+        "case;image;mask;mask_label;label;alter;größe;code;other",
+        'Ä 1;Über Sicht\\ä 1.png;"Über Sicht\\m.png | Über Sicht\\b.png";1,2;gut;61,5;170;1,5;a,b',
+        "B;Über Sicht/b.png;;;böse;n/a;181;2,5;c",
+        "C;Über Sicht/b.png;;;böse;-3;;x;1,5",
+    ]
+    path = folder / "Tabelle (1).csv"
+    path.write_bytes("\r\n".join(lines).encode("utf-8-sig"))
+    data = Dataset.from_csv(path, clinical=("alter", "größe", "code"))
+    assert [case.case for case in data.cases] == ["Ä 1", "B", "C"]
+    assert data.classes == ("böse", "gut")
+    assert [case.clinical["alter"] for case in data.cases] == [61.5, None, -3.0]
+    assert [case.clinical["größe"] for case in data.cases] == [170.0, 181.0, None]
+    assert [case.clinical["code"] for case in data.cases] == ["1,5", "2,5", "x"]
+    assert data.others["other"] == ("a,b", "c", "1,5")
+    assert data.cases[0].images["image"] == folder / "Über Sicht" / "ä 1.png"
+    pick = data.cases[0].mask_picks["mask"]
+    assert (pick.labels, [one.name for one in pick.also]) == ((1, 2), ["b.png"])
+
+
+def test_a_column_that_is_there_twice_is_told(folder: Path) -> None:
+    frame = table()
+    twice = pd.concat([frame, frame[["label"]].rename(columns={"label": " label"})], axis=1)
+    with pytest.raises(DataError, match="2 columns are called 'label'"):
+        Dataset.from_frame(twice, root=folder)
+    twice.to_csv(folder / "m.csv", index=False)
+    with pytest.raises(DataError, match="2 columns are called 'label'"):
+        Dataset.from_csv(folder / "m.csv")
 
 
 def test_identifiers_keep_their_leading_zeros(folder: Path) -> None:
@@ -179,6 +216,8 @@ def test_a_label_of_many_values_is_doubted(folder: Path) -> None:
         (b"image,label\n", "no rows"),
         ("image,label\na.png,b\xf6se\n".encode("latin-1"), "not UTF-8"),
         (b"image,label\na.png,no\na.png,yes,more\n", "not a table"),
+        (b"image,label\n1,a.png,no\n2,b.png,yes\n", "not a table"),  # as R writes row names
+        ("image\tlabel\na.png\tno\n".encode("utf-16"), "not UTF-8"),
     ],
 )
 def test_files_that_are_no_manifest(folder: Path, content: bytes | None, words: str) -> None:
@@ -187,6 +226,14 @@ def test_files_that_are_no_manifest(folder: Path, content: bytes | None, words: 
     with pytest.raises(DataError, match=words) as caught:
         Dataset.from_csv(folder / "m.csv")
     assert "\n" not in str(caught.value)
+
+
+def test_a_spreadsheet_is_told_whatever_it_is_for(folder: Path) -> None:
+    (folder / "m.xlsx").write_bytes(b"PK")
+    with pytest.raises(DataError, match="save it as 'CSV UTF-8'"):
+        Dataset.from_path(folder / "m.xlsx")
+    with pytest.raises(DataError, match="save it as 'CSV UTF-8'"):
+        as_cases(folder / "m.xlsx")
 
 
 def test_a_data_set_can_not_be_changed(folder: Path) -> None:

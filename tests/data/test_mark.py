@@ -170,6 +170,8 @@ def test_a_manifest_of_cases_to_predict_may_point_at_lesions(tmp_path: Path) -> 
     assert marks == [point((-1, -2, 3)), box((0, 0, 0, 4, 5, 6)), None]
     table.write_text("image,lesion_x,lesion_y,lesion_z\na.nii.gz,1,2,\n")
     assert Dataset.from_csv(table, labelled=False).cases[0].mark == point((1, 2))
-    table.write_text("image,lesion_x,lesion_y,lesion_z\na.nii.gz,1,two,3\n")
-    with pytest.raises(DataError, match="row 1, columns lesion_x"):
-        Dataset.from_csv(table, labelled=False)
+    table.write_text("image,lesion_x,lesion_y,lesion_z\na.nii.gz,1,two,3\nb.nii.gz,1,2,3\n")
+    wrong, right = Dataset.from_csv(table, labelled=False).cases
+    assert (wrong.mark, right.problem, right.mark) == (None, None, point((1, 2, 3)))
+    with pytest.raises(DataError, match=r"^row 1, columns lesion_x"):
+        read_scan(wrong, "image")

@@ -142,6 +142,7 @@ def test_a_file_that_is_called_so_comes_first(folder: Path) -> None:
         ({"mask_label": ["", "one"]}, {}, "row 2: mask_label is 'one'"),
         ({"spacing_mm": ["", "-1"]}, {}, "row 2: spacing_mm is '-1'"),
         ({"spacing_mm": ["1 1 1 1", ""]}, {}, "row 1: spacing_mm"),
+        ({"spacing_mm": ["", "1,5"]}, {}, "row 2: spacing_mm is '1,5', expected a point"),  # or one and five?
         ({}, {"mask_label": "tumour"}, "mask_label is 'tumour'"),
     ],
 )

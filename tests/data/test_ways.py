@@ -80,6 +80,15 @@ def test_folders_below_a_patient_are_the_patients(tmp_path: Path) -> None:
     assert len(Dataset.from_path(tmp_path, labelled=False)) == 3
 
 
+def test_two_files_of_one_name_are_told(tmp_path: Path) -> None:
+    for name in ("benign/a.png", "benign/a.JPG", "malignant/a.png"):
+        picture(tmp_path / name)
+    with pytest.raises(DataError, match=r"a\.JPG and a\.png.*\(benign\)"):
+        Dataset.from_folders(tmp_path)
+    (tmp_path / "benign/a.JPG").rename(tmp_path / "benign/b.JPG")
+    assert sorted(seen(Dataset.from_folders(tmp_path))) == ["benign/a", "benign/b", "malignant/a"]
+
+
 def test_masks_beside_their_images_are_joined(tmp_path: Path) -> None:
     """As BUSI has them: ``benign (1).png``, ``benign (1)_mask.png``, ``benign (1)_mask_1.png``."""
     image = picture(tmp_path / "benign" / "benign (1).png")
@@ -241,6 +250,28 @@ def test_ct_and_pet_are_channels_of_a_case(tree: Path) -> None:
     in_suv = Dataset.from_dicom(tree, labels, channels={"ct": "CT", "pet": "PT"}, suv="pet")
     assert all("SUV needs the element Units" in str(facts.error) for facts in inspect(in_suv))
     assert in_suv.identity() != data.identity()
+
+
+def test_cases_of_a_table_may_be_folders_or_identifiers(tree: Path) -> None:
+    """With ``patient`` a name of the user's own, or PatientID, where ``case`` tells its studies apart."""
+    plain = labels_by("patient", [f"SECRETID{n}" for n in range(3)])
+    expected = [list(case.images.values()) for case in Dataset.from_dicom(tree, plain, channels="CT").cases]
+    for names in ("d{}", "d{}\\x", "SECRETID{}"):
+        cases = [names.format(n) for n in range(3)]
+        for labels in (plain[["label"]], plain[["label"]].assign(patient=["p", "p", "q"])):
+            labels = labels.assign(case=cases)
+            data = Dataset.from_path(tree, labels=labels, channels=["CT"])
+            assert [list(case.images.values()) for case in data.cases] == expected
+            assert [case.case for case in data.cases] == cases
+            if "patient" in labels:
+                assert data.groups.tolist() == ["p", "p", "q"]
+    both = pd.DataFrame({"case": ["d0/x", "d0/y"], "patient": ["SECRETID0"] * 2, "label": ["no", "yes"]})
+    data = Dataset.from_dicom(tree, both)
+    assert [case.images["image"].name for case in data.cases] == ["x", "y"]
+    assert data.groups.tolist() == ["SECRETID0"] * 2
+    swapped = plain.assign(case=["d1", "d2", "d0"])  # names that happen to be folders of others
+    found = Dataset.from_dicom(tree, swapped, channels="CT")
+    assert [list(case.images.values()) for case in found.cases] == expected
 
 
 @pytest.mark.parametrize(
