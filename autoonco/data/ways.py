@@ -89,8 +89,9 @@ class Ways:
         root
             Folder of the tree.
         labels
-            Table (or CSV file) with a column ``series``, ``study`` or ``patient`` and the label; None for cases to
-            predict, each series of images one, or each study where `channels` is given.
+            Table (or CSV file) with a column ``series``, ``study`` or ``patient`` and the label; ``case`` may name
+            folders instead, or tell cases of a patient apart. None for cases to predict, each series of images one,
+            or each study where `channels` is given.
         channels
             Which series of a case are its images, by modality or description: ``"CT"``, or ``{"ct": "CT", "pet":
             "PT"}``.
@@ -219,8 +220,12 @@ class Ways:
             return cls.from_csv(place, **options)
         if (place / DESCRIPTION).is_file():
             return cls._of_nnunet(place, labels, options)
-        is_keyed = labels is not None and "case" not in read_labels(labels)
-        if (is_keyed or (labels is None and not options.get("labelled", True))) and _is_dicom_tree(place):
+        is_new = labels is None and not options.get("labelled", True)
+        if (
+            (is_new or labels is not None)
+            and _is_dicom_tree(place)
+            and not _names_files(place, labels, channels)
+        ):
             given = (
                 channels if channels is None or isinstance(channels, str | Mapping) else _by_name(channels)
             )
@@ -240,6 +245,20 @@ class Ways:
 def _by_name(channels: Sequence[str]) -> dict[str, str]:
     """Return channel → what names its series, of texts like ``ct=CT`` or ``CT``."""
     return {(name or what).lower(): what for name, _, what in (text.rpartition("=") for text in channels)}
+
+
+def _names_files(
+    root: Path, labels: LabelTable | None, channels: Mapping[str, str] | Sequence[str] | None
+) -> bool:
+    """Return whether every case of a table of labels is a file or folder of images, as `from_folders` calls them."""
+    table = {} if labels is None else read_labels(labels)
+    if "case" not in table or isinstance(channels, Mapping):
+        return False
+    try:
+        found = image_folder(root, None, channels=tuple(channels or ()))
+    except DataError:  # no folders of that kind
+        return False
+    return set(table["case"]) <= set(found["case"])
 
 
 def _is_dicom_tree(root: Path) -> bool:
