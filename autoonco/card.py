@@ -59,7 +59,7 @@ def model_card(
     families
         Family and weight of each member.
     facts
-        What the model file says of the run: metric, evaluation, inner score.
+        What the model file says of the run: metric, evaluation, inner score, what is to be said where it was stopped.
     performance
         Figures on test cases, a mapping a row, as `Result.evaluation` gives them.
     """
@@ -82,7 +82,7 @@ def model_card(
             "inner_score": facts.get("inner_score"),
             "test": [{name: row[name] for name in _FIGURES if name in row} for row in performance],
         },
-        "limits": list(LIMITS),
+        "limits": [*([facts["stopped"]] if facts.get("stopped") else []), *LIMITS],
     }
 
 

@@ -27,6 +27,7 @@ from autoonco.evaluation.splits import OuterSplit
 from autoonco.families.radiomics import family as radiomics
 from autoonco.families.tables import spread
 from autoonco.features.blocks import extract_outlines, extract_table
+from autoonco.search.interrupt import Allowance
 from autoonco.tabular.clinical_columns import ClinicalEncoder
 
 MAJORITY = "baseline: majority class"
@@ -170,10 +171,10 @@ def _in_time(
     extract: Callable[[Sequence[Case]], Table], cases: Sequence[Case], limit_s: float, n_threads: int
 ) -> Table:
     """Return the features of all cases, made batch by batch while `limit_s` lets expect an end."""
-    began, parts, size = time.monotonic(), [], _BATCH * n_threads
+    allowance, began, parts, size = Allowance(limit_s), time.monotonic(), [], _BATCH * n_threads
     for start in range(0, len(cases), size):
         spent = time.monotonic() - began
-        if start and spent * len(cases) / start > limit_s:
+        if start and (allowance.was_cut() or spent * len(cases) / start > limit_s):
             raise DataError(
                 f"its features of {len(cases)} cases take about {spent * len(cases) / start:.0f} s, and "
                 f"{limit_s:.0f} s of the time limit are kept for them. What was made is kept, and a longer limit or "

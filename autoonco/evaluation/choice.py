@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from autoonco.evaluation import ensemble
 from autoonco.evaluation.ensemble import Candidate, Member
+from autoonco.evaluation.inner import sentences
 from autoonco.evaluation.timetable import arrange, ends, fitting
 from autoonco.search.problem import Problem
 from autoonco.search.store import Store
+from autoonco.search.trial import Status, Trial
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,21 @@ def partial_notes(problem: Problem, own: Mapping[str, Sequence[Candidate]]) -> l
                 f"inner folds{epochs}. Give the search more time before judging {name} by it."
             )
     return notes
+
+
+def why_nothing(problem: Problem, store: Store) -> str:
+    """Return why there is nothing to choose from: each family's reason, and what to do."""
+    trials = store.scope_trials(problem.scope)
+    reasons = {name: _first_cause([t for t in trials if t.family == name]) for name in problem.families}
+    return "No trial finished: give it a longer time limit, or mend this. " + sentences(reasons)
+
+
+def _first_cause(trials: Sequence[Trial]) -> str:
+    """Return why no trial succeeded: an error says more than a limit, and that more than a trial not started."""
+    order = (Status.FAILED, Status.MEMORY, Status.TIMEOUT, Status.SKIPPED)
+    told = [trial for trial in trials if trial.reason]
+    first = min(told, key=lambda trial: order.index(trial.status), default=None)
+    return "no trial finished in time" if first is None else str(first.reason)
 
 
 def choose(

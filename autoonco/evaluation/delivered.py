@@ -1,10 +1,10 @@
-"""The members of a fitted ensemble as models again: their mean, their speed, and which of them a time allows."""
+"""The members of a fitted ensemble as models again: which are there, their mean, their speed, which a time allows."""
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from autoonco.data.cache import ArtefactCache
 from autoonco.data.case import Case
+from autoonco.errors import NothingToFitError
 from autoonco.evaluation.ensemble import Candidate, Member
 from autoonco.families import get_family
 from autoonco.families.contract import FittedModel, Runtime
@@ -55,6 +56,37 @@ def seconds_a_case(family: str, folder: Path, cases: Sequence[Case], runtime: Ru
             model.predict_proba([case])
             taken.append(time.perf_counter() - begun)
     return float(np.median(taken))
+
+
+def alive_members(
+    members: Sequence[Member],
+    bests: Mapping[str, Candidate],
+    refitted: Collection[str],
+    notes: Sequence[str],
+) -> list[Member]:
+    """Return the members that were refitted, weights summing to 1; without any, the best refitted family.
+
+    Parameters
+    ----------
+    bests
+        Each family's best.
+    refitted
+        Keys of the candidates that were.
+    notes
+        What went wrong on the way.
+
+    Raises
+    ------
+    NothingToFitError
+        If nothing was refitted.
+    """
+    alive = [member for member in members if member.candidate.key in refitted]
+    if alive:
+        return _summing_to_one(alive)
+    spare = [best for best in bests.values() if best.key in refitted]
+    if not spare:
+        raise NothingToFitError("No model could be refitted on all training cases. " + " ".join(notes))
+    return [Member(candidate=max(spare, key=lambda item: item.score), weight=1.0)]
 
 
 def in_time(

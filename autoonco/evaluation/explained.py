@@ -40,6 +40,7 @@ from autoonco.evaluation.tables import read_predictions
 from autoonco.families import get_family
 from autoonco.families.contract import Explains, Runtime
 from autoonco.families.state import state_of
+from autoonco.search.interrupt import Allowance
 from autoonco.search.space import config_key
 from autoonco.tabular.attributions import attributions
 
@@ -81,7 +82,7 @@ def explain_run(
         predictions=predictions,
         folder=folder,
         runtime=Runtime(artefacts=judge.artefacts, device=device, n_threads=judge.n_threads),
-        limit_s=np.inf if judge.reproducible else limit_s,
+        limit_s=limit_s,
         seed=judge.seed,
     ).run()
 
@@ -127,7 +128,7 @@ class Explaining:
 
     def run(self) -> None:
         """Write ``explanations/``; what could not be made is a note in it."""
-        started = time.monotonic()
+        allowance, started = self._allowance, time.monotonic()
         shutil.rmtree(self._path, ignore_errors=True)
         self._path.mkdir(parents=True)
         found: dict[str, Any] = {"format": FORMAT, "seen": not len(self.split.test)}
@@ -144,13 +145,16 @@ class Explaining:
         found["networks"] = []
         networks = [j for j in self.result.judged if j.kind == "family" and j.name != RADIOMICS]
         for number, judged in enumerate(networks):
-            left_s = started + self.limit_s - time.monotonic()
-            until = time.monotonic() + left_s / (len(networks) - number)
+            until = time.monotonic() + allowance.left_s() / (len(networks) - number)
             found["networks"] += self._made(f"Maps of {judged.name}", self._maps(judged, until))
         limit_s = self.limit_s if np.isfinite(self.limit_s) else None
         spent = {"limit_s": limit_s, "seconds": round(time.monotonic() - started, 2)}
         notes = [self.dataset.redact(note) for note in self.notes]
         self.folder.write(FILE, found | spent | {"notes": notes})
+
+    @cached_property
+    def _allowance(self) -> Allowance:
+        return Allowance(self.limit_s)
 
     @property
     def _path(self) -> Path:
@@ -174,8 +178,11 @@ class Explaining:
     def _histograms(self, until: float) -> Iterator[dict[str, Any]]:
         yield from grey_histograms(self.dataset, seed=self.seed, ends=until)
 
+    def _is_past(self, until: float) -> bool:
+        return time.monotonic() > until or self._allowance.was_cut()
+
     def _in_time(self, until: float, what: str, done: int, of: int) -> bool:
-        if time.monotonic() <= until:
+        if not self._is_past(until):
             return True
         self.notes.append(
             f"{what}: the time allowed {done} of {of}; a longer time limit leaves more for them."
@@ -199,7 +206,7 @@ class Explaining:
             n = min(_TYPICAL, len(own) // 2)
             for why, some in ((Why.TYPICAL, own.head(n)), (Why.ATYPICAL, own.tail(n)[::-1])):
                 for row, truth in zip(some["row"], some["truth"], strict=True):
-                    if time.monotonic() > until:
+                    if self._is_past(until):
                         return
                     case = self.dataset.cases[self._positions[int(row)]]
                     name = show_case(case, self._path, name=f"row-{case.row}", side=GALLERY_SIDE)
@@ -242,24 +249,28 @@ class Explaining:
                 self.dataset.cases[int(position)] for position in positions[start : start + _CASES_AT_ONCE]
             ]
             parts.append(model.table(some))
-            if time.monotonic() > until:
+            if self._is_past(until):
                 break
         return np.vstack(parts)
 
     def _maps(self, judged: Judged, until: float) -> Iterator[dict[str, Any]]:
-        chosen = choose_cases(self.predictions, judged.name)
-        model = self._restored(judged) if chosen else None
+        chosen, what = choose_cases(self.predictions, judged.name), f"Maps of {judged.name}"
+        if not chosen or not self._in_time(until, what, 0, len(chosen)):
+            return
+        model, last_s = self._restored(judged), 0.0
         if not isinstance(model, Explains):
             return
         for done, one in enumerate(_in_turn(chosen)):
-            if done and not self._in_time(until, f"Maps of {judged.name}", done, len(chosen)):
+            if not self._in_time(until - last_s, what, done, len(chosen)):
                 return
+            begun = time.monotonic()
             case = self.dataset.cases[self._positions[one.row]]
             found = model.explain([case], one.predicted)[0]
             heat = np.asarray(found.map)
             name = f"{judged.name}-{one.row}"
             shown = show_case(case, self._path, heat=heat, name=name, side=_MAP_SIDE)
             self._save_arrays(f"{FOLDER}/{name}.npz", {"map": heat.astype(np.float16)})
+            last_s = time.monotonic() - begun
             config = judged.members[0]["config"]
             told = {
                 "family": judged.name,

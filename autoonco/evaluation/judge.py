@@ -13,10 +13,11 @@ from autoonco.data.manifest import Dataset
 from autoonco.errors import NothingToFitError
 from autoonco.evaluation import ensemble
 from autoonco.evaluation.baselines import Baselines
-from autoonco.evaluation.choice import choose, ladders, partial_notes
-from autoonco.evaluation.delivered import in_time
+from autoonco.evaluation.choice import choose, ladders, partial_notes, why_nothing
+from autoonco.evaluation.delivered import alive_members
+from autoonco.evaluation.early import best_elsewhere, refitting_s
 from autoonco.evaluation.ensemble import Candidate, Member
-from autoonco.evaluation.inner import inner_problem, sentences
+from autoonco.evaluation.inner import inner_problem
 from autoonco.evaluation.judged import judged_ensemble, judged_family
 from autoonco.evaluation.kept import keep, kept_result
 from autoonco.evaluation.outcome import Delivered, Judged, ScopeResult
@@ -26,17 +27,18 @@ from autoonco.evaluation.request import settings_json
 from autoonco.evaluation.splits import FINAL, OuterSplit
 from autoonco.evaluation.tasks import TASKS, Task
 from autoonco.evaluation.timetable import Needed, fitting, makespan
-from autoonco.families.contract import Config, Runtime
+from autoonco.families.contract import Runtime
 from autoonco.metrics.scores import Metric
 from autoonco.search.clock import Clock
 from autoonco.search.finalists import finalists, rescore
+from autoonco.search.interrupt import stop_asked
 from autoonco.search.portfolio import starts
 from autoonco.search.portfolio_file import load_portfolio
 from autoonco.search.problem import Observer, Problem
 from autoonco.search.runner import Search
 from autoonco.search.space import build_space
 from autoonco.search.store import Store
-from autoonco.search.trial import Executor, Status, Trial
+from autoonco.search.trial import Executor
 from autoonco.settings import Settings
 
 # A refit's time is a guess from its folds' times: plan for four fifths of what there is, stop at 1.05 of it.
@@ -57,7 +59,11 @@ _AGAIN, _REFITS = "scoring again", "refits"
 
 @dataclass(frozen=True, kw_only=True)
 class Judge:
-    """Runs scopes. `limit_s` is the whole time of one scope, its refits included."""
+    """Runs scopes. `limit_s` is the whole time of one scope, its refits included.
+
+    `cut_short` takes the scopes whose results are of a run that was asked to end: nothing of them is kept, so that they
+    go on another time, as does what follows them.
+    """
 
     dataset: Dataset
     facts: Sequence[CaseFacts]
@@ -74,6 +80,7 @@ class Judge:
     task: Task = TASKS["classification"]
     observer: Observer | None = None
     notes: list[str] = field(default_factory=list)
+    cut_short: list[str] = field(default_factory=list)
 
     def problem(self, split: OuterSplit) -> Problem:
         """Return the search problem of a scope."""
@@ -88,8 +95,10 @@ class Judge:
             task=self.task,
         )
 
-    def run(self, split: OuterSplit, *, already_s: float = 0.0) -> ScopeResult:
+    def run(self, split: OuterSplit, *, already_s: float = 0.0) -> ScopeResult | None:
         """Search, choose, refit and predict; `already_s` of the scope's time are spent on preparations.
+
+        None for an outer scope that has nothing to judge, where the run was asked to end.
 
         Raises
         ------
@@ -98,13 +107,24 @@ class Judge:
         """
         asked = {"limit_s": self.limit_s, "settings": settings_json(self.settings)}
         kept = kept_result(self.store.folder, split.scope, asked=asked)
-        if kept is None:
-            n_notes = len(self.notes)
-            result = self._run(split, already_s=already_s, asked=digest(asked))
-            keep(self.store.folder, split.scope, result, asked=asked, notes=self.notes[n_notes:])
+        if kept is not None:
+            result, notes = kept
+            self.notes.extend(notes)
             return result
-        result, notes = kept
-        self.notes.extend(notes)
+        may_lack = split.scope != FINAL
+        if may_lack and stop_asked():
+            return None
+        n_notes = len(self.notes)
+        try:
+            result = self._run(split, already_s=already_s, asked=digest(asked))
+        except NothingToFitError:
+            if may_lack and stop_asked():
+                return None
+            raise
+        if stop_asked():
+            self.cut_short.append(split.scope)
+        else:
+            keep(self.store.folder, split.scope, result, asked=asked, notes=self.notes[n_notes:])
         return result
 
     def _run(self, split: OuterSplit, *, already_s: float, asked: str) -> ScopeResult:
@@ -119,14 +139,19 @@ class Judge:
             self._rescore(problem, split, clock, since_s=searched_s, reserve_s=reserve_s, left_s=left_s)
         rescored_s = self._begun(problem, _REFITS, clock, asked)
         left_s = max((1 - _RESCORE) * reserve_s, left_s - (rescored_s - searched_s))
-        return self._deliver(problem, split, clock, since_s=rescored_s, left_s=left_s)
+        early = self.store.phase_s(split.scope, _REFITS, asked=asked) is None
+        return self._deliver(problem, split, clock, since_s=rescored_s, left_s=left_s, early=early)
 
     def _begun(self, problem: Problem, phase: str, clock: Clock, asked: str) -> float:
-        """Return when a part of the work began, in an earlier session or now: what was decided then stays decided."""
+        """Return when a part of the work began, in an earlier session or now: what was decided then stays decided.
+
+        What a run that was asked to end does early is not recorded: it goes on where it was.
+        """
         begun_s = self.store.phase_s(problem.scope, phase, asked=asked)
         if begun_s is None:
             begun_s = clock.elapsed()
-            self.store.add_phase(problem.scope, phase, asked=asked, elapsed_s=begun_s)
+            if not stop_asked():
+                self.store.add_phase(problem.scope, phase, asked=asked, elapsed_s=begun_s)
         return begun_s
 
     def _search(self, problem: Problem, clock: Clock, *, reserve_s: float, n_test: int) -> None:
@@ -136,6 +161,7 @@ class Judge:
         def earlier_s() -> float:
             return min(max(0.0, needed_s() / _PLAN - reserve_s), _MOST_EARLIER * clock.limit_s)
 
+        space = build_space(problem.families, problem.fingerprint)
         Search(
             problem,
             pool=self.pool,
@@ -144,9 +170,11 @@ class Judge:
             seed=self.seed,
             clock=clock,
             observer=self.observer,
-            starts=self._starts(problem),
+            starts=starts(problem.fingerprint, space, load_portfolio(self.settings.portfolio)),
             reproducible=self.reproducible,
             earlier_s=(lambda: 0.0) if self.reproducible else earlier_s,
+            must_come=problem.scope == FINAL,
+            first=best_elsewhere(self.store, space) if stop_asked() else (),
         ).run()
 
     def _rescore(
@@ -179,20 +207,34 @@ class Judge:
         )
 
     def _deliver(
-        self, problem: Problem, split: OuterSplit, clock: Clock, *, since_s: float, left_s: float
+        self,
+        problem: Problem,
+        split: OuterSplit,
+        clock: Clock,
+        *,
+        since_s: float,
+        left_s: float,
+        early: bool,
     ) -> ScopeResult:
-        """Choose, refit and predict; the choice is for `left_s` seconds from `since_s` on, whenever it is made."""
+        """Choose, refit and predict; the choice is for `left_s` seconds from `since_s` on, whenever it is made.
+
+        Where that is `early`, for the run was asked to end, it is for as many seconds as fit to so short a search.
+        """
         own = ladders(problem, self.store, n_test=len(split.test))
         if not own:
-            raise NothingToFitError(self._why_nothing(problem))
+            raise NothingToFitError(why_nothing(problem, self.store))
         self.notes.extend(partial_notes(problem, own))
+        by_time = early or not self.reproducible
+        if early:
+            share, n = self.settings.final_share, self._side_by_side
+            left_s = min(left_s, refitting_s(own, searched_s=since_s, share=share, n_workers=n) / _PLAN)
         choice = choose(
             problem,
             own,
             ensemble.candidates(problem, self.store, n_test=len(split.test)),
             rounds=self.settings.ensemble_rounds if self.settings.ensemble else 1,
             mean_of=self.settings.ensemble_size if self.settings.ensemble == "mean" else None,
-            plan_s=np.inf if self.reproducible else _PLAN * left_s,
+            plan_s=_PLAN * left_s if by_time else np.inf,
             n_workers=self._side_by_side,
         )
         refit = Refit(
@@ -206,23 +248,26 @@ class Judge:
             keeps_states=bool(len(split.test) and self.settings.shortcuts)
             or self.settings.max_predict_seconds is not None,
         )
-        spares = {} if self.reproducible else {best.key: own[name] for name, best in choice.bests.items()}
+        spares = {best.key: own[name] for name, best in choice.bests.items()} if by_time else {}
         stop_s = _STOP * left_s - (clock.elapsed() - since_s)
         # Where kills have used the time up, what the model is made of still has the time that was planned for it.
         least_s = makespan([m.candidate for m in choice.members], self._side_by_side) / _PLAN
         probas = refit.run(choice.order, spares=spares, stop_s=max(stop_s, least_s))
-        if not probas:  # better late than no model at all
-            late = min((item for ladder in own.values() for item in ladder), key=lambda item: item.refit_s)
+        if not probas:
             self.notes.append("No model could be refitted in the time limit, which was overstepped for one.")
-            probas = refit.run([late], stop_s=_LATE * self.limit_s)
+            probas = refit.at_least_one(own, limit_s=_LATE * self.limit_s)
         # The best of a family that was refitted, be it for the ensemble or because the chosen one took too long.
         judged = {
             name: next((item for item in ladder if item.key in probas), choice.bests[name])
             for name, ladder in own.items()
         }
-        result, members = self._result(problem, split, judged, choice.members, probas, refit)
-        spare_s = min(left_s - (clock.elapsed() - since_s), _PROBES * self.limit_s)
-        result = self._probed(split, result, members, np.inf if self.reproducible else spare_s)
+        try:
+            result, members = self._result(problem, split, judged, choice.members, probas, refit)
+            spare_s = min(left_s - (clock.elapsed() - since_s), _PROBES * self.limit_s) if by_time else np.inf
+            result = self._probed(split, result, members, 0.0 if stop_asked() else spare_s)
+        except NothingToFitError:
+            refit.forget()
+            raise
         refit.forget()
         return result
 
@@ -230,11 +275,6 @@ class Judge:
     def reproducible(self) -> bool:
         """Whether no decision may depend on measured seconds."""
         return self.settings.is_reproducible(n_workers=self.n_workers)
-
-    def _starts(self, problem: Problem) -> list[tuple[str, Config]]:
-        """Return the portfolio's configs for these data."""
-        space = build_space(problem.families, problem.fingerprint)
-        return starts(problem.fingerprint, space, load_portfolio(self.settings.portfolio))
 
     @property
     def _side_by_side(self) -> int:
@@ -251,10 +291,17 @@ class Judge:
         refit: Refit,
     ) -> tuple[ScopeResult, tuple[Delivered, ...]]:
         """Return what the scope gave, and the members of its ensemble, which only the final scope delivers."""
-        alive = self._quick_enough(self._refitted_members(bests, members, probas), bests, probas, refit)
+        alive = alive_members(members, bests, probas, self.notes)
+        if self.settings.max_predict_seconds is not None:
+            spares = [best for best in bests.values() if best.key in probas]
+            limit_s = self.settings.max_predict_seconds
+            alive = refit.quick_enough(alive, spares, limit_s, self._runtime, self.dataset)
         seconds = {name: self._search_seconds(split.scope, name) for name in problem.families}
         searched_s = sum(seconds.values())
-        whole, decided = judged_ensemble(problem, alive, probas, self.settings, search_s=searched_s)
+        patients, task = self.dataset.groups, self.task.name
+        whole, decided = judged_ensemble(
+            problem, alive, probas, self.settings, search_s=searched_s, patients=patients, task=task
+        )
         families = [
             judged_family(problem, name, best, probas[best.key], self.settings, search_s=seconds[name])
             for name, best in bests.items()
@@ -284,38 +331,9 @@ class Judge:
         )
         return replace(result, probes=probes)
 
-    def _quick_enough(
-        self, alive: list[Member], bests: Mapping[str, Candidate], probas: Refitted, refit: Refit
-    ) -> list[Member]:
-        """Return the members that a case's time allows, where there is a limit to it."""
-        limit_s = self.settings.max_predict_seconds
-        if limit_s is None:
-            return alive
-        spares = [best for best in bests.values() if best.key in probas]
-        every = {item.key: item for item in (*(m.candidate for m in alive), *spares)}
-        seconds = refit.seconds_a_case(list(every.values()), self._runtime, self.dataset)
-        kept, note = in_time(alive, spares, seconds, limit_s)
-        self.notes.extend([] if note is None else [note])
-        return kept
-
     @property
     def _runtime(self) -> Runtime:
         return Runtime(artefacts=self.artefacts, n_threads=self.n_threads)
-
-    def _refitted_members(
-        self, bests: Mapping[str, Candidate], members: Sequence[Member], probas: Refitted
-    ) -> list[Member]:
-        """Return the members that were refitted, weights summing to 1; without any, the best refitted family."""
-        alive = [member for member in members if member.candidate.key in probas]
-        if not alive:
-            spare = [best for best in bests.values() if best.key in probas]
-            if not spare:
-                raise NothingToFitError(
-                    "No model could be refitted on all training cases. " + " ".join(self.notes)
-                )
-            alive = [Member(candidate=max(spare, key=lambda item: item.score), weight=1.0)]
-        total = sum(member.weight for member in alive)
-        return [Member(candidate=member.candidate, weight=member.weight / total) for member in alive]
 
     def _baselines(self, problem: Problem, split: OuterSplit) -> list[Judged]:
         return Baselines(
@@ -331,16 +349,3 @@ class Judge:
 
     def _search_seconds(self, scope: str, family: str) -> float:
         return sum(trial.seconds for trial in self.store.scope_trials(scope) if trial.family == family)
-
-    def _why_nothing(self, problem: Problem) -> str:
-        trials = self.store.scope_trials(problem.scope)
-        reasons = {name: _first_cause([t for t in trials if t.family == name]) for name in problem.families}
-        return "No trial finished: give it a longer time limit, or mend this. " + sentences(reasons)
-
-
-def _first_cause(trials: Sequence[Trial]) -> str:
-    """Return why no trial succeeded: an error says more than a limit, and that more than a trial not started."""
-    order = (Status.FAILED, Status.MEMORY, Status.TIMEOUT, Status.SKIPPED)
-    told = [trial for trial in trials if trial.reason]
-    first = min(told, key=lambda trial: order.index(trial.status), default=None)
-    return "no trial finished in time" if first is None else str(first.reason)

@@ -27,6 +27,7 @@ from autoonco.evaluation.delivered import mean_proba, restored
 from autoonco.evaluation.outcome import Delivered, Probed
 from autoonco.families.contract import Runtime
 from autoonco.features.perturbation import Perturbing, perturb, radius_mm
+from autoonco.search.interrupt import Allowance
 
 Predict = Callable[[Sequence[Case]], NDArray[Any]]
 Bools = NDArray[np.bool_]
@@ -116,7 +117,7 @@ def probe(
     limit_s
         Seconds for all of it; a few cases that have begun are ended.
     """
-    begun = time.monotonic()
+    allowance = Allowance(limit_s)
     able = _with_masks(cases)
     if not able:
         return tuple(_nothing(name, _NO_MASKS) for name in probes)
@@ -125,7 +126,7 @@ def probe(
     failed = dict.fromkeys(probes, "")
     n_done, last_s = 0, 0.0
     for first in range(0, len(order), _AT_ONCE):
-        if time.monotonic() - begun + last_s > limit_s:
+        if allowance.left_s() < last_s or allowance.was_cut():
             break
         some, at = order[first : first + _AT_ONCE], time.monotonic()
         for name, change in probes.items():

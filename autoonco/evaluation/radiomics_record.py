@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from autoonco.features.blocks import column_names, extract_table
 from autoonco.features.methods import settings_rows, settings_sentence
 from autoonco.features.perturbation import PERTURBATIONS
 from autoonco.features.spec import ExtractionSpec
+from autoonco.search.interrupt import Allowance
 from autoonco.search.space import config_key
 from autoonco.tabular.robustness import icc
 from autoonco.tabular.univariate import univariate_tests
@@ -114,10 +114,10 @@ def _table(
     limit_s: float,
 ) -> NDArray[np.float64]:
     """Return the features of `cases`, a few at a time."""
-    end = time.monotonic() + limit_s
+    allowance = Allowance(limit_s)
     parts = []
     for first in range(0, len(cases), CASES_AT_ONCE):
-        if time.monotonic() > end:
+        if allowance.is_over():
             raise AutoOncoError(
                 f"after {limit_s:.0f} s those of {first} of {len(cases)} cases were extracted; "
                 "a longer time limit leaves more for them."
@@ -136,11 +136,11 @@ def _agreement(
     limit_s: float,
 ) -> tuple[NDArray[np.float64], int]:
     """Return ICC(2,1) of each feature over the masks as drawn and perturbed, and on how many cases."""
-    end = time.monotonic() + limit_s
+    allowance = Allowance(limit_s)
     order = np.random.default_rng(0).permutation(len(cases))[:ICC_CASES]
     ratings: list[NDArray[np.float64]] = []
     for row in order:
-        if time.monotonic() > end:
+        if allowance.is_over():
             break
         others = [
             extract_table([cases[row]], spec, artefacts=artefacts, perturbation=how)[0][0]

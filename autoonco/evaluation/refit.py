@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from autoonco.data.manifest import Dataset
-from autoonco.evaluation.delivered import seconds_a_case
-from autoonco.evaluation.ensemble import Candidate
+from autoonco.evaluation.delivered import in_time, seconds_a_case
+from autoonco.evaluation.ensemble import Candidate, Member
 from autoonco.evaluation.splits import FINAL, OuterSplit
 from autoonco.families import get_family
 from autoonco.families.contract import Runtime
 from autoonco.search.clock import Clock
+from autoonco.search.interrupt import Allowance
 from autoonco.search.problem import Problem
 from autoonco.search.store import FoldKey, Store
 from autoonco.search.trial import Ended, Executor, FoldTask, Task, next_task_id
@@ -26,6 +27,8 @@ from autoonco.search.workers import DIED
 
 _REFIT = "refit"
 _TELLING_S = 1.0
+# No load makes a refit so many times as long as its folds let expect.
+_PATIENCE = 100.0
 
 Refitted = dict[str, tuple[NDArray[Any], float]]
 """Probabilities of the test cases and seconds, by config key."""
@@ -62,7 +65,10 @@ class Refit:
         `wanted` begin in their order. `spares` are, by the key of one of them, what may take its place, best first:
         a quicker one where it can't be expected to end in time, or didn't. What is refitted anyway, for another one's
         sake or by an earlier session, is not begun again as a spare. Once the time is over, nothing waits for a worker.
+
+        Where the run is asked to end while this goes on, only what is under way is finished, but one at least is.
         """
+        allowance = Allowance(np.inf)
         end = self.clock.elapsed() + stop_s
         queue = {item.key: item for item in wanted}
         done = {key: found for key, item in queue.items() if (found := self._stored(key, item)) is not None}
@@ -70,11 +76,13 @@ class Refit:
         tasks: dict[int, tuple[str, Candidate]] = {}
         lost: set[str] = set()
         pace = _Pace()
-        while queue or tasks:
+        while tasks or (queue and not (done and allowance.was_cut())):
             if not tasks and self.clock.elapsed() > end and not self._has_slot(queue.values()):
                 self.notes.append("No worker was left for the refits when their time ended.")
                 break
             for key in list(queue):
+                if allowance.was_cut() and (done or tasks):
+                    break
                 if self.pool.n_idle(gpu=_wants_gpu(queue[key])):
                     asked = queue.pop(key)
                     left_s = end - self.clock.elapsed()
@@ -97,7 +105,21 @@ class Refit:
                 spare = None if event.proba is not None else pace.quicker(item, spares.get(key, ()), left_s)
                 if spare is not None and spare.key not in done:
                     queue[key] = spare
+        if queue and allowance.was_cut():
+            self.notes.append(f"{len(queue)} models were not refitted, for the run was stopped.")
         return done
+
+    def at_least_one(self, own: Mapping[str, Sequence[Candidate]], *, limit_s: float) -> Refitted:
+        """Return a refitted model: better late than no model at all.
+
+        Of each family of `own` the quickest has its turn, the quickest of all first, until one is there. It is stopped
+        only where it takes longer than `limit_s` seconds and a hundred times what was expected: then it hangs.
+        """
+        quickest = [min(ladder, key=lambda item: item.refit_s) for ladder in own.values()]
+        for item in sorted(quickest, key=lambda item: item.refit_s):
+            if found := self.run([item], stop_s=max(limit_s, _PATIENCE * item.refit_s)):
+                return found
+        return {}
 
     def folder(self, key: str) -> Path:
         """Return where the fitted state of a config is kept."""
@@ -108,15 +130,24 @@ class Refit:
         if self.split.scope != FINAL:
             shutil.rmtree(self._folder, ignore_errors=True)
 
-    def seconds_a_case(
-        self, items: Sequence[Candidate], runtime: Runtime, dataset: Dataset
-    ) -> dict[str, float]:
-        """Return how long each refitted config takes to predict a case of the training part, by its key."""
+    def quick_enough(
+        self,
+        members: Sequence[Member],
+        spares: Sequence[Candidate],
+        limit_s: float,
+        runtime: Runtime,
+        dataset: Dataset,
+    ) -> list[Member]:
+        """Return the refitted members that `limit_s` seconds a case allow, see `in_time`; they are measured here."""
         cases = [dataset.cases[row] for row in self.split.train[:4]]
-        return {
-            item.key: seconds_a_case(item.trial.family, self.folder(item.key), cases, runtime)
-            for item in items
+        every = {item.key: item for item in (*(m.candidate for m in members), *spares)}
+        seconds = {
+            key: seconds_a_case(item.trial.family, self.folder(key), cases, runtime)
+            for key, item in every.items()
         }
+        kept, note = in_time(members, spares, seconds, limit_s)
+        self.notes.extend([] if note is None else [note])
+        return kept
 
     @property
     def _folder(self) -> Path:

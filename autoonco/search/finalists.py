@@ -17,6 +17,7 @@ import numpy as np
 
 from autoonco.search.clock import Clock
 from autoonco.search.execution import Candidate, Execution, Outcome, fold_key
+from autoonco.search.interrupt import stop_asked
 from autoonco.search.problem import Problem
 from autoonco.search.space import config_key
 from autoonco.search.store import Store
@@ -72,11 +73,13 @@ def rescore(
 
     A pass not expected to end in time is left out. Where the run has to be `reproducible`, the families' guesses
     say what fits, not the clock. What comes of it is in the store: trials of the origin ``finalist``, whose score is
-    the mean of their fresh folds.
+    the mean of their fresh folds. A run that was asked to end begins no more of them.
     """
     execution = Execution(problem, pool=pool, store=store, seed=seed, clock=clock)
     end, guess_s = clock.elapsed() + limit_s, limit_s
     for number in range(1, 1 + len(problem.fresh_passes())):
+        if stop_asked():
+            return
         if number > 1:
             candidates = _better_half(problem, store, candidates, after=number - 1)
         candidates = [_at(item, number) for item in candidates]
@@ -119,8 +122,8 @@ def _one_pass(
     for candidate in [item for item in queue if not missing_fresh(problem, store, item, number)]:
         queue.remove(candidate)  # a kill came between its last fold and its line
         record(Outcome(id=store.next_id(), candidate=candidate, status=Status.SUCCESS))
-    while execution.running or (queue and (reproducible or clock.elapsed() < end)):
-        while queue and execution.has_slot(queue[0]):
+    while execution.running or (queue and not stop_asked() and (reproducible or clock.elapsed() < end)):
+        while queue and not stop_asked() and execution.has_slot(queue[0]):
             candidate = queue.popleft()
             folds = missing_fresh(problem, store, candidate, number)
             left_s = np.inf if reproducible else end - clock.elapsed()

@@ -10,6 +10,7 @@ from autoonco.search.checkpoints import CheckpointFolder
 from autoonco.search.clock import Clock
 from autoonco.search.costs import SecondsModel
 from autoonco.search.execution import Candidate, Execution, Outcome, fold_key
+from autoonco.search.interrupt import stop_asked
 from autoonco.search.problem import Observer, Problem, Progress
 from autoonco.search.racing import Race
 from autoonco.search.source import Source
@@ -38,6 +39,9 @@ class Search:
     With `reproducible`, no decision depends on measured seconds: two runs with the same seed and `max_trials` try
     the same trials. `starts` are configs to begin with besides the families' defaults. `earlier_s` returns how many
     seconds before the clock's limit the search should end, for what is to be done with its trials afterwards.
+
+    A run that was asked to end begins no more trials and waits for those under way. Where a model `must_come`, it goes
+    on one by one until there is a first result, with the configs of `first` before all others.
     """
 
     def __init__(
@@ -53,8 +57,11 @@ class Search:
         starts: Sequence[tuple[str, Config]] = (),
         reproducible: bool = False,
         earlier_s: Callable[[], float] = lambda: 0.0,
+        must_come: bool = False,
+        first: Sequence[tuple[str, Config]] = (),
     ) -> None:
         self._problem, self._store, self._earlier_s = problem, store, earlier_s
+        self._must_come = must_come
         self._settings, self._seed, self._clock, self._observer = settings, seed, clock, observer
         self._reproducible = reproducible
         self._checkpoints = CheckpointFolder(store.folder / "checkpoints")
@@ -75,6 +82,7 @@ class Search:
             settings=settings,
             seed=seed,
             starts=starts,
+            first=first,
             known=self._known,
             seconds=self._seconds,
             spent=self._spent,
@@ -148,7 +156,8 @@ class Search:
             for outcome in self._execution.poll():
                 self._take(outcome)
         self._source.close()
-        self._checkpoints.clear()  # nothing is promoted any more
+        if not stop_asked():  # else it goes on another time
+            self._checkpoints.clear()  # nothing is promoted any more
         return self._store.scope_trials(self._problem.scope)
 
     def _fill_slots(self) -> None:
@@ -179,8 +188,14 @@ class Search:
         return (
             (self._died_in_a_row >= _MAX_DEATHS and not any(t.loss is not None for t in done))
             or self._remaining_s() <= _LAST_START * self._clock.limit_s
+            or (stop_asked() and self._may_end(done))
             or (limit is not None and len(done) + len(self._execution.running) >= limit)
         )
+
+    def _may_end(self, done: Sequence[Trial]) -> bool:
+        """Return whether nothing more has to begin after `done`: what runs may bring the result that must come."""
+        has_result = any(trial.status is Status.SUCCESS for trial in done)
+        return has_result or bool(self._execution.running) or not self._must_come
 
     def _remaining_s(self) -> float:
         return self._clock.remaining() - self._earlier_s()

@@ -33,7 +33,7 @@ class Source:
     """Candidates one by one; each is answered by `tell`, or by `skip` where it is not tried.
 
     `known` are the trials of earlier sessions by (config key, budget); `spent` returns the share of the search that
-    is over, 0 to 1; `starts` are configs to begin with besides the defaults.
+    is over, 0 to 1; `starts` are configs to begin with besides the defaults, `first` those to train before them.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Source:
         spent: Callable[[], float],
         limit_s: float,
         folder: Path,
+        first: Sequence[tuple[str, Config]] = (),
     ) -> None:
         self._problem, self._settings, self._seed = problem, settings, seed
         self._starts, self._known, self._seconds = starts, known, seconds
@@ -58,6 +59,7 @@ class Source:
         )
         self._affordable_s = AFFORDABLE * limit_s
         self._queue = self._defaults()
+        self._queue.extendleft((0, self._candidate(*item, 1.0, Origin.SEARCH)) for item in reversed(first))
         self._optimizer: Optimizer | RandomSearch | None = None
         self._skips: Counter[str] = Counter()
         self._skipped_in_a_row = 0

@@ -59,6 +59,15 @@ def join(space: ConfigurationSpace, family: str, config: Config) -> Configuratio
         raise ValueError(f"config of family {family!r} is not in its space: {error}") from error
 
 
+def holds(space: ConfigurationSpace, family: str, config: Config) -> bool:
+    """Return whether a family's config is a valid point of `space`."""
+    try:
+        join(space, family, config)
+    except ValueError:
+        return False
+    return True
+
+
 def config_key(family: str, config: Config) -> str:
     """Return the name under which everything of a config is stored; equal configs have equal keys."""
     return digest(family, config)
