@@ -13,6 +13,7 @@ import typer
 
 from autoonco.commands import check, features, look, portfolios, replay, weights
 from autoonco.errors import AutoOncoError
+from autoonco.export_command import export
 from autoonco.options import (
     Care,
     Cohort,
@@ -100,21 +101,30 @@ def fit(
     _fit(classifier, dataset, terminal)
 
 
-def _fit(classifier: AutoOncoClassifier, dataset: Dataset, terminal: Terminal) -> AutoOncoClassifier:
-    from autoonco.classifier import MODEL_FILE
+def _fit(classifier: AutoOncoClassifier, dataset: Dataset, terminal: Terminal) -> None:
     from autoonco.progress import ProgressTable
+    from autoonco.search.interrupt import watching
 
     terminal.keep_out(dataset.cases)
     terminal.tell(f"{len(dataset)} cases, classes {', '.join(dataset.classes)}.")
     try:
-        with ProgressTable(terminal.err) as table:
-            classifier.set_params(progress=table).fit(dataset)
+        with watching(terminal.tell):
+            with ProgressTable(terminal.err) as table:
+                classifier.set_params(progress=table).fit(dataset)
+            _show(classifier.set_params(progress=None), terminal)
     except KeyboardInterrupt:
         terminal.tell("Stopped. What was finished is kept: the same command goes on from there.")
         raise typer.Exit(130) from None
-    classifier.set_params(progress=None)
+
+
+def _show(classifier: AutoOncoClassifier, terminal: Terminal) -> None:
+    """Write the report of what was fitted, and say what came of it."""
+    from autoonco.classifier import MODEL_FILE
+
     result = classifier.result_
     assert result is not None
+    if (stopped := result.stopped()) is not None:
+        terminal.tell(stopped)
     left_out = result.excluded()
     for message in left_out:
         terminal.tell(f"left out: {message}")
@@ -135,7 +145,6 @@ def _fit(classifier: AutoOncoClassifier, dataset: Dataset, terminal: Terminal) -
             "left_out": left_out,
         }
     )
-    return classifier
 
 
 @app.command()
@@ -152,6 +161,10 @@ def predict(
         bool, typer.Option("--abstain", help="Call ambiguous cases 'uncertain' instead of naming a class.")
     ] = False,
     device: Device = "auto",
+    dicom_sr: Annotated[
+        Path | None,
+        typer.Option(help="Folder for a DICOM report of each case, of DICOM scans; these name the patient."),
+    ] = None,
 ) -> None:
     """Predict new scans; one bad scan doesn't lose the others."""
     from autoonco.arguments import as_cases
@@ -163,7 +176,10 @@ def predict(
     terminal.keep_out(cases)
     with terminal.reading() as on_progress:
         how: dict[str, Any] = {"abstain": abstain, "on_progress": on_progress, **place.places()}
-        _write_predictions(terminal, classifier.predict_tables(cases, **how), output)
+        tables = classifier.predict_tables(cases, **how)
+        if dicom_sr is not None:
+            tables = classifier.reported(tables, cases, dicom_sr)
+        _write_predictions(terminal, tables, output)
 
 
 def _write_predictions(terminal: Terminal, tables: Iterable[pd.DataFrame], output: Path) -> None:
@@ -192,6 +208,7 @@ def _heard(
         yield table
 
 
+app.command()(export)
 app.command()(report)
 app.command()(leaderboard)
 app.command()(status)

@@ -37,9 +37,11 @@ ORDER = (
     ("bundle", "prediction"),
     ("reporting",),
     ("terminal",),
-    ("arguments", "options", "progress"),
+    ("arguments", "options", "progress", "patient_prediction"),
+    ("exporting",),
     ("predictor", "commands", "requests", "run_commands"),
     ("classifier",),
+    ("export_command",),
     ("cli",),
     ("__init__", "__main__"),
 )

@@ -14,6 +14,7 @@ from autoonco.data.medmnist import medmnist_file, medmnist_table
 from autoonco.data.nnunet import DESCRIPTION, label_values, nnunet_table, read_description
 from autoonco.data.numpy_files import arrays_in
 from autoonco.data.pick import parse_rois
+from autoonco.data.totalsegmentator import is_totalsegmentator, totalsegmentator_table
 from autoonco.errors import DataError
 
 
@@ -147,6 +148,42 @@ class Ways:
         return cls.from_frame(frame, root=folder, **options)
 
     @classmethod
+    def from_totalsegmentator(
+        cls,
+        images: str | Path,
+        segmentations: str | Path | None = None,
+        labels: LabelTable | None = None,
+        *,
+        structures: str | Sequence[str],
+        **options: Any,
+    ) -> Self:
+        """Read scans with structures of TotalSegmentator as masks, and a table of labels.
+
+        Parameters
+        ----------
+        images
+            Folder with ``name.nii.gz`` of each case, or with a folder a case that holds its scan, NIfTI or DICOM.
+        segmentations
+            Folder that TotalSegmentator wrote: a folder a case with a file a structure, or a file a case with all of
+            them (``--ml``). By default `images`, of folders like ``name/ct.nii.gz`` and ``name/segmentations/``.
+        labels
+            Table (or CSV file) with the columns ``case`` and label; None for cases to predict.
+        structures
+            Name(s) of what is lesion: ``"liver_tumor"``, or ``"kidney_left | kidney_right"``.
+
+        Raises
+        ------
+        DataError
+            If there are no such folders, a scan has no segmentation, or the table names a case that isn't there.
+        UnknownNameError
+            If no structure of a case has this name.
+        """
+        home = Path(images)
+        drawn = home if segmentations is None else Path(segmentations)
+        frame = totalsegmentator_table(home, drawn, structures, labels)
+        return cls.from_frame(frame, root=home, **{"labelled": labels is not None} | options)
+
+    @classmethod
     def from_medmnist(
         cls,
         name: str | Path,
@@ -191,13 +228,13 @@ class Ways:
         channels: Mapping[str, str] | Sequence[str] | None = None,
         **options: Any,
     ) -> Self:
-        """Read whatever lies at `path`: a manifest, a MedMNIST file, or a folder of nnU-Net, of DICOM, or of images.
+        """Read whatever lies at `path`: a manifest, a MedMNIST file, or a folder of scans.
 
         Parameters
         ----------
         path
-            A manifest (.csv, .tsv), a ``.npz`` of MedMNIST, a folder with ``dataset.json``, a tree of DICOM, or
-            folders of images.
+            A manifest (.csv, .tsv), a ``.npz`` of MedMNIST, a folder with ``dataset.json`` (nnU-Net), folders with
+            ``segmentations`` (TotalSegmentator), a tree of DICOM, or folders of images.
         labels
             Table of labels for a folder that doesn't say them: keyed by ``case``, or for DICOM by ``patient``,
             ``study`` or ``series``.
@@ -220,6 +257,8 @@ class Ways:
             return cls.from_csv(place, **options)
         if (place / DESCRIPTION).is_file():
             return cls._of_nnunet(place, labels, options)
+        if is_totalsegmentator(place):
+            return cls._of_totalsegmentator(place, labels, options)
         is_new = labels is None and not options.get("labelled", True)
         if (
             (is_new or labels is not None)
@@ -240,6 +279,20 @@ class Ways:
             )
         part = "Ts" if labels is None and (place / "imagesTs").is_dir() else "Tr"
         return cls.from_nnunet(place, labels, part=part, **options)
+
+    @classmethod
+    def _of_totalsegmentator(cls, place: Path, labels: LabelTable | None, options: dict[str, Any]) -> Self:
+        structures = options.pop("mask_roi", None)
+        if not structures:
+            raise DataError(
+                f"{place} holds segmentations of TotalSegmentator: name the structure that is lesion (mask_roi=, "
+                "--mask-roi)."
+            )
+        if labels is None and options.get("labelled", True):
+            raise DataError(
+                f"{place} says no labels: give a table with the columns case and label (labels=, --labels)."
+            )
+        return cls.from_totalsegmentator(place, None, labels, structures=structures, **options)
 
 
 def _by_name(channels: Sequence[str]) -> dict[str, str]:

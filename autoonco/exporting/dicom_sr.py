@@ -1,0 +1,322 @@
+"""Answers as DICOM structured reports: TID 1500 measurement reports in Comprehensive 3D SR, in the images' own study.
+
+A report belongs to a patient: it repeats who that is from the headers of the images, and is the one output of autoonco
+that holds identifiers. It is written on request alone. Its content names the case by its row and gives probabilities
+(numeric, as `predict_table` has them), the class that is told, the prediction set, whether the case is ambiguous or
+unlike the training cases, what computed it (version, SHA-256 of the model file), and that it is for research.
+PS3.16 TID 1500, 1501, 4019; the report is preliminary and unverified (PS3.3 C.17.2).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from autoonco.bundle import Bundle
+from autoonco.data.cache import write_atomically
+from autoonco.data.case import Case
+from autoonco.data.files import is_dicom_source
+from autoonco.data.pick import Pick
+from autoonco.errors import AutoOncoError, DataError
+from autoonco.prediction import SEPARATOR
+
+if TYPE_CHECKING:
+    import pydicom
+
+COLUMN = "report"
+"""What `with_reports` adds to a table: the name of each case's report, empty where there is none."""
+STATEMENT = "Research use only, not a medical device"
+SCHEME = "99AUTOONCO"
+"""The coding scheme of our own concepts; a name that begins with 99 is private (PS3.16 8.2)."""
+SERIES_NUMBER = 9900
+_LONG_STRING = 64
+_PROCEDURES = {
+    "CT": ("77477000", "Computed tomography"),
+    "MR": ("113091000", "Magnetic resonance imaging"),
+    "US": ("16310003", "Ultrasonography"),
+    "PT": ("82918005", "Positron emission tomography"),
+    "MG": ("71651007", "Mammography"),
+}
+_ANY_PROCEDURE = ("363679005", "Imaging")
+_NEEDED = ("SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
+_MAY_BE_EMPTY = (  # type 2 in the modules of patient and study: there, but without a value
+    "PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
+    "StudyTime", "ReferringPhysicianName",
+)  # fmt: skip
+_SEXES = ("M", "F", "O")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What computed the answers.
+
+    Attributes
+    ----------
+    version
+        Of autoonco.
+    sha256
+        Of the model file, or of the manifest of an exported folder, which lists the hashes of all its files.
+    classes
+        Names of the classes.
+    """
+
+    version: str
+    sha256: str
+    classes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, bundle: Bundle, path: Path) -> Origin:
+        """Return the origin of what the model in `path` answers."""
+        from autoonco.archive import MANIFEST
+
+        file = path / MANIFEST if path.is_dir() else path
+        sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+        return cls(version=version("autoonco"), sha256=sha256, classes=tuple(bundle.classes))
+
+
+def check_sources(cases: Sequence[Case]) -> None:
+    """Raise `DataError` for the first case with an image that is there and not DICOM."""
+    for case in cases:
+        for channel, path in case.images.items():
+            if path.exists() and not is_dicom_source(path):
+                raise DataError(
+                    f"row {case.row}, image {channel!r}: a DICOM report refers to DICOM images, got another format. "
+                    "Predict the DICOM series itself, or leave --dicom-sr out."
+                )
+
+
+def with_reports(
+    tables: Iterator[pd.DataFrame], cases: Sequence[Case], folder: Path, origin: Origin
+) -> Iterator[pd.DataFrame]:
+    """Yield tables of predictions with the column `COLUMN`, the report of each row written to `folder` before.
+
+    A case without a prediction has no report; one whose report can't be written says why in its message.
+
+    Raises
+    ------
+    AutoOncoError
+        If the rows are of patients.
+    """
+    waiting = iter(cases)
+    for table in tables:
+        if "case" not in table:
+            raise AutoOncoError("A DICOM report is of one case, not of a patient: ask for a row a case (by='case').")
+        names, messages = [], []
+        for row in table.to_dict("records"):
+            name, problem = _written(next(waiting), row, folder, origin)
+            names.append(name)
+            messages.append(" ".join(filter(None, (row["message"], problem))))
+        yield table.assign(message=messages, **{COLUMN: names})
+
+
+def _written(case: Case, row: Mapping[str, Any], folder: Path, origin: Origin) -> tuple[str, str]:
+    """Return the name of a row's report and why there is none, each empty where it does not apply."""
+    if row["status"] == "error":
+        return "", ""
+    try:
+        report = report_of(case, row, origin)
+    except AutoOncoError as error:
+        return "", f"No report: {error}"
+    name = f"row-{case.row}.dcm"
+    write_atomically(folder / name, lambda new: report.save_as(new, enforce_file_format=True))
+    return name, ""
+
+
+def report_of(case: Case, row: Mapping[str, Any], origin: Origin) -> pydicom.Dataset:
+    """Return the report of a case: a `highdicom.sr.Comprehensive3DSR`.
+
+    Parameters
+    ----------
+    case
+        The case; its images are DICOM.
+    row
+        Its row of `predict_table`.
+    origin
+        What computed it.
+
+    Raises
+    ------
+    DataError
+        If the headers of its images lack what a report needs, or are of several patients.
+    """
+    from highdicom.sr import Comprehensive3DSR, MeasurementReport
+    from pydicom.uid import generate_uid
+
+    images, drawn = sources_of(case)
+    content = MeasurementReport(
+        observation_context=_observer(origin),
+        procedure_reported=_procedure(str(images[0].get("Modality", ""))),
+        imaging_measurements=[_group(case, row, origin, images)],
+    )
+    return Comprehensive3DSR(
+        evidence=[*images, *drawn],
+        content=content[0],
+        series_instance_uid=generate_uid(),
+        series_number=SERIES_NUMBER,
+        series_description=STATEMENT,
+        sop_instance_uid=generate_uid(),
+        instance_number=1,
+        manufacturer="autoonco",
+        manufacturer_model_name="autoonco",
+        software_versions=origin.version,
+        device_serial_number=origin.sha256[:16],
+        is_complete=True,
+        is_final=False,
+        is_verified=False,
+        specific_character_set="ISO_IR 192",
+    )
+
+
+def sources_of(case: Case) -> tuple[list[pydicom.Dataset], list[pydicom.Dataset]]:
+    """Return the headers of a case's DICOM images, and of the DICOM objects that its lesion was drawn in.
+
+    Raises
+    ------
+    DataError
+        If one lacks an identifier that a report has to name, or they are of several patients.
+    """
+    images = [
+        header
+        for channel, path in case.images.items()
+        for header in _headers(path, case.image_pick(channel), of_masks=False)
+    ]
+    drawn = [
+        header
+        for name, path in case.masks.items()
+        for pick in (case.mask_picks.get(name, Pick()),)
+        for one in (path, *pick.also)
+        if is_dicom_source(one)
+        for header in _headers(one, pick, of_masks=True)
+    ]
+    for header in (*images, *drawn):
+        _complete(header, case)
+    if len({str(header.PatientID) for header in (*images, *drawn)}) > 1:
+        raise DataError(
+            f"row {case.row}: its DICOM images are of several patients, expected one: correct the row."
+        )
+    return images, drawn
+
+
+def _headers(path: Path, pick: Pick, *, of_masks: bool) -> list[pydicom.Dataset]:
+    from autoonco.data.dicom_index import one_series, read_header
+
+    files = one_series(path, pick.series, of_masks=of_masks).files if path.is_dir() else (path,)
+    return [read_header(file) for file in files]
+
+
+def _complete(header: pydicom.Dataset, case: Case) -> None:
+    """Give a header the elements that have to be there, though they may be empty."""
+    for name in _NEEDED:
+        if not header.get(name):
+            raise DataError(
+                f"row {case.row}: a DICOM image of it has no {name}, which a report has to name. Export it again from "
+                "its archive."
+            )
+    for name in _MAY_BE_EMPTY:
+        if name not in header:
+            setattr(header, name, None)
+    if header.PatientSex not in _SEXES:
+        header.PatientSex = None
+
+
+def _observer(origin: Origin) -> Any:
+    from highdicom.sr import (
+        CodedConcept,
+        DeviceObserverIdentifyingAttributes,
+        ObservationContext,
+        ObserverContext,
+    )
+    from pydicom.uid import generate_uid
+
+    device = DeviceObserverIdentifyingAttributes(
+        uid=generate_uid(
+            entropy_srcs=["autoonco", origin.version, origin.sha256]
+        ),  # the same model, the same device
+        name="autoonco",
+        manufacturer_name="autoonco",
+        model_name=f"autoonco {origin.version}",
+        serial_number=origin.sha256,
+    )
+    kind = CodedConcept("121007", "DCM", "Device")
+    return ObservationContext(
+        observer_device_context=ObserverContext(observer_type=kind, observer_identifying_attributes=device)
+    )
+
+
+def _procedure(modality: str) -> Any:
+    from highdicom.sr import CodedConcept
+
+    code, meaning = _PROCEDURES.get(modality, _ANY_PROCEDURE)
+    return CodedConcept(code, "SCT", meaning)
+
+
+def _group(case: Case, row: Mapping[str, Any], origin: Origin, images: Sequence[pydicom.Dataset]) -> Any:
+    """Return the measurement group (TID 1501): probabilities as numbers, everything else as coded evaluations."""
+    from highdicom.sr import (
+        AlgorithmIdentification,
+        Measurement,
+        MeasurementsAndQualitativeEvaluations,
+        QualitativeEvaluation,
+        SourceImageForMeasurementGroup,
+        TrackingIdentifier,
+    )
+    from pydicom.sr.codedict import codes
+    from pydicom.uid import generate_uid
+
+    return MeasurementsAndQualitativeEvaluations(
+        tracking_identifier=TrackingIdentifier(uid=generate_uid(), identifier=f"row {case.row}"),
+        algorithm_id=AlgorithmIdentification(
+            name="autoonco", version=origin.version, parameters=[f"model SHA-256 {origin.sha256}"]
+        ),
+        measurements=[
+            Measurement(
+                name=_own(f"PROB{number}", f"Probability of {name}"),
+                value=float(row[f"probability_{name}"]),
+                unit=codes.UCUM.NoUnits,
+            )
+            for number, name in enumerate(origin.classes)
+        ],
+        qualitative_evaluations=[
+            QualitativeEvaluation(name=name, value=value) for name, value in _evaluations(row, origin)
+        ],
+        source_images=[SourceImageForMeasurementGroup.from_source_image(image) for image in images],
+    )
+
+
+def _evaluations(row: Mapping[str, Any], origin: Origin) -> Iterator[tuple[Any, Any]]:
+    """Yield name and value of what is told of a case beside numbers."""
+    yield _own("USE", "Intended use"), _own("RESEARCH", STATEMENT)
+    yield _own("PREDICTION", "Predicted class"), _class(str(row["prediction"]), origin)
+    for name in filter(None, str(row["prediction_set"]).split(SEPARATOR)):
+        yield _own("SET", "Class within the prediction set"), _class(name, origin)
+    yield _own("UNCERTAIN", "Ambiguous between classes"), _answer(str(row["uncertain"]))
+    for part in str(row["out_of_distribution"]).split(", "):
+        yield _own("OOD", "Unlike the training cases in"), _answer(part)
+    yield _own("STATUS", "Status of the prediction"), _own(str(row["status"]).upper(), str(row["status"]))
+    if row["message"]:
+        yield _own("NOTE", "Note on the prediction"), _own("MESSAGE", str(row["message"]))
+
+
+def _class(name: str, origin: Origin) -> Any:
+    """Return the code of a class by its position; ``uncertain``, told where a model abstains, has one of its own."""
+    code = f"CLASS{origin.classes.index(name)}" if name in origin.classes else "ABSTAINED"
+    return _own(code, name)
+
+
+def _answer(text: str) -> Any:
+    """Return yes, no, a part that is unlike, or that it is not known."""
+    return _own(text.upper().replace(" ", "")[:16] or "UNKNOWN", text or "not known")
+
+
+def _own(code: str, meaning: str) -> Any:
+    """Return a concept of ours; a meaning that is too long for DICOM ends in an ellipsis (PS3.5, LO: 64 characters)."""
+    from highdicom.sr import CodedConcept
+
+    short = meaning if len(meaning) <= _LONG_STRING else meaning[: _LONG_STRING - 1] + "…"
+    return CodedConcept(code, SCHEME, short.replace("\\", "/"))
