@@ -20,7 +20,9 @@ from autoonco.card import input_contract, model_card
 from autoonco.data.case import Case
 from autoonco.data.fingerprint import Fingerprint
 from autoonco.errors import AutoOncoError, DataError, ExplanationError, UnsafeBundleError
+from autoonco.evaluation.decisions import Decisions
 from autoonco.evaluation.delivered import mean_proba
+from autoonco.evaluation.patients import MEAN
 from autoonco.evaluation.tasks import CLASSIFICATION, get_task
 from autoonco.evaluation.trust import Trust
 from autoonco.families import get_family
@@ -109,6 +111,27 @@ class Bundle:
         if self.trust.decisions.threshold is not None:
             return self.trust.decisions.decide(proba)
         return get_task(str(self.facts.get("task", CLASSIFICATION))).told(proba)
+
+    @property
+    def patient_level(self) -> str:
+        """How several cases of a patient become one, see `Settings.patient_level`."""
+        patients = self.trust.decisions.patients
+        return MEAN if patients is None else patients.how
+
+    def for_patients(self, *, is_several: bool) -> Bundle:
+        """Return the model as it decides on a patient's merged probabilities; those are not calibrated again.
+
+        By what was learned on training patients. Where none of them had several cases, a patient with a single one is
+        decided on as that case is, and of another (`is_several`) there is neither a threshold nor a prediction set.
+        """
+        patients = self.trust.decisions.patients
+        if patients is not None and patients.decisions is not None:
+            own = patients.decisions
+        elif is_several:
+            own = Decisions()
+        else:
+            return self
+        return replace(self, trust=replace(self.trust, decisions=own))
 
     def explain(self, case: Case, target: int) -> Explanation:
         """Return where the members that look at pixels see class `target`, their maps weighted as their votes.

@@ -224,9 +224,9 @@ def table_of(some: Sequence[Answer], model: Model, *, abstain: bool = False) -> 
     rows = [
         {
             "case": one.case.case,
-            **_decided(one, model, abstain=abstain),
+            **decided_columns(None if one.error is not None else one.proba, model, abstain=abstain),
             **{f"probability_{name}": value for name, value in zip(classes, one.proba, strict=True)},
-            "out_of_distribution": "" if one.error is not None else _odd(next(odd)),
+            "out_of_distribution": "" if one.error is not None else odd_text(next(odd)),
             "status": one.status,
             "message": one.message,
         }
@@ -255,11 +255,11 @@ def uncertain(model: Model, proba: NDArray[Any]) -> NDArray[np.bool_]:
     return np.asarray((sets.sum(axis=1) != 1) | ~sets[np.arange(len(told)), told])
 
 
-def _decided(one: Answer, model: Model, *, abstain: bool) -> dict[str, Any]:
-    """Return what is told of a case: its class, the classes it may be of, and whether that is ambiguous."""
-    if one.error is not None:
+def decided_columns(found: NDArray[Any] | None, model: Model, *, abstain: bool) -> dict[str, Any]:
+    """Return what is told of probabilities ``(n_classes,)``: a class, which others it may be, if it is ambiguous."""
+    if found is None:
         return {"prediction": None, "prediction_set": "", "uncertain": ""}
-    proba = one.proba[None]
+    proba = found[None]
     name = model.classes[int(model.told(proba)[0])]
     sets = model.prediction_sets(proba)
     if sets is None:
@@ -273,7 +273,8 @@ def _decided(one: Answer, model: Model, *, abstain: bool) -> dict[str, Any]:
     }
 
 
-def _odd(parts: tuple[str, ...] | None) -> str:
+def odd_text(parts: tuple[str, ...] | None) -> str:
+    """Return the parts in which a case is unlike the training cases as a table has them; empty where not known."""
     return "" if parts is None else ", ".join(parts) or "no"
 
 

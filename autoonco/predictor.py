@@ -23,6 +23,7 @@ from autoonco.data.mark import marks_of, with_marks
 from autoonco.errors import DataError, UnknownNameError
 from autoonco.exporting.exports import Exports
 from autoonco.families.contract import Explanation
+from autoonco.patient_prediction import BY, CASE, PATIENT, patient_predictions
 from autoonco.prediction import UNCERTAIN, probabilities, table_of, tables, uncertain
 
 
@@ -37,6 +38,7 @@ class Places(TypedDict, total=False):
 class Wishes(Places, total=False):
     """What of a table of predictions may be asked for, see `Predictor.predict_table`."""
 
+    by: str
     missing_mask: str
     abstain: bool
     on_progress: Callable[[int, int], None] | None
@@ -175,6 +177,11 @@ class Predictor(Exports):
         ----------
         X, missing_mask, lesion, box, axes
             As for `predict_proba`.
+        by
+            ``"case"``, or ``"patient"`` for a row a patient: ``patient`` and ``n_cases`` in place of ``case``, the
+            probabilities of the patient's cases made one as `Settings.patient_level` said at the fit, decided on by
+            what was learned on training *patients*. A patient some of whose cases could not be predicted is
+            ``"partial"``.
         abstain
             Whether the prediction of an ambiguous case is ``uncertain``.
         on_progress
@@ -183,11 +190,20 @@ class Predictor(Exports):
         return pd.concat(list(self.predict_tables(X, **how)), ignore_index=True)
 
     def predict_tables(self, X: Unlabelled, **how: Unpack[Wishes]) -> Iterator[pd.DataFrame]:
-        """Yield `predict_table` a batch of cases at a time, so that none of many is lost when one stops halfway."""
+        """Yield `predict_table` a batch of cases at a time, so that none of many is lost when one stops halfway.
+
+        With ``by="patient"`` there is one table at the end, for a patient's cases may stand anywhere.
+        """
         bundle = self._fitted()
         wishes: dict[str, Any] = {**how}
+        by = wishes.pop("by", CASE)
+        if by not in BY:
+            raise UnknownNameError("kind of row", by, BY)
         places = {name: wishes.pop(name) for name in Places.__annotations__ if name in wishes}
         with self._cases(X, **places) as cases:
+            if by == PATIENT:
+                yield patient_predictions(bundle, cases, **wishes)
+                return
             if not cases:
                 yield table_of([], bundle)
             yield from tables(bundle, cases, **wishes)

@@ -34,7 +34,8 @@ from autoonco.data.manifest import Dataset
 from autoonco.families.contract import Config
 from autoonco.families.pretrained2d import family
 from autoonco.metrics.comparison import Comparison, compare_auc, compare_folds
-from autoonco.metrics.intervals import auc_interval, resampled_t_interval
+from autoonco.metrics.folds import resampled_t_interval
+from autoonco.metrics.intervals import auc_interval
 from autoonco.metrics.scores import METRICS
 from benchmarks.single_network import FINETUNING, PROBE, fitted
 

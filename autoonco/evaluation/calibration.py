@@ -42,11 +42,14 @@ class OutOfFold:
         Label and fold of each case ``(n_cases,)``; no patient is in two folds.
     proba
         ``(n_cases, n_classes)``.
+    patient
+        Whose case each is ``(n_cases,)``, None where that isn't known.
     """
 
     y: Labels
     proba: Values
     fold: Labels
+    patient: NDArray[Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from autoonco.errors import UnsafeBundleError
 from autoonco.evaluation.calibration import Calibrator, OutOfFold, choose_calibrator
 from autoonco.evaluation.ensemble import Member
+from autoonco.evaluation.patients import MAX, MEAN, patients_of
+from autoonco.evaluation.tasks import CLASSIFICATION
 from autoonco.metrics.conformal import class_thresholds, coverage, prediction_sets
 from autoonco.metrics.decisions import Threshold, sensitivity_threshold, youden_threshold
 from autoonco.metrics.scores import Labels
@@ -38,12 +41,15 @@ class Decisions:
         Coverage that prediction sets were asked for.
     set_thresholds
         What `conformal.prediction_sets` takes, one a class.
+    patients
+        How patients are decided on; None in a model of an earlier version.
     """
 
     calibrator: Calibrator = field(default_factory=Calibrator)
     threshold: float | None = None
     level: float = 0.9
     set_thresholds: tuple[float, ...] = ()
+    patients: PatientLevel | None = None
 
     def decide(self, proba: NDArray[Any]) -> Labels:
         """Return the class predicted from calibrated probabilities ``(n_cases, n_classes)`` as an index."""
@@ -66,6 +72,7 @@ class Decisions:
             "threshold": self.threshold,
             "level": self.level,
             "set_thresholds": list(self.set_thresholds),
+            "several": None if self.patients is None else self.patients.to_json(),
         }
 
     @classmethod
@@ -77,13 +84,51 @@ class Decisions:
         UnsafeBundleError
             If the calibration is none of autoonco's.
         """
-        threshold = plain["threshold"]
+        threshold, patients = plain["threshold"], plain.get("several")
         return cls(
             calibrator=Calibrator.from_json(plain["calibration"]),
             threshold=None if threshold is None else float(threshold),
             level=float(plain["level"]),
             set_thresholds=tuple(float(value) for value in plain["set_thresholds"]),
+            patients=None if patients is None else PatientLevel.from_json(patients),
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatientLevel:
+    """How several cases of a patient become one, and how patients are then decided on.
+
+    Attributes
+    ----------
+    how
+        ``"mean"`` or ``"max"`` of the cases' calibrated probabilities, see `patients.by_patient`.
+    decisions
+        Threshold and prediction sets of patients, whose probabilities are not calibrated again; None where no training
+        patient had several cases, so that nothing could be learned of those who do.
+    """
+
+    how: str
+    decisions: Decisions | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON."""
+        return {"how": self.how, "decisions": None if self.decisions is None else self.decisions.to_json()}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> PatientLevel:
+        """Read what `to_json` wrote.
+
+        Raises
+        ------
+        UnsafeBundleError
+            If there is no such way to make one of several cases.
+        """
+        if plain["how"] not in (MEAN, MAX):
+            raise UnsafeBundleError(
+                f"Several cases of a patient can't become one by {plain['how']!r}: get the file again."
+            )
+        own = plain["decisions"]
+        return cls(how=plain["how"], decisions=None if own is None else Decisions.from_json(own))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +148,11 @@ class Decided:
         return cls(decisions=Decisions.from_json(plain["decisions"]), record=plain["record"])
 
 
-def out_of_fold(problem: Problem, members: Sequence[Member]) -> OutOfFold:
+def out_of_fold(problem: Problem, members: Sequence[Member], groups: NDArray[Any] | None = None) -> OutOfFold:
     """Return the weighted mean of the members' inner probabilities, each case once.
 
-    Of the last pass over the cases that all members have: fresh folds chose less than the search's own.
+    Of the last pass over the cases that all members have: fresh folds chose less than the search's own. `groups` are
+    the patients of all cases of the data ``(n_cases,)``.
     """
     every, k = (*problem.folds, *problem.fresh), len(problem.folds)
     n = min(len(member.candidate.probas) for member in members)
@@ -120,22 +166,21 @@ def out_of_fold(problem: Problem, members: Sequence[Member]) -> OutOfFold:
         ]
     )
     fold = np.repeat(np.arange(len(folds)), [len(fold.test) for fold in folds])
-    return OutOfFold(y=problem.y[rows], proba=proba, fold=fold)
+    patient = None if groups is None else groups[rows]
+    return OutOfFold(y=problem.y[rows], proba=proba, fold=fold, patient=patient)
 
 
-def decide_on(cases: OutOfFold, settings: Settings, classes: Sequence[str]) -> Decided:
+def decide_on(
+    cases: OutOfFold, settings: Settings, classes: Sequence[str], *, task: str = CLASSIFICATION
+) -> Decided:
     """Return calibration, threshold and prediction sets learned on out-of-fold cases, and how they came about.
 
-    Threshold and sets are learned on probabilities calibrated by other folds than the case's own.
+    Threshold and sets are learned on probabilities calibrated by other folds than the case's own; those of patients
+    on what becomes of their cases' (`Settings.patient_level`).
     """
     methods = None if settings.calibration == "auto" else (settings.calibration,)
     chosen = choose_calibrator(cases) if methods is None else choose_calibrator(cases, methods)
-    threshold = _threshold(cases.y, chosen.proba, settings)
-    decisions = Decisions(
-        calibrator=chosen.calibrator,
-        threshold=None if threshold is None else threshold.value,
-        level=settings.coverage,
-    )
+    crossed = replace(cases, proba=chosen.proba)
     record: dict[str, Any] = {
         "classes": list(classes),
         "calibration": {
@@ -144,22 +189,54 @@ def decide_on(cases: OutOfFold, settings: Settings, classes: Sequence[str]) -> D
             "n": len(cases.y),
             "reason": chosen.reason,
         },
-        "threshold": {
-            "rule": settings.threshold if cases.proba.shape[1] == 2 else "most_probable",
-            "value": 0.5 if threshold is None and cases.proba.shape[1] == 2 else decisions.threshold,
-            "inner_sensitivity": None if threshold is None else threshold.sensitivity,
-            "inner_specificity": None if threshold is None else threshold.specificity,
-        },
     }
-    crossed = OutOfFold(y=cases.y, proba=chosen.proba, fold=cases.fold)
-    return with_sets(Decided(decisions=decisions, record=record), crossed, calibrated_on=INNER)
+    decided = _with_threshold(crossed, settings, record)
+    how = settings.patient_level
+    patients, several = PatientLevel(how=how), patients_of(crossed, how=how, task=task)
+    if several is not None:
+        own = _with_threshold(several, settings, {"classes": list(classes), "how": how, "n": len(several.y)})
+        patients = PatientLevel(how=how, decisions=own.decisions)
+        decided = replace(decided, record={**decided.record, "patients": own.record})
+    decisions = replace(decided.decisions, calibrator=chosen.calibrator, patients=patients)
+    return with_sets(replace(decided, decisions=decisions), crossed, calibrated_on=INNER, task=task)
 
 
-def with_sets(decided: Decided, cases: OutOfFold, *, calibrated_on: str) -> Decided:
+def _with_threshold(cases: OutOfFold, settings: Settings, record: Mapping[str, Any]) -> Decided:
+    """Return the threshold learned on out-of-fold cases, with its record."""
+    threshold, of_two = _threshold(cases.y, cases.proba, settings), cases.proba.shape[1] == 2
+    value = None if threshold is None else threshold.value
+    found = {
+        "rule": settings.threshold if of_two else "most_probable",
+        "value": 0.5 if threshold is None and of_two else value,
+        "inner_sensitivity": None if threshold is None else threshold.sensitivity,
+        "inner_specificity": None if threshold is None else threshold.specificity,
+    }
+    decisions = Decisions(threshold=value, level=settings.coverage)
+    return Decided(decisions=decisions, record={**record, "threshold": found})
+
+
+def with_sets(
+    decided: Decided, cases: OutOfFold, *, calibrated_on: str, task: str = CLASSIFICATION
+) -> Decided:
     """Return the same decisions with prediction sets calibrated on `cases`, whose probabilities are calibrated.
 
-    The coverage that is recorded is that of each fold by the thresholds of the others.
+    The coverage that is recorded is that of each fold by the thresholds of the others. Where patients are decided on
+    as well, their sets are calibrated on the patients of these cases.
     """
+    found, patients = _sets_learned(decided, cases, calibrated_on), decided.decisions.patients
+    if patients is None or patients.decisions is None:
+        return found
+    several = patients_of(cases, how=patients.how, task=task)
+    if several is None:
+        return found
+    own = Decided(decisions=patients.decisions, record=decided.record["patients"])
+    own = _sets_learned(own, several, calibrated_on)
+    decisions = replace(found.decisions, patients=replace(patients, decisions=own.decisions))
+    return Decided(decisions=decisions, record={**found.record, "patients": own.record})
+
+
+def _sets_learned(decided: Decided, cases: OutOfFold, calibrated_on: str) -> Decided:
+    """Return `with_sets` of one level, cases or patients."""
     level = decided.decisions.level
     thresholds = class_thresholds(cases.y, cases.proba, level)
     decisions = replace(decided.decisions, set_thresholds=tuple(float(value) for value in thresholds))
@@ -201,8 +278,20 @@ def set_figures(y: ArrayLike, sets: NDArray[np.bool_], classes: Sequence[str]) -
     }
 
 
-def with_test_figures(decided: Decided, y: Labels, proba: NDArray[Any]) -> Decided:
+def with_test_figures(decided: Decided, tested: OutOfFold, *, task: str = CLASSIFICATION) -> Decided:
     """Return the same with what threshold and sets do on the test cases, for which nothing was chosen."""
+    found, patients = _tested(decided, tested), decided.decisions.patients
+    if patients is None or patients.decisions is None:
+        return found
+    # where every test patient has one case, that is the patient
+    several = patients_of(tested, how=patients.how, task=task) or tested
+    own = _tested(Decided(decisions=patients.decisions, record=decided.record["patients"]), several)
+    return replace(found, record={**found.record, "patients": own.record})
+
+
+def _tested(decided: Decided, tested: OutOfFold) -> Decided:
+    """Return `with_test_figures` of one level, cases or patients."""
+    y, proba = tested.y, tested.proba
     record: dict[str, Any] = {
         name: dict(value) if isinstance(value, Mapping) else value for name, value in decided.record.items()
     }

@@ -13,15 +13,27 @@ from autoonco.evaluation.decisions import Decided, decide_on, out_of_fold
 from autoonco.evaluation.ensemble import Candidate, Member
 from autoonco.evaluation.outcome import Judged
 from autoonco.evaluation.refit import Refitted
+from autoonco.evaluation.tasks import CLASSIFICATION
 from autoonco.search.problem import Problem
 from autoonco.settings import Settings
 
 
 def judged_ensemble(
-    problem: Problem, members: Sequence[Member], probas: Refitted, settings: Settings, *, search_s: float
+    problem: Problem,
+    members: Sequence[Member],
+    probas: Refitted,
+    settings: Settings,
+    *,
+    search_s: float,
+    patients: NDArray[Any] | None = None,
+    task: str = CLASSIFICATION,
 ) -> tuple[Judged, Decided]:
-    """Return the ensemble of refitted `members` with its calibrated probabilities, and how it decides."""
-    decided = _decided(problem, members, settings)
+    """Return the ensemble of refitted `members` with its calibrated probabilities, and how it decides.
+
+    `patients` are those of all cases of the data ``(n_cases,)``.
+    """
+    known = out_of_fold(problem, members, patients)
+    decided = decide_on(known, settings, problem.fingerprint.classes, task=task)
     raw = np.asarray(sum(m.weight * probas[m.candidate.key][0] for m in members))
     judged = Judged(
         name="ensemble",
@@ -46,7 +58,8 @@ def judged_family(
 ) -> Judged:
     """Return a family's best model with its probabilities, calibrated by its own inner folds."""
     proba, refit_s = refitted
-    decided = _decided(problem, [Member(candidate=best, weight=1.0)], settings)
+    known = out_of_fold(problem, [Member(candidate=best, weight=1.0)])
+    decided = decide_on(known, settings, problem.fingerprint.classes)
     return Judged(
         name=name,
         kind="family",
@@ -56,10 +69,6 @@ def judged_family(
         refit_s=refit_s,
         search_s=search_s,
     )
-
-
-def _decided(problem: Problem, members: Sequence[Member], settings: Settings) -> Decided:
-    return decide_on(out_of_fold(problem, members), settings, problem.fingerprint.classes)
 
 
 def _describe(candidate: Candidate, weight: float) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import pandas as pd
 
 from autoonco.errors import AutoOncoError
 from autoonco.evaluation.tables import fold_ratio, probability_columns, subsets_of
-from autoonco.metrics.intervals import RESAMPLES, Interval, resampled_interval, resampled_t_interval
+from autoonco.metrics.folds import resampled_t_interval
+from autoonco.metrics.intervals import RESAMPLES, Interval, resampled_interval
 from autoonco.metrics.scores import Metric, Values
 
 OWN_FILE = "evaluation/own_metric.csv"

@@ -14,20 +14,25 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from autoonco.evaluation.tables import figure_of, fold_ratio, probability_columns
 from autoonco.evaluation.tasks import Task, get_task
 from autoonco.metrics.comparison import MARGIN, Comparison, compare_auc, compare_folds, holm
+from autoonco.metrics.folds import resampled_t_interval
+from autoonco.metrics.intervals import auc_interval, bootstrap_interval
 from autoonco.metrics.mcnemar import mcnemar
 from autoonco.metrics.scores import Labels, Probabilities
 
 ALPHA = 0.05
+CHANCE = 0.5
+"""The AUC of a guess: of two classes, of the mean over several, and of grades."""
 ENSEMBLE = "ensemble"
 BEST_SINGLE = "best single family of each fold"
 FAMILIES, GAIN = "families", "gain of the ensemble"
 COLUMNS = (
     "first", "second", "kind", "difference", "lower", "upper", "p", "p_holm", "p_equivalent", "p_equivalent_holm",
-    "margin", "verdict", "p_mcnemar", "first_seconds", "second_seconds", "n", "n_folds", "method",
+    "margin", "verdict", "above_chance", "p_mcnemar", "first_seconds", "second_seconds", "n", "n_folds", "method",
 )  # fmt: skip
 
 
@@ -40,8 +45,13 @@ class Kind(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
-def kind_of(difference: float, p: float, p_equivalent: float) -> Kind:
+def kind_of(difference: float, p: float, p_equivalent: float, *, above_chance: bool = True) -> Kind:
     """Return what a difference with its two p values shows; ``nan`` shows nothing.
+
+    `above_chance` is whether the better one is shown to be better than a guess: where it isn't, a difference shows
+    nothing. Both have to be shown at `ALPHA`, so neither test's error grows (an intersection-union test, Berger 1982,
+    Technometrics 24:295), and the corrected resampled t, which calls one of two models that have learned *nothing*
+    better too often (`benchmarks verdicts`), is held where it fails.
 
     Examples
     --------
@@ -49,6 +59,8 @@ def kind_of(difference: float, p: float, p_equivalent: float) -> Kind:
     ('better', 'inconclusive', 'equivalent')
     """
     if p < ALPHA:
+        if not above_chance:
+            return Kind.INCONCLUSIVE
         return Kind.BETTER if difference > 0 else Kind.WORSE
     return Kind.EQUIVALENT if p_equivalent < ALPHA else Kind.INCONCLUSIVE
 
@@ -75,8 +87,10 @@ def comparison_table(
         (AUC of the first minus that of the second; of grades the ordinal AUC), ``lower``, ``upper`` (95 %); ``p``,
         ``p_equivalent`` (TOST within ``margin``, see `autoonco.metrics.comparison`), and both adjusted for the number
         of pairs, ``p_holm`` and ``p_equivalent_holm``; ``verdict`` by the adjusted ones: better, worse, equivalent or
-        inconclusive, of the first; ``p_mcnemar``, secondary: whether one is right more often; ``first_seconds``,
-        ``second_seconds``: compute of search and refits, of all outer folds; ``n`` (cases), ``n_folds``, ``method``.
+        inconclusive, of the first; ``above_chance``: whether the better of the two is shown to be better than a guess,
+        without which neither is called better; ``p_mcnemar``, secondary: whether one is right more often;
+        ``first_seconds``, ``second_seconds``: compute of search and refits, of all outer folds; ``n`` (cases),
+        ``n_folds``, ``method``.
         The gain is one test of its own, so its p values are not adjusted.
     """
     present = set(predictions["model"])
@@ -95,7 +109,8 @@ def comparison_table(
     gain = _gain(predictions, models, names, how)
     rows += [] if gain is None else [_pair(ENSEMBLE, BEST_SINGLE, GAIN, seconds) | gain]
     for row in rows:
-        row["verdict"] = str(kind_of(row["difference"], row["p_holm"], row["p_equivalent_holm"]))
+        adjusted = row["p_holm"], row["p_equivalent_holm"]
+        row["verdict"] = str(kind_of(row["difference"], *adjusted, above_chance=row["above_chance"]))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -129,14 +144,16 @@ def compare_models(
         groups = both["group"].to_numpy()[rows]
         how: dict[str, Any] = {"margin": margin, "level": level, "seed": seed, "metric": kind.auc}
         found = compare_auc(truth[rows], p[rows], q[rows], groups, **how)
+        above = _above_chance(
+            truth[rows], (p if found.difference > 0 else q)[rows], groups, kind.auc, seed=seed
+        )
     else:
-        differences = [
-            figure_of(kind.auc, truth[rows], p[rows]) - figure_of(kind.auc, truth[rows], q[rows])
-            for rows in folds
-        ]
+        aucs = [[figure_of(kind.auc, truth[rows], each[rows]) for rows in folds] for each in (p, q)]
         ratio = fold_ratio([both.iloc[rows] for rows in folds])
-        found = compare_folds(differences, ratio, margin=margin, level=level)
-    counts = {"n": both["row"].nunique(), "n_folds": len(folds)}
+        found = compare_folds(np.subtract(*aucs).tolist(), ratio, margin=margin, level=level)
+        better = aucs[0 if found.difference > 0 else 1]
+        above = resampled_t_interval(better, ratio, level=1 - 2 * ALPHA).lower > CHANCE
+    counts = {"n": both["row"].nunique(), "n_folds": len(folds), "above_chance": bool(above)}
     return vars(found) | {"p_mcnemar": _p_mcnemar(truth, p, q, both["group"], kind)} | counts
 
 
@@ -197,6 +214,14 @@ def _inner_score(model: Mapping[str, Any], fold: int) -> float:
     scores = model.get("fold_scores") or []
     score = scores[fold] if fold < len(scores) else model.get("inner_score")
     return -math.inf if score is None or math.isnan(score) else float(score)
+
+
+def _above_chance(y: Labels, proba: Probabilities, groups: NDArray[Any], auc: str, *, seed: int) -> bool:
+    """Return whether the AUC of one test set is above that of a guess, one-sided at `ALPHA`."""
+    level = 1 - 2 * ALPHA
+    if auc == "roc_auc":
+        return auc_interval(y, proba, groups, level=level, seed=seed).lower > CHANCE
+    return bootstrap_interval(auc, y, proba, groups, level=level, seed=seed).lower > CHANCE
 
 
 def _p_mcnemar(truth: Labels, p: Probabilities, q: Probabilities, groups: pd.Series, task: Task) -> float:

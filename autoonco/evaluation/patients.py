@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 
 from autoonco.errors import AutoOncoError
+from autoonco.evaluation.calibration import OutOfFold
 from autoonco.evaluation.tables import evaluation_table, probability_columns
 from autoonco.evaluation.tasks import CLASSIFICATION, ORDINAL
 from autoonco.metrics.ordinal import expected_grade
+from autoonco.metrics.scores import Labels, Values
 
 MEAN, MAX = "mean", "max"
 _KEYS = ["fold", "group", "model"]
@@ -32,6 +34,57 @@ def check_level(how: str, *, n_classes: int, task: str) -> None:
             f"patient_level 'max' wants two classes or grades, got {n_classes} classes without an order: no case of a "
             "patient is the worst; choose 'mean'."
         )
+
+
+def merged(proba: Values, codes: Labels, *, how: str = MEAN) -> Values:
+    """Return the probabilities of patients ``(n_patients, n_classes)`` from those of their cases.
+
+    Parameters
+    ----------
+    proba
+        Of the cases ``(n_cases, n_classes)``.
+    codes
+        Patient of each case ``(n_cases,)``, from 0 on without a gap.
+    how
+        As for `by_patient`.
+
+    Examples
+    --------
+    >>> proba, codes = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]]), np.array([0, 0, 1])
+    >>> merged(proba, codes).round(2).tolist(), merged(proba, codes, how="max").tolist()
+    ([[0.55, 0.45], [0.7, 0.3]], [[0.2, 0.8], [0.7, 0.3]])
+    """
+    if how == MAX:
+        last = np.lexsort(
+            (-np.arange(len(codes)), expected_grade(proba), codes)
+        )  # of equal ones the first case
+        ends = np.append(np.flatnonzero(np.diff(codes[last])), len(codes) - 1)
+        return np.asarray(proba[last[ends]])
+    sums = np.stack([np.bincount(codes, weights=column) for column in proba.T], axis=1)
+    return np.asarray(sums / np.bincount(codes)[:, None])
+
+
+def patients_of(cases: OutOfFold, *, how: str, task: str) -> OutOfFold | None:
+    """Return out-of-fold cases as patients, see `by_patient`; None where none has several, or none has a label.
+
+    A patient whose cases are in several folds, as a table of splits may have it, is one in each.
+    """
+    if cases.patient is None:
+        return None
+    keys = np.stack([cases.fold, np.unique(cases.patient, return_inverse=True)[1]])
+    found, codes = np.unique(keys, axis=1, return_inverse=True)
+    codes = codes.ravel()
+    if found.shape[1] == len(cases.y):
+        return None
+    highest, lowest = np.full(found.shape[1], -1), np.full(found.shape[1], cases.proba.shape[1])
+    np.maximum.at(highest, codes, cases.y)
+    np.minimum.at(lowest, codes, cases.y)
+    has_order = cases.proba.shape[1] == 2 or task == ORDINAL
+    kept = np.full(len(highest), True) if has_order else highest == lowest
+    if not kept.any():
+        return None
+    proba = merged(cases.proba, codes, how=how)
+    return OutOfFold(y=highest[kept], proba=proba[kept], fold=found[0][kept])
 
 
 def by_patient(predictions: pd.DataFrame, *, how: str = MEAN, task: str = CLASSIFICATION) -> pd.DataFrame:
@@ -56,15 +109,11 @@ def by_patient(predictions: pd.DataFrame, *, how: str = MEAN, task: str = CLASSI
     """
     columns = probability_columns(predictions)
     grouped = predictions.groupby(_KEYS, sort=False)
+    codes, proba = grouped.ngroup().to_numpy(), predictions[columns].to_numpy(dtype=np.float64)
     kept = {name: "first" for name in ("repeat", "n_train") if name in predictions}
     found = grouped.agg({**kept, "truth": "max", "is_clean": "min"})
     found["n_cases"] = grouped.size()
-    if how == MAX:
-        severity = pd.Series(expected_grade(predictions[columns]), index=predictions.index)
-        worst = severity.groupby([predictions[name] for name in _KEYS], sort=False).idxmax()
-        found[columns] = predictions.loc[worst, columns].to_numpy()
-    else:
-        found[columns] = grouped[columns].mean()
+    found[columns] = merged(proba, codes, how=how)
     if len(columns) > 2 and task != ORDINAL:
         found = found[grouped["truth"].nunique() == 1]
     found = found.reset_index()

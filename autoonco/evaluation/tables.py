@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from autoonco.errors import DataError
 from autoonco.evaluation.tasks import CLASSIFICATION, ORDINAL
+from autoonco.metrics.folds import resampled_t_interval
 from autoonco.metrics.intervals import (
     FIGURES,
     RESAMPLES,
@@ -24,7 +25,6 @@ from autoonco.metrics.intervals import (
     Interval,
     auc_interval,
     bootstrap_intervals,
-    resampled_t_interval,
 )
 from autoonco.metrics.scores import METRICS, checked
 

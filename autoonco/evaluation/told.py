@@ -83,7 +83,7 @@ def tell_trust(
     notes: list[str] = []
     noting: dict[str, Any] = {"dataset": dataset, "notes": notes}
     shutil.rmtree(folder.path / _FOLDER, ignore_errors=True)  # an earlier session's is of another model
-    learning = partial(learn_trust, dataset, splits, results, kept, runtime, limit_s=limit_s)
+    learning = partial(learn_trust, dataset, splits, results, kept, runtime, limit_s=limit_s, task=task.name)
     found = tried("What tells how far the model may be trusted", learning, **noting)
     decided = results[-1].decided
     if found is None and decided is not None:  # what is delivered decides at least as it was judged

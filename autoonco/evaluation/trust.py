@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,8 +18,10 @@ from autoonco.evaluation.delivered import Weighted, mean_proba, restored
 from autoonco.evaluation.oddity import FALSE_ALARMS, Oddity, Tables, fit_oddity
 from autoonco.evaluation.outcome import ScopeResult
 from autoonco.evaluation.splits import OuterSplit
+from autoonco.evaluation.tasks import CLASSIFICATION
 from autoonco.families.contract import FittedModel, ModelState, Runtime
 from autoonco.metrics.scores import Labels, Values
+from autoonco.search.interrupt import Allowance
 
 EMBEDDING = "embedding"
 _AT_ONCE = 16
@@ -132,6 +133,7 @@ def learn_trust(
     runtime: Runtime,
     *,
     limit_s: float,
+    task: str = CLASSIFICATION,
 ) -> Trusted | None:
     """Return the trust of the model that the last scope delivers; None where it has no decisions.
 
@@ -147,15 +149,18 @@ def learn_trust(
         Where fitted members work; their artefacts of the training cases are in its cache mostly.
     limit_s
         Seconds for looking at the training cases.
+    task
+        What kind of labels there are, see `evaluation.tasks`.
     """
     final, split = results[-1], splits[-1]
     if final.decided is None or dataset.y is None:
         return None
     members = tuple((item.weight, restored(item.family, item.folder, runtime)) for item in final.delivered)
-    decided = _calibrated_sets(final.decided, dataset, splits, results, kept, members)
+    decided = _calibrated_sets(final.decided, dataset, splits, results, kept, members, task)
     judged = next(model for model in final.judged if model.kind == "ensemble")
     if len(split.test):
-        decided = with_test_figures(decided, dataset.y[split.test], judged.proba)
+        tested = _out_of_sample(dataset, split.test, judged.proba, np.zeros(len(split.test), dtype=np.int64))
+        decided = with_test_figures(decided, tested, task=task)
     oddity, eye, record = _learn_oddity(dataset, split, members, runtime, limit_s=limit_s)
     trust = Trust(decisions=decided.decisions, oddity=oddity, eye=eye)
     return Trusted(trust=trust, record={**decided.record, "out_of_distribution": record})
@@ -168,14 +173,15 @@ def _calibrated_sets(
     results: Sequence[ScopeResult],
     kept: NDArray[np.int64],
     members: Weighted,
+    task: str,
 ) -> Decided:
     """Return the decisions with prediction sets calibrated on cases that chose nothing, where there are any."""
     assert dataset.y is not None
     if len(kept):
         raw = mean_proba(members, [dataset.cases[row] for row in kept], n_classes=len(dataset.classes))
         _, patient = np.unique(dataset.groups[kept], return_inverse=True)
-        cases = OutOfFold(y=dataset.y[kept], proba=decided.decisions.calibrator(raw), fold=patient % 5)
-        return with_sets(decided, cases, calibrated_on=KEPT)
+        cases = _out_of_sample(dataset, kept, decided.decisions.calibrator(raw), patient % 5)
+        return with_sets(decided, cases, calibrated_on=KEPT, task=task)
     outer = [
         (split, next(model.proba for model in result.judged if model.kind == "ensemble"))
         for split, result in zip(splits[:-1], results[:-1], strict=True)
@@ -183,12 +189,19 @@ def _calibrated_sets(
     ]
     if len(outer) < 2:
         return decided
-    cases = OutOfFold(
-        y=np.concatenate([dataset.y[split.test] for split, _ in outer]),
-        proba=np.concatenate([proba for _, proba in outer]),
-        fold=np.repeat(np.arange(len(outer)), [len(split.test) for split, _ in outer]),
+    cases = _out_of_sample(
+        dataset,
+        np.concatenate([split.test for split, _ in outer]),
+        np.concatenate([proba for _, proba in outer]),
+        np.repeat(np.arange(len(outer)), [len(split.test) for split, _ in outer]),
     )
-    return with_sets(decided, cases, calibrated_on=OUTER)
+    return with_sets(decided, cases, calibrated_on=OUTER, task=task)
+
+
+def _out_of_sample(dataset: Dataset, rows: Labels, proba: Values, fold: Labels) -> OutOfFold:
+    """Return cases of a dataset by position, with calibrated probabilities by models that had not seen them."""
+    assert dataset.y is not None
+    return OutOfFold(y=dataset.y[rows], proba=proba, fold=fold, patient=dataset.groups[rows])
 
 
 def _learn_oddity(
@@ -198,7 +211,7 @@ def _learn_oddity(
     eye = _eye_of(members)
     model = None if eye is None else members[eye][1]
     order = np.random.default_rng(0).permutation(split.train)
-    end = time.monotonic() + limit_s
+    allowance = Allowance(limit_s)
     share = 1 - _TESTED_SHARE if len(split.test) else 1.0
     rows, parts = _looked_at(dataset, order, model, runtime, limit_s=share * limit_s)
     found = fit_oddity(parts, dataset.groups[rows]) if len(rows) else None
@@ -222,7 +235,7 @@ def _learn_oddity(
         drawn = np.random.default_rng(0).permutation(split.test)[:_MOST_TESTED]
         trust, odd = Trust(oddity=oddity, eye=eye), []
         for first in range(0, len(drawn), _AT_ONCE):
-            if time.monotonic() > end:
+            if allowance.is_over():
                 break
             cases = [dataset.cases[row] for row in drawn[first : first + _AT_ONCE]]
             odd += trust.odd_parts(cases, members, runtime)
@@ -239,11 +252,11 @@ def _looked_at(
     dataset: Dataset, order: Labels, model: FittedModel | None, runtime: Runtime, *, limit_s: float
 ) -> tuple[Labels, dict[str, list[Values]]]:
     """Return which cases were looked at before the time was over, and their numbers by part."""
-    end = time.monotonic() + limit_s
+    allowance = Allowance(limit_s)
     rows: list[int] = []
     parts: dict[str, list[Values]] = {}
     for first in range(0, len(order), _AT_ONCE):
-        if time.monotonic() > end:
+        if allowance.is_over():
             break
         some = order[first : first + _AT_ONCE].tolist()
         for name, found in _tables([dataset.cases[row] for row in some], model, runtime).items():

@@ -84,8 +84,9 @@ def verdict(
 
     The deep family is the one of the best inner score, in each outer fold that fold's own, so that the test
     cases choose nothing. It is the one primary test of a run, so its p is not adjusted for others. Better or
-    worse is a two-sided p below 0.05; equivalent only what two one-sided tests show to lie within `margin`;
-    anything else is inconclusive, which isn't "no difference".
+    worse is a two-sided p below 0.05, where the better one is also shown to be better than a guess (see
+    `pairs.kind_of`); equivalent only what two one-sided tests show to lie within `margin`; anything else is
+    inconclusive, which isn't "no difference".
 
     Parameters
     ----------
@@ -110,7 +111,8 @@ def verdict(
     if figures is None:
         sentence = "Deep networks and radiomics can't be compared: the clean test cases are all of one class."
         return Verdict(kind=Kind.INCONCLUSIVE, sentence=sentence)
-    kind = kind_of(figures["difference"], figures["p"], figures["p_equivalent"])
+    shown = figures["p"], figures["p_equivalent"]
+    kind = kind_of(figures["difference"], *shown, above_chance=figures["above_chance"])
     deep = next(iter(chosen)) if len(chosen) == 1 else BEST_DEEP
     by_model = seconds_by_model(models)
     seconds = {name: by_model[name] for name in (*sorted(chosen), RADIOMICS) if by_model[name] > 0}
@@ -160,6 +162,11 @@ def _sentence(kind: Kind, deep: str, figures: Mapping[str, Any], *, auc: str, n_
         return (
             f"{names} and radiomics are equivalent within {margin} {auc} here: {numbers} "
             f"(equivalence: {_p(figures['p_equivalent'])})."
+        )
+    if kind is Kind.INCONCLUSIVE and figures["p"] < ALPHA:
+        return (
+            f"No difference shown between {_plain(deep)} and radiomics: {numbers}, but the better of them is not shown "
+            "to be better than a guess."
         )
     if kind is Kind.INCONCLUSIVE:
         return (

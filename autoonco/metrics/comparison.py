@@ -10,12 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm, t
 
 from autoonco.metrics.delong import components, variance
+from autoonco.metrics.folds import corrected_error, degrees_of_freedom
 from autoonco.metrics.intervals import (
     RESAMPLES,
     STATISTIC_OF,
     auc_interval,
     bootstrap_interval,
-    corrected_error,
     evaluate_resamples,
     patient_codes,
 )
@@ -98,7 +98,7 @@ def compare_folds(
 ) -> Comparison:
     """Return the comparison of two models from their AUC differences on the same outer folds.
 
-    Corrected resampled t (Nadeau and Bengio 2003); see `intervals.resampled_t_interval`. Folds that all
+    Corrected resampled t (Nadeau and Bengio 2003); see `folds.resampled_t_interval`. Folds that all
     differ by the same amount, 0 included, leave no variance to test with: bounds and p values are ``nan``.
 
     Examples
@@ -112,7 +112,7 @@ def compare_folds(
         error = float("nan")
     k = len(differences)
     method = f"corrected resampled t, {k} folds"
-    return _from_error(mean, error, max(k - 1, 1), margin=margin, level=level, method=method)
+    return _from_error(mean, error, degrees_of_freedom(k), margin=margin, level=level, method=method)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -1,9 +1,7 @@
 """Confidence intervals of scores on test cases; never outside the range of the score.
 
 One test set, one AUC of two classes: DeLong's variance, by patient, on the logit scale. Anything else on
-one test set: BCa bootstrap over patients. Several outer folds: corrected resampled t over the folds'
-scores, for their models differ and their training sets overlap, so cases pooled across folds aren't a
-sample that may be resampled.
+one test set: BCa bootstrap over patients. Several outer folds have intervals of their own, see `folds`.
 """
 
 from __future__ import annotations
@@ -287,43 +285,6 @@ def _bca(value: float, draws: Values, left_out: Values, level: float) -> tuple[f
     z = bias + norm.ppf([(1 - level) / 2, (1 + level) / 2])
     lower, upper = np.quantile(draws, norm.cdf(bias + z / (1 - accel * z)))
     return float(lower), float(upper)
-
-
-def resampled_t_interval(
-    scores: Sequence[float],
-    test_to_train: float,
-    *,
-    level: float = 0.95,
-    best: float = 1.0,
-    worst: float = 0.0,
-) -> Interval:
-    """Return the mean of outer folds' scores with the corrected resampled t interval.
-
-    Nadeau and Bengio (2003), Machine Learning 52:239: training sets overlap, so the folds' variance S^2
-    counts (1/k + n_test/n_train) S^2 and not S^2/k. `test_to_train` is n_test/n_train: 1/(k-1) in a k-fold.
-
-    Examples
-    --------
-    >>> found = resampled_t_interval([0.8, 0.9, 0.85], 1 / 2)
-    >>> round(found.value, 3), round(found.lower, 3), found.upper
-    (0.85, 0.654, 1.0)
-    """
-    mean, error = corrected_error(scores, test_to_train)
-    half = t.ppf((1 + level) / 2, max(len(scores) - 1, 1)) * error
-    return Interval(
-        value=mean,
-        lower=float(np.maximum(worst, mean - half)),
-        upper=float(np.minimum(best, mean + half)),
-        method=f"corrected resampled t, {len(scores)} folds",
-    )
-
-
-def corrected_error(scores: Sequence[float], test_to_train: float) -> tuple[float, float]:
-    """Return the mean of the folds' scores and its corrected standard error (``nan`` for a single fold)."""
-    values = np.asarray(scores, dtype=np.float64)
-    if values.size < 2:
-        return float(values.mean()), float("nan")
-    return float(values.mean()), float(np.sqrt((1 / values.size + test_to_train) * values.var(ddof=1)))
 
 
 def patient_codes(groups: ArrayLike | None, n: int) -> Labels:

@@ -9,6 +9,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import nct, norm, t
 
+from autoonco.metrics.folds import degrees_of_freedom
+
 AUC, CORRELATION = 0.8, 0.5
 """What is assumed of the models: the AUC of the weaker one, and how the two AUCs of one test set correlate."""
 ALPHA, POWER = 0.05, 0.8
@@ -91,7 +93,7 @@ def power_of_folds(
     """
     if n_folds < 2:
         return Power(difference=float("nan"), margin=float("nan"), auc=auc)
-    freedom, inflate = n_folds - 1, float(np.sqrt(1 / n_folds + test_to_train))
+    freedom, inflate = degrees_of_freedom(n_folds), float(np.sqrt(1 / n_folds + test_to_train))
     critical = t.ppf(1 - ALPHA / 2, freedom)
     centre = brentq(lambda delta: nct.sf(critical, freedom, delta) - POWER, 0, 10 * critical)
     # Two one-sided tests of equal models succeed where |mean| + t s < margin: each side by the noncentral t, and

@@ -15,10 +15,12 @@ from autoonco.evaluation.pairs import (
     GAIN,
     Kind,
     chosen_by_fold,
+    compare_models,
     comparison_table,
     kind_of,
     seconds_by_model,
 )
+from autoonco.evaluation.verdict import verdict
 from autoonco.metrics.comparison import compare_auc, compare_folds
 from autoonco.metrics.scores import METRICS
 from tests.evaluation.test_tables import MODELS, of, predictions
@@ -122,6 +124,41 @@ def test_the_verdict_of_a_pair_is_by_the_adjusted_p_values() -> None:
 def test_unknown_p_values_show_nothing() -> None:
     assert kind_of(0.2, np.nan, np.nan) is Kind.INCONCLUSIVE
     assert kind_of(-0.2, 0.01, np.nan) is Kind.WORSE
+
+
+@pytest.mark.parametrize("folds", [1, 5])
+def test_of_two_models_that_tell_no_more_than_a_guess_neither_is_called_better(folds: int) -> None:
+    """One turned round is surely worse than a guess, and the other's lead over it is no reason to use it."""
+    rng = np.random.default_rng(0)
+    truth = np.arange(200) % 2
+    logits = {"radiomics": rng.normal(size=200), "pretrained2d": rng.normal(-1.5 * truth)}
+    logits["ensemble"] = rng.normal(1.5 * truth)
+    table = pd.concat(
+        pd.DataFrame(
+            {
+                "fold": np.arange(200) // 2 % folds,
+                "row": np.arange(200),
+                "group": np.arange(200),
+                "truth": truth,
+            }
+            | {"is_clean": 1, "model": name, "p_0": 1 / (1 + np.exp(x)), "p_1": 1 / (1 + np.exp(-x))}
+        )
+        for name, x in logits.items()
+    )
+    useless = compare_models(table, "radiomics", "pretrained2d")
+    useful = compare_models(table, "pretrained2d", "ensemble")
+    assert useless is not None
+    assert useful is not None
+    assert useless["p"] < 0.01
+    assert (useless["above_chance"], useful["above_chance"]) == (False, True)
+    found = comparison_table(table, MODELS).set_index(["first", "second"])
+    verdicts = found["verdict"]
+    assert verdicts[("radiomics", "pretrained2d")] == "inconclusive"
+    assert verdicts[("ensemble", "pretrained2d")] == "better"
+    told = verdict(table, MODELS, {"radiomics": None, "pretrained2d": None})
+    assert told.kind is Kind.INCONCLUSIVE
+    assert told.sentence.startswith("No difference shown")
+    assert "the better of them is not shown to be better than a guess" in told.sentence
 
 
 def test_ten_cases_and_perfect_models_prove_nothing() -> None:

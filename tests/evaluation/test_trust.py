@@ -67,7 +67,7 @@ def test_a_sensitivity_that_is_asked_for_is_kept_on_new_cases():
     called = decided.decisions.decide(decided.decisions.calibrator(new.proba)) == 1
     assert called[new.y == 1].mean() == pytest.approx(0.95, abs=0.02)
     assert decided.record["threshold"]["inner_sensitivity"] >= 0.95
-    found = with_test_figures(decided, new.y, decided.decisions.calibrator(new.proba))
+    found = with_test_figures(decided, replace(new, proba=decided.decisions.calibrator(new.proba)))
     assert found.record["threshold"]["test_sensitivity"] == called[new.y == 1].mean()
     assert "test" not in decided.record["conformal"]  # what was recorded before stays as it was
 
@@ -84,7 +84,8 @@ def test_by_default_the_most_probable_class_is_told_and_several_classes_have_no_
 def test_sets_of_new_cases_cover_what_was_asked_and_the_record_says_so(level):
     decided = decide_on(known(3000), Settings(coverage=level), ("no", "yes"))
     new = known(4000, seed=3)
-    found = with_test_figures(decided, new.y, decided.decisions.calibrator(new.proba)).record["conformal"]
+    tested = replace(new, proba=decided.decisions.calibrator(new.proba))
+    found = with_test_figures(decided, tested).record["conformal"]
     assert found["test"]["coverage"] == pytest.approx(level, abs=0.02)
     assert found["cross_fitted"]["coverage"] == pytest.approx(level, abs=0.02)
     assert found["calibrated_on"] == INNER

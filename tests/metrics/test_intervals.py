@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.stats import bootstrap, norm, t
+from scipy.stats import bootstrap, norm
 
 from autoonco.errors import DataError
 from autoonco.metrics.intervals import (
@@ -10,7 +10,6 @@ from autoonco.metrics.intervals import (
     bootstrap_interval,
     bootstrap_intervals,
     newcombe_bounds,
-    resampled_t_interval,
 )
 from autoonco.metrics.scores import METRICS
 
@@ -180,15 +179,6 @@ def test_the_seed_decides() -> None:
 def test_one_class_is_an_error() -> None:
     with pytest.raises(DataError, match="two classes"):
         auc_interval([1, 1, 1], [[0.5, 0.5]] * 3)
-
-
-def test_corrected_resampled_t() -> None:
-    scores = [0.81, 0.92, 0.85, 0.88, 0.79]
-    found = resampled_t_interval(scores, 1 / 4)
-    half = t.ppf(0.975, 4) * np.sqrt((1 / 5 + 1 / 4) * np.var(scores, ddof=1))
-    assert found.value == pytest.approx(0.85)
-    assert (found.lower, found.upper) == pytest.approx((0.85 - half, min(1, 0.85 + half)))
-    assert np.isnan(resampled_t_interval([0.9], 1.0).lower)
 
 
 @pytest.mark.slow
