@@ -160,6 +160,12 @@ def predict(
     abstain: Annotated[
         bool, typer.Option("--abstain", help="Call ambiguous cases 'uncertain' instead of naming a class.")
     ] = False,
+    by: Annotated[
+        str,
+        typer.Option(
+            help="What a row is of: case, or patient, whose cases become one as the run judged patients."
+        ),
+    ] = "case",
     device: Device = "auto",
     dicom_sr: Annotated[
         Path | None,
@@ -170,29 +176,31 @@ def predict(
     from autoonco.arguments import as_cases
     from autoonco.classifier import load
 
+    if dicom_sr is not None and by != "case":
+        raise AutoOncoError("A DICOM report is of a case: leave --by or --dicom-sr out.")
     classifier = load(model, device=device)
     data = scans[0] if len(scans) == 1 else scans
     cases = as_cases(data, clinical=classifier.clinical_, features=own, reading=pictures.reading())
     terminal.keep_out(cases)
     with terminal.reading() as on_progress:
-        how: dict[str, Any] = {"abstain": abstain, "on_progress": on_progress, **place.places()}
+        how: dict[str, Any] = {"by": by, "abstain": abstain, "on_progress": on_progress, **place.places()}
         tables = classifier.predict_tables(cases, **how)
         if dicom_sr is not None:
             tables = classifier.reported(tables, cases, dicom_sr)
-        _write_predictions(terminal, tables, output)
+        _write_predictions(terminal, tables, output, of=f"{by}s")
 
 
-def _write_predictions(terminal: Terminal, tables: Iterable[pd.DataFrame], output: Path) -> None:
-    """Write tables of predictions to one file as they come, and say so."""
+def _write_predictions(
+    terminal: Terminal, tables: Iterable[pd.DataFrame], output: Path, *, of: str = "cases"
+) -> None:
+    """Write tables of predictions, with a row for each `of` what, to one file as they come, and say so."""
     from autoonco.progress import write_predictions
 
     rows: list[dict[str, Any]] = []
     written = write_predictions(_heard(tables, rows, wanted=terminal.as_json), output)
-    terminal.say(f"predictions: {output} ({written.n_cases} cases, {written.n_failed} failed)")
-    terminal.document(
-        {"out": output, "cases": written.n_cases, "failed": written.n_failed, "predictions": rows}
-    )
-    _LOG.info("%d cases predicted, %d of them failed", written.n_cases, written.n_failed)
+    terminal.say(f"predictions: {output} ({written.n_cases} {of}, {written.n_failed} failed)")
+    terminal.document({"out": output, of: written.n_cases, "failed": written.n_failed, "predictions": rows})
+    _LOG.info("%d %s predicted, %d of them failed", written.n_cases, of, written.n_failed)
     if written.n_failed == written.n_cases:
         raise AutoOncoError(f"No case could be predicted. The first: {written.first}")
 
