@@ -60,7 +60,9 @@ def list_weights(terminal: Showing, folder: Folder = None, licences: Licences = 
         )
         licence = str(weighed["licence"]) + (" (gated)" if weighed["gated"] else "")
         state = f"left out: {reason}" if source is None else f"used, from the {source}"
-        terminal.say(f"{name:25} {entry['parameters'] / 1e6:6.1f} M  {licence:24} {state}")
+        n = entry["parameters"]  # None where a user's own entry doesn't say it
+        millions = f"{n / 1e6:6.1f}" if n else f"{'?':>6}"
+        terminal.say(f"{name:25} {millions} M  {licence:24} {state}")
     able = sum(one["used"] for one in found)
     terminal.say(f"{able} networks can be used.")
     terminal.document({"usable": able, "networks": found})

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from copy import deepcopy
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-
-from autoonco.errors import AutoOncoError
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
     from ConfigSpace import ConfigurationSpace
-
-OWN_ZOO = "AUTOONCO_ZOO"
-"""Environment variable that names a folder of zoo entries of one's own; workers inherit it."""
 
 
 def load_space(component: str) -> ConfigurationSpace:
@@ -37,25 +30,8 @@ def _read_space(component: str) -> ConfigurationSpace:
 
 @cache
 def load_zoo() -> dict[str, dict[str, Any]]:
-    """Return every zoo entry by the name of its file, those in the folder that `OWN_ZOO` names among them.
-
-    Raises
-    ------
-    AutoOncoError
-        If that folder is none, or an entry in it has the name of a packaged one.
-    """
-    packaged = _entries(files("autoonco.zoo"))
-    if not (name := os.environ.get(OWN_ZOO)):
-        return packaged
-    folder = Path(name)
-    if not folder.is_dir():
-        raise AutoOncoError(f"{OWN_ZOO} names {folder.name!r}, which is no folder.")
-    own = _entries(folder)
-    if twice := sorted(own.keys() & packaged.keys()):
-        raise AutoOncoError(
-            f"{OWN_ZOO} has a network {twice[0]!r}, a name that is taken: give the file another."
-        )
-    return dict(sorted((packaged | own).items()))
+    """Return every packaged zoo entry by the name of its file; `nets.own_zoo` adds one's own."""
+    return _entries(files("autoonco.zoo"))
 
 
 def _entries(folder: Traversable) -> dict[str, dict[str, Any]]:

@@ -28,7 +28,7 @@ from autoonco.nets.access import Access
 from autoonco.nets.inputs import InputSpec
 from autoonco.nets.views import TRAINED_PICTURES
 from autoonco.nets.weight_files import locate
-from autoonco.nets.zoo import entry_of, left_out, networks, seconds_per_crop, with_weights
+from autoonco.nets.zoo import entry_of, left_out, networks, own, seconds_per_crop, with_weights
 from autoonco.resources import load_space
 
 if TYPE_CHECKING:
@@ -84,8 +84,9 @@ class Pretrained2D:
     def defaults(self, fingerprint: Fingerprint) -> Sequence[Config]:
         """Return probes of two frozen networks, cheapest first, and a modest fine-tuning.
 
-        The first network's are a logistic regression and a linear head, which share their embeddings.
-        Of volumes also a probe of three orthogonal planes, of several sequences one of each by itself.
+        The first network's are a logistic regression and a linear head, which share their embeddings. The user's own
+        networks are all probed. Of volumes also a probe of three orthogonal planes, of several sequences one of each
+        by itself.
         """
         from autoonco.tabular.pipeline import complete
 
@@ -100,6 +101,7 @@ class Pretrained2D:
         }
         linear: Config = {"network": first, "mode": "frozen", "size": 224, "classifier": "linear"}
         chosen: list[Config] = [{"network": first, **probe}, linear]
+        second += [name for name in own(2) if name in others and name not in second]
         chosen += [{"network": name, **probe} for name in second]
         wider = {"slices": "planes"} if fingerprint.ndim == 3 else {}
         wider |= {"sequences": "late"} if len(fingerprint.channels) > 1 else {}

@@ -31,7 +31,7 @@ from autoonco.families.training_space import (
     pretext_epochs,
 )
 from autoonco.nets.inputs import InputSpec
-from autoonco.nets.zoo import entry_of, networks, seconds_per_crop, with_weights
+from autoonco.nets.zoo import entry_of, networks, own, seconds_per_crop, with_weights
 from autoonco.resources import load_space
 
 if TYPE_CHECKING:
@@ -86,7 +86,8 @@ class Volumetric3D:
         """Return one config of each kind, the cheapest first.
 
         A probe of a frozen network, a strided ResNet-10, a small vision transformer, the searched network, and a modest
-        fine-tuning. A network pretrained on scans is probed besides, where one's weights are at hand.
+        fine-tuning. A network pretrained on scans is probed besides, where one's weights are at hand, and the user's
+        own networks are all tried.
         """
         from autoonco.tabular.pipeline import complete
 
@@ -96,6 +97,7 @@ class Volumetric3D:
             {"network": "monai_vit_tiny", "epochs": 15, "training:learning_rate": 0.0003},
             {"network": SEARCHED, "augmentation:flips": "none"},  # the others can't tell left from right
         ]
+        chosen += [{"network": name} for name in own(3) if not entry_of(name)["weights"]]
         probe: Config = {
             "mode": "frozen",
             "size": 48,
@@ -106,6 +108,7 @@ class Volumetric3D:
         if pretrained:
             first = pretrained[0]
             scans = [name for name in TRUSTED if name in pretrained and name != first][:1]
+            scans += [name for name in own(3) if name in pretrained and name not in (first, *scans)]
             chosen += [{"pretrained": name, **probe} for name in (first, *scans)]
             chosen.append(
                 {

@@ -15,6 +15,8 @@ from typing import Self
 
 PERMISSIVE = ("Apache-2.0", "BSD-3-Clause", "CC-BY-4.0", "MIT")
 """Licences under which weights may be used for anything; meant by the word ``permissive``."""
+OWN = "own"
+"""The licence of weights of one's own, which need nobody's leave."""
 ANY = "any"
 NOTHING = ","
 """What a variable says where no licence or no network is allowed: an empty text is as good as none."""
@@ -88,7 +90,7 @@ class Access:
         allowed = {name.casefold() for name in self.licences}
         if "permissive" in allowed:
             allowed |= {name.casefold() for name in PERMISSIVE}
-        return ANY in allowed or licence.casefold() in allowed
+        return ANY in allowed or licence.casefold() in allowed | {OWN}
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from torch import nn
 from autoonco.errors import WeightsError
 from autoonco.nets.architecture import Architecture, Size
 from autoonco.nets.network import ByteInput, Network
+from autoonco.nets.own_zoo import code_of
 from autoonco.nets.seeding import seeded
 from autoonco.nets.stems import adapt_stem, statistics
 from autoonco.nets.volume_builders import build_3d
@@ -79,6 +80,7 @@ def build_2d(
 def _empty(entry: Entry, options: Mapping[str, Any], n_classes: int) -> nn.Module:
     import timm
 
+    code_of(entry)  # which tells timm of an architecture of one's own
     backbone: nn.Module = timm.create_model(
         entry["architecture"], pretrained=False, num_classes=n_classes, **options
     )
@@ -113,6 +115,7 @@ def filled(name: str, entry: Entry, tensors: Tensors, options: Mapping[str, Any]
     """
     import timm
 
+    code_of(entry)  # which tells timm of an architecture of one's own
     n_classes = int(entry["weights"]["classes"])
     overlay = {"state_dict": tensors, "num_classes": n_classes}
     try:  # timm's own way in: it knows older names of tensors, and positions made for another size

@@ -8,9 +8,10 @@ from typing import Any
 
 from torch import nn
 
-from autoonco.errors import WeightsError
+from autoonco.errors import UnknownNameError, WeightsError
 from autoonco.nets.inflation import SameConv3d, inflated, inflated_tensors
 from autoonco.nets.network import Network
+from autoonco.nets.own_zoo import code_of
 from autoonco.nets.seeding import seeded
 from autoonco.nets.spacing import FittingPool, PaddedShortcut, spaced
 from autoonco.nets.stems import adapt_stem, statistics
@@ -88,7 +89,7 @@ def build_3d(
         drop_rate=drop_rate,
     )
     with seeded(seed):
-        backbone = _MAKERS[entry["architecture"]](order)
+        backbone = _maker(name, entry)(order)
     if pretrained:
         found = located(name, entry)
         like = backbone.net.state_dict()
@@ -106,6 +107,14 @@ def build_3d(
         "stem_stride": stem_stride,
     }
     return Network(backbone, entry, build=build)
+
+
+def _maker(name: str, entry: Entry) -> Callable[[_Order], VolumeBackbone]:
+    if "code" in entry:
+        return _own
+    if (architecture := entry["architecture"]) not in _MAKERS:
+        raise UnknownNameError(f"architecture of {name}", str(architecture), _MAKERS)
+    return _MAKERS[architecture]
 
 
 def fill_volume(name: str, backbone: VolumeBackbone, tensors: Tensors) -> None:
@@ -302,6 +311,15 @@ def _of_tokens(order: _Order, **more: Any) -> VolumeBackbone:
         block.norm_cross_attn = nn.Identity()  # nothing asks for it here
     n_tokens = tuple(side // by for side, by in zip(order.sides, patch, strict=True))
     return TokenBackbone(net, width=options["hidden_size"], n_tokens=n_tokens, n_classes=order.n_classes)
+
+
+def _own(order: _Order) -> VolumeBackbone:
+    """Return the network that a function of the user's makes, with its `Anatomy`."""
+    make = getattr(code_of(order.entry), order.entry["architecture"])
+    net, anatomy = make(in_channels=order.in_channels, size=order.sides, **order.options)
+    return spaced(
+        VolumeBackbone(net, anatomy, n_classes=order.n_classes, drop_rate=order.drop_rate), order.sides
+    )
 
 
 _MAKERS: dict[str, Callable[[_Order], VolumeBackbone]] = {

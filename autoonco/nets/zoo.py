@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from autoonco.errors import OfflineWeightsError, UnknownNameError
 from autoonco.nets.access import Access
+from autoonco.nets.own_zoo import every_network, own_networks
 from autoonco.nets.weight_files import Entry, packaged_file, why_absent
-from autoonco.resources import load_zoo
 
 __all__ = [
     "Entry",
@@ -17,6 +17,7 @@ __all__ = [
     "entry_of",
     "left_out",
     "networks",
+    "own",
     "packaged_file",
     "seconds_per_crop",
     "side_for",
@@ -31,7 +32,17 @@ def all_networks() -> dict[str, Entry]:
 
 def networks(dimensions: int) -> dict[str, Entry]:
     """Return the entries for pictures (2) or volumes (3) by name."""
-    return {name: entry for name, entry in load_zoo().items() if entry["dimensions"] == dimensions}
+    return {name: entry for name, entry in every_network().items() if entry["dimensions"] == dimensions}
+
+
+def own(dimensions: int) -> tuple[str, ...]:
+    """Return the names of the user's own networks that can be used here: those always compete, see `nets.own_zoo`."""
+    missing = left_out(dimensions)
+    return tuple(
+        name
+        for name, entry in own_networks().items()
+        if entry["dimensions"] == dimensions and name not in missing
+    )
 
 
 def entry_of(name: str) -> Entry:
@@ -43,9 +54,9 @@ def entry_of(name: str) -> Entry:
         If there is none.
     """
     try:
-        return load_zoo()[name]
+        return every_network()[name]
     except KeyError:
-        raise UnknownNameError("network", name, load_zoo()) from None
+        raise UnknownNameError("network", name, every_network()) from None
 
 
 def with_weights(dimensions: int) -> tuple[str, ...]:
