@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import pytest
 import SimpleITK as sitk
 
 from autoonco.data.phantoms import make_phantoms
+from tests.test_house import ORDER
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -27,6 +29,13 @@ FENCE = re.compile(r'^```(?P<kind>\w+)(?: title="(?P<title>[^"]+)")?\n(?P<text>.
 SNIPPET = re.compile(r'^--8<-- "(?P<path>[^"]+)"\n', re.M)
 # What runs here, what is a file to write, and what is for other machines (clusters, hospitals) or no code.
 RUN, FILES, REST = ("python", "sh"), ("python", "toml", "yaml"), ("console", "text")
+COMMAND = re.compile(r"(?P<variable>[A-Z_]+=\S+ )?autoonco ")
+LINK = re.compile(r"!?\[[^\]]*\]\((?P<target>[^)\s]+)\)")
+HEADING = re.compile(r"^#+ (?P<text>.+)$", re.M)
+NAMED = re.compile(
+    r"`(?P<path>(?:autoonco|benchmarks|containers|docs|examples|reports|spaces|tests|zoo|\.ci|\.github)/[\w./*<>-]*)`"
+)
+TEXTS = [*PAGES, *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG", "SECURITY"))]
 LIMIT = "40s"
 """Every time limit in the pages becomes this one."""
 
@@ -59,12 +68,65 @@ def test_blocks_are_of_a_kind_that_is_dealt_with(page):
     for block in blocks(page):
         assert block.kind in (RUN if block.title is None else FILES) + REST
         if block.kind == "sh":
-            assert all(line.startswith("autoonco ") for line in block.text.splitlines() if line)
+            assert all(COMMAND.match(line) for line in block.text.splitlines() if line)
 
 
 def test_every_page_is_in_the_navigation():
     text = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert [page.name for page in PAGES if f": {page.name}" not in text] == []
+
+
+def test_the_map_names_every_part_of_the_house_in_its_order():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    house = text.partition("## The house")[2].partition("\n## ")[0]
+    parts = {path.stem for path in (ROOT / "autoonco").iterdir() if path.suffix == ".py" or path.is_dir()}
+    told = set(re.findall(r"^ +(\w+)(?:\.py|/) ", house, flags=re.M)) | set(re.findall(r"(\w+)\.py ", house))
+    assert {name for name in parts - told if not name.startswith("__")} == set()
+    (line,) = re.findall(r"^    (errors ◁ .+)$", house, flags=re.M)
+    order = [set(step.split(", ")) for step in line.split(" ◁ ")]
+    assert order == [set(step) for step in ORDER if not step[0].startswith("__")]
+
+
+def without_code(path: Path) -> str:
+    return re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.M | re.S)
+
+
+def anchors(path: Path) -> set[str]:
+    """Return what the headings of a page may be reached by, in the site as on GitHub."""
+    titles = [m["text"].replace("`", "").lower() for m in HEADING.finditer(without_code(path))]
+    return {re.sub(r"\s+", "-", re.sub(r"[^\w\s-]", "", title).strip()) for title in titles}
+
+
+def dead_links(path: Path) -> list[str]:
+    """Return the links of a page that lead to no file or no heading; the internet is not asked."""
+    dead = []
+    for link in LINK.finditer(without_code(path)):
+        target, _, anchor = link["target"].partition("#")
+        if target.startswith(("https://", "mailto:")):
+            continue
+        there = (path.parent / target).resolve() if target else path
+        if not there.exists() or (anchor and anchor not in anchors(there)):
+            dead.append(link["target"])
+        elif path.parent.name == "docs" and not there.is_relative_to(ROOT / "docs"):
+            dead.append(f"{link['target']} is outside of the site")
+    return dead
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
+def test_links_lead_somewhere(path):
+    assert dead_links(path) == []
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=lambda path: path.stem)
+def test_files_that_are_named_are_there(path):
+    named = {re.sub(r"<[^>]*>", "*", m["path"]).strip("/") for m in NAMED.finditer(without_code(path))}
+    assert [name for name in sorted(named) if not any(ROOT.glob(name))] == []
+
+
+def test_dead_links_are_found(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# A `b`, c\n[1](#a-b-c) [2](#nope) [3](gone.md) [4](page.md#x)", encoding="utf-8")
+    assert dead_links(page) == ["#nope", "gone.md", "page.md#x"]
 
 
 @pytest.fixture(scope="module")
@@ -91,8 +153,12 @@ def other_ways(folder: Path, table: pd.DataFrame) -> None:
         target.mkdir(parents=True, exist_ok=True)
         shutil.copy(folder / row.image, target / f"{row.case}.png")
         shutil.copy(folder / row.mask, target / f"{row.case}_mask.png")
-    volumes = make_phantoms(folder / "volumes", n=6, ndim=3)
-    scans = pd.read_csv(volumes)
+    volumes = make_phantoms(folder / "volumes", n=24, ndim=3)
+    whole = pd.read_csv(volumes)
+    whole.assign(image="volumes/" + whole.image, mask="volumes/" + whole["mask"]).to_csv(
+        folder / "volumes.csv", index=False
+    )
+    scans = whole.iloc[:6]
     example = runpy.run_path(str(ROOT / "examples" / "dicom_folder.py"))
     for part in ("imagesTr", "labelsTr"):
         (folder / "nnunet" / part).mkdir(parents=True)
@@ -119,12 +185,13 @@ def other_ways(folder: Path, table: pd.DataFrame) -> None:
 
 
 def call(folder: Path, line: str) -> None:
-    command = shlex.split(line)
-    command[0] = str(Path(sys.executable).with_name("autoonco"))
-    execute(folder, command, line)
+    words = shlex.split(line)
+    variables = dict(word.split("=", 1) for word in words[: words.index("autoonco")])
+    command = [str(Path(sys.executable).with_name("autoonco")), *words[len(variables) + 1 :]]
+    execute(folder, command, line, variables)
 
 
-def execute(folder: Path, command: list[str], what: str) -> None:
+def execute(folder: Path, command: list[str], what: str, variables: Mapping[str, str] | None = None) -> None:
     paths = os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         command,
@@ -132,7 +199,7 @@ def execute(folder: Path, command: list[str], what: str) -> None:
         capture_output=True,
         text=True,
         timeout=600,
-        env={**os.environ, "PYTHONPATH": paths},
+        env={**os.environ, "PYTHONPATH": paths, **(variables or {})},
     )
     assert done.returncode == 0, f"{what}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -94,11 +95,48 @@ def test_requirement_is_pinned_within_its_range(requirement: Requirement) -> Non
     assert requirement.specifier.contains(pin), f"{requirement} does not allow the tested {pin}"
 
 
+def extras() -> set[str]:
+    return set(PYPROJECT["project"]["optional-dependencies"])
+
+
+def test_extras_that_messages_and_pages_name_exist() -> None:
+    texts = [*(ROOT / "autoonco").rglob("*.py"), *(ROOT / "docs").glob("*.md"), ROOT / "README.md"]
+    named = {
+        (path.name, extra.strip())
+        for path in texts
+        for found in re.findall(r"(?:autoonco|\.)\[([a-z, ]+)\]'", path.read_text(encoding="utf-8"))
+        for extra in found.split(",")
+    }
+    assert len(named) >= 4
+    assert {name for name in named if name[1] not in extras()} == set()
+
+
+def test_start_here_tells_every_extra_for_users() -> None:
+    text = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \| .*\|$", text, flags=re.M)) >= extras() - {"dev"}
+
+
 def test_version_is_told_once() -> None:
     version = PYPROJECT["project"]["version"]
     assert importlib.metadata.version("autoonco") == autoonco.__version__ == version
     assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
     assert f"## [{version}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+
+
+def test_containers_take_in_what_a_build_needs() -> None:
+    docker = (ROOT / "containers" / "Dockerfile").read_text(encoding="utf-8")
+    apptainer = (ROOT / "containers" / "autoonco.def").read_text(encoding="utf-8")
+    copied = {name for line in re.findall(r"^COPY (.+) \S+$", docker, flags=re.M) for name in line.split()}
+    listed = set(re.findall(r"^    (\S+) /src/\1$", apptainer, flags=re.M))
+    ignore = (ROOT / ".dockerignore").read_text(encoding="utf-8")
+    assert ignore.splitlines()[1] == "*"
+    let_in = set(re.findall(r"^!(\S+)$", ignore, flags=re.M))
+    needed = {"autoonco", *DATA_FOLDERS, "pyproject.toml", "README.md", "LICENSE", "constraints.txt"}
+    assert copied == listed == let_in == needed
+    assert all((ROOT / name).exists() for name in needed)
+    for text in (docker, apptainer):
+        (line,) = re.findall(r'EXTRAS="?([\w,]+)', text)
+        assert set(line.split(",")) <= extras()
 
 
 @pytest.fixture(scope="module")

@@ -47,6 +47,8 @@ TRUSTED = (
     "xgboost.core.Booster",
 )
 """Beyond what skops trusts by itself. Nothing in a file adds to it."""
+OPTIONAL = ("lightgbm",)
+"""Packages of learners that an extra of the same name brings."""
 
 
 def to_parts(pipeline: Pipeline) -> bytes:
@@ -74,8 +76,9 @@ def from_parts(content: bytes) -> Pipeline:
         pipeline = skops.io.loads(content, trusted=list(TRUSTED))
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
+        wanted = f"'autoonco[{package}]'" if package in OPTIONAL else package
         raise MissingDependencyError(
-            f"The model needs the package {package}, which isn't installed: `pip install {package}`."
+            f"The model needs the package {package}, which isn't installed: `pip install {wanted}`."
         ) from error
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError) as error:
         raise UnsafeBundleError("The pipeline in the model file is damaged: get the file again.") from error
