@@ -1,6 +1,7 @@
 """How often the verdict is wrong, on simulated comparisons of two families whose true difference is known.
 
     python -m benchmarks verdicts --tries 400
+    python -m benchmarks verdicts --tries 300 --repeats 1,10 --sizes 60
 
 Both families are linear models, retrained in each outer fold, on features of their own of the same cases: "radiomics"
 sees eight, "deep networks" eight others that share part of their noise, drawn so that the population difference of the
@@ -13,6 +14,7 @@ most 5 % of those that differ by the margin.
 from __future__ import annotations
 
 import argparse
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +34,8 @@ MODELS = [
 ]
 KINDS = ("better", "worse", "equivalent", "inconclusive")
 MARGIN = 0.05
+EQUAL = (1.5, 0.8, 0.0)
+"""Signals that both families have where they don't differ."""
 _SHARED = 0.5  # of the noise of both families' features
 
 
@@ -119,16 +123,21 @@ def verdicts_of(study: Study, *, tries: int, seed: int) -> Counter[str]:
     )
 
 
-def studies(seed: int) -> list[Study]:
-    """Return the studies: each way to judge, small and larger, with no difference, one of the margin, a large one."""
-    found = []
-    for n, repeats in ((60, 0), (200, 0), (800, 0), (60, 1), (200, 1), (60, 10), (200, 10)):
-        n_train = n // 2 if repeats == 0 else n - n // 5
-        for difference in (0.0,) if n == 60 else (0.0, MARGIN, 0.15):
-            second = 1.5 if difference == 0 else signal_for(n_train, difference, 1.5, seed=seed)
-            how = "held out" if repeats == 0 else f"5 folds x {repeats}"
-            found.append(Study(title=f"{how}, {difference:g}", n=n, repeats=repeats, signals=(1.5, second)))
-    return found
+def studies(seed: int, *, sizes: Sequence[int], repeats: Sequence[int]) -> Iterator[Study]:
+    """Yield the studies: each way to judge, small and larger, with no difference, one of the margin, a large one.
+
+    Families without a difference have learned something, little, or nothing: then their folds go up and down together.
+    """
+    for n, number in itertools.product(sizes, repeats):
+        if n > 200 and number:
+            continue
+        n_train = n // 2 if number == 0 else n - n // 5
+        how = "held out" if number == 0 else f"5 folds x {number}"
+        for signal in EQUAL:
+            yield Study(title=f"{how}, signal {signal:g}", n=n, repeats=number, signals=(signal, signal))
+        for difference in () if n == 60 else (MARGIN, 0.15):
+            second = signal_for(n_train, difference, 1.5, seed=seed)
+            yield Study(title=f"{how}, {difference:g}", n=n, repeats=number, signals=(1.5, second))
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -136,9 +145,14 @@ def main(arguments: Sequence[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks verdicts", description=__doc__)
     parser.add_argument("--tries", type=int, default=400, help="simulated studies a row")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sizes", default="60,200,800", help="cases of a study; of 800 held out alone")
+    parser.add_argument(
+        "--repeats", default="0,1,10", help="how often five folds are dealt; 0 is one held-out half"
+    )
     options = parser.parse_args(arguments)
+    sizes, repeats = ([int(each) for each in given.split(",")] for given in (options.sizes, options.repeats))
     print(f"{'judged by, asked for':<24}{'n':>5}{'true':>8}" + "".join(f"{kind:>14}" for kind in KINDS))
-    for study in studies(options.seed):
+    for study in studies(options.seed, sizes=sizes, repeats=repeats):
         n_train = study.n // 2 if study.repeats == 0 else study.n - study.n // 5
         truth = true_difference(n_train, study.signals, seed=options.seed + 1)
         counts = verdicts_of(study, tries=options.tries, seed=options.seed)

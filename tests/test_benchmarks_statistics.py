@@ -9,8 +9,17 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import roc_auc_score
 
 from benchmarks.coverage import auc_coverage, said
-from benchmarks.simulated import SHIFT, auc_of_pair, folds_of, gaussian_cases, linear_scores, true_auc
-from benchmarks.verdicts import Study, cases_of, predictions_of, true_difference, verdicts_of
+from benchmarks.simulated import (
+    SHIFT,
+    auc_of_pair,
+    fold_aucs,
+    folds_of,
+    gaussian_cases,
+    linear_scores,
+    repeated_aucs,
+    true_auc,
+)
+from benchmarks.verdicts import EQUAL, Study, cases_of, predictions_of, studies, true_difference, verdicts_of
 
 
 def test_the_quick_learner_is_fishers_and_the_quick_area_scikit_learns() -> None:
@@ -35,6 +44,29 @@ def test_folds_hold_every_case_once_a_repeat_and_both_classes() -> None:
         tests = [test for _, test in parts[5 * repeat : 5 * repeat + 5]]
         np.testing.assert_array_equal(np.sort(np.concatenate(tests)), np.arange(30))
     assert all(set(y[test]) == {0, 1} and not set(train) & set(test) for train, test in parts)
+
+
+def test_folds_of_many_studies_are_those_of_one_after_the_other() -> None:
+    rng = np.random.default_rng(0)
+    studies, repeats, half, k = 3, 2, 20, 5
+    classes = [rng.normal(size=(studies, half, 4)) + 0.5 * y for y in (0, 1)]
+    orders = [np.argsort(rng.random((studies, repeats, half)), axis=2) for _ in classes]
+    found = fold_aucs(classes, orders, k)
+    assert found.shape == (studies, repeats, k)
+    y = np.repeat([0, 1], half)
+    for study, repeat, fold in np.ndindex(found.shape):
+        x = np.concatenate([each[study] for each in classes])
+        part = slice(fold * half // k, (fold + 1) * half // k)
+        test = np.concatenate([order[study, repeat, part] + half * c for c, order in enumerate(orders)])
+        train = np.setdiff1d(np.arange(2 * half), test)
+        plain = auc_of_pair(y[test], linear_scores(x[train], y[train], x[test]))
+        assert abs(found[study, repeat, fold] - plain) < 1e-12
+
+
+def test_what_cannot_be_learned_is_guessed() -> None:
+    aucs = repeated_aucs(np.random.default_rng(0), 40, signal=0.0, k=5, repeats=2, studies=300)
+    assert abs(aucs.mean() - 0.5) < 0.02
+    assert repeated_aucs(np.random.default_rng(0), 40, signal=3.0, k=5, repeats=2, studies=50).mean() > 0.9
 
 
 def test_equal_signals_make_no_difference_and_unequal_ones_the_one_that_is_said() -> None:
@@ -62,3 +94,10 @@ def test_marks_are_for_what_simulation_error_can_not_explain() -> None:
     assert said(0.99, 1000) == "0.990 !"
     assert said(0.90, 1000) == "0.900 !"
     assert 0.8 < auc_coverage(30, 0.5, 0.8, tries=40, seed=0) <= 1
+
+
+def test_studies_are_those_that_are_asked_for() -> None:
+    found = list(studies(0, sizes=[60], repeats=[0, 10]))
+    assert [(each.n, each.repeats, each.signals) for each in found] == [
+        (60, repeats, (signal, signal)) for repeats in (0, 10) for signal in EQUAL
+    ]

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from autoonco.errors import AutoOncoError
-from autoonco.evaluation.patients import by_patient, check_level, has_several, patient_table
+from autoonco.evaluation.calibration import OutOfFold
+from autoonco.evaluation.decisions import decide_on, with_test_figures
+from autoonco.evaluation.patients import by_patient, check_level, has_several, patient_table, patients_of
 from autoonco.evaluation.tables import evaluation_table
+from autoonco.settings import Settings
 
 
 def predicted(seed=0, k=2, n_patients=40, folds=1):
@@ -73,3 +78,67 @@ def test_one_case_a_patient_is_no_other_question():
     assert patient_table(cases, ["no", "yes"]).empty
     same = evaluation_table(by_patient(cases), ["no", "yes"], figures=["brier"])
     assert same["auc"].tolist() == evaluation_table(cases, ["no", "yes"], figures=["brier"])["auc"].tolist()
+
+
+@pytest.mark.parametrize("how", ["mean", "max"])
+@pytest.mark.parametrize(("k", "task"), [(2, "classification"), (3, "classification"), (4, "ordinal")])
+def test_out_of_fold_cases_become_the_same_patients_as_predictions(how, k, task):
+    if how == "max" and (k, task) == (3, "classification"):
+        how = "mean"
+    table = predicted(k=k, folds=4)
+    table = table[table["model"] == "ensemble"]
+    columns = [f"p_{j}" for j in range(k)]
+    cases = OutOfFold(
+        y=table["truth"].to_numpy(),
+        proba=table[columns].to_numpy(),
+        fold=table["fold"].to_numpy(),
+        patient=table["group"].astype(str).to_numpy(),
+    )
+    found = patients_of(cases, how=how, task=task)
+    assert found is not None
+    expected = by_patient(table, how=how, task=task)
+
+    def rows(y, fold, proba):
+        return sorted(zip(y, fold, *np.round(proba, 12).T, strict=True))
+
+    told = rows(expected["truth"], expected["fold"], expected[columns].to_numpy())
+    assert rows(found.y, found.fold, found.proba) == told
+
+
+def test_nothing_is_learned_of_patients_where_none_has_several_or_none_has_a_label():
+    lone = OutOfFold(y=np.array([0, 1]), proba=np.eye(2), fold=np.zeros(2, int), patient=np.array(["a", "b"]))
+    assert patients_of(lone, how="mean", task="classification") is None
+    assert patients_of(replace(lone, patient=None), how="mean", task="classification") is None
+    mixed = OutOfFold(
+        y=np.array([0, 1]), proba=np.eye(3)[:2], fold=np.zeros(2, int), patient=np.array(["a", "a"])
+    )
+    assert patients_of(mixed, how="mean", task="classification") is None
+    assert patients_of(mixed, how="mean", task="ordinal") is not None
+
+
+@pytest.mark.parametrize("how", ["mean", "max"])
+def test_sets_of_patients_hold_their_class_as_often_as_asked_and_thresholds_keep_their_sensitivity(how):
+    settings = Settings(threshold="sensitivity", sensitivity=0.9, coverage=0.85, patient_level=how)
+    decided = decide_on(lesions(seed=0, n_patients=1500), settings, ("no", "yes"))
+    patients = decided.decisions.patients
+    assert patients is not None
+    assert patients.decisions is not None
+    new = lesions(seed=1, n_patients=3000)
+    tested = replace(new, proba=decided.decisions.calibrator(new.proba))
+    found = with_test_figures(decided, tested).record["patients"]
+    for name in ("no", "yes"):
+        assert found["conformal"]["test"]["coverage_by_class"][name] == pytest.approx(0.85, abs=0.03)
+    assert found["threshold"]["test_sensitivity"] == pytest.approx(0.9, abs=0.03)
+    assert found["n"] == 1500
+    own, lesion = patients.decisions, decided.decisions
+    assert abs(own.threshold - lesion.threshold) > 0.02  # the worst of several lesions is worse than one
+
+
+def lesions(*, seed, n_patients):
+    """One to four lesions a patient, of which some are positive in a positive patient."""
+    rng = np.random.default_rng(seed)
+    codes = np.repeat(np.arange(n_patients), rng.integers(1, 5, n_patients))
+    is_positive = rng.random(n_patients) < 0.5
+    y = (is_positive[codes] & (rng.random(len(codes)) < 0.7)).astype(np.int64)
+    p = 1 / (1 + np.exp(-rng.normal(2.5 * y - 1.25)))
+    return OutOfFold(y=y, proba=np.c_[1 - p, p], fold=codes % 5, patient=codes)
