@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -193,6 +193,18 @@ def _as_cases(data: Unlabelled, columns: dict[str, Any]) -> tuple[Case, ...]:
     raise DataError(
         "To predict, give a Dataset, a manifest (.csv), a table, or image files; got a mixed list."
     )
+
+
+def reading(observer: object, *others: Callable[[int, int], object]) -> Callable[[int, int], None]:
+    """Return what is called with (cases read, all cases): the `others`, and `reading` of an observer that has it."""
+    shown = getattr(observer, "reading", None)
+    called = [*others, *([] if shown is None else [shown])]
+
+    def told(done: int, n_cases: int) -> None:
+        for one in called:
+            one(done, n_cases)
+
+    return told
 
 
 def usable(

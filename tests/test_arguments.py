@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import io
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+from rich.console import Console
 
-from autoonco.arguments import as_cases, as_labelled, seconds, usable, with_labels
+from autoonco.arguments import as_cases, as_labelled, reading, seconds, usable, with_labels
 from autoonco.data.checks import Finding, Severity
 from autoonco.errors import AutoOncoError, DataError
+from autoonco.progress import ProgressTable
 from autoonco.settings import Settings
 
 
@@ -71,3 +75,24 @@ def test_a_class_that_is_gone_is_told(dataset):
     bad = [finding(case.row) for case, label in zip(dataset.cases, dataset.y, strict=True) if label == 1]
     with pytest.raises(DataError, match="No usable case"):
         usable(dataset, list(range(60)), bad, Settings(on_bad_case="exclude"))
+
+
+def test_an_observer_that_can_is_shown_how_the_cases_are_read():
+    seen, also = [], []
+    told = reading(SimpleNamespace(reading=lambda *n: seen.append(n)), lambda *n: also.append(n))
+    told(1, 2)
+    told(2, 2)
+    assert seen == also == [(1, 2), (2, 2)]
+    reading(None)(1, 2)
+    reading(lambda progress: 1 / 0)(1, 2)  # an observer of searches alone is not called
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_bar_is_drawn_on_a_terminal_alone(is_terminal, monkeypatch):
+    monkeypatch.delenv("TERM", raising=False)
+    out = io.StringIO()
+    with ProgressTable(Console(file=out, force_terminal=is_terminal, width=80)) as table:
+        table.reading(3, 10)
+        table.reading(10, 10)
+    assert ("10/10" in out.getvalue()) == is_terminal
+    assert is_terminal or out.getvalue() == ""
