@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from autoonco.search.problem import BEFORE, Progress
@@ -43,6 +44,14 @@ class ProgressTable:
     ) -> None:
         if self._live is not None:
             self._live.stop()
+
+    def reading(self, done: int, n_cases: int) -> None:
+        """Show how many cases have been read for the data check, where a terminal can."""
+        if self._live is not None:
+            shown = Table.grid("", "", padding=(0, 1))
+            bar = ProgressBar(total=n_cases, completed=done, width=40)
+            shown.add_row("Reading the cases", bar, f"{done}/{n_cases}")
+            self._live.update(shown)
 
     def __call__(self, progress: Progress) -> None:
         """Show `progress`."""
