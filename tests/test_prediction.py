@@ -191,13 +191,14 @@ def test_arrays_are_predicted_with_their_spacing_and_leave_no_file(tmp_path: Pat
     given = [
         autoonco.ArrayScan(np.full((4, 5), 51.0), (0.5, 0.7)),
         autoonco.ArrayScan(np.full((3, 4, 5), 102.0), (2.5, 0.5, 0.7), mask=mask, case="b"),
-        autoonco.ArrayScan(np.full((4, 5, 3), 204, np.uint8), (1, 1)),
+        autoonco.ArrayScan(np.full((4, 5, 3), 204, np.uint8), (0.6, 0.4), mask=mask[1]),
     ]
     table = model((1.0, Sees())).predict_table(given)
     np.testing.assert_allclose(table["probability_yes"], [0.2, 0.4, 0.8], atol=1e-6)
     assert table["case"].tolist() == ["1", "b", "3"]
     np.testing.assert_allclose(seen[0], (0.7, 0.5))
     np.testing.assert_allclose(seen[1], (0.7, 0.5, 2.5))
+    np.testing.assert_allclose(seen[2], (0.4, 0.6))
     assert model((1.0, Mean())).predict(given[0]).tolist() == ["no"]
     assert list(tmp_path.iterdir()) == []
 

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from autoonco.data.case import Case
+from autoonco.data.pick import Pick
 from autoonco.errors import DataError
 
 
@@ -57,6 +58,7 @@ def _written(scan: ArrayScan, folder: Path, row: int) -> Case:
     given = scan.pixels if isinstance(scan.pixels, Mapping) else {"image": scan.pixels}
     spacing = tuple(float(length) for length in scan.spacing_mm)
     images: dict[str, Path] = {}
+    picks: dict[str, Pick] = {}
     for number, (name, pixels) in enumerate(given.items()):
         array = _numbers(pixels, row)
         is_colour = array.ndim == 3 and array.shape[-1] == 3 and len(spacing) == 2
@@ -68,6 +70,7 @@ def _written(scan: ArrayScan, folder: Path, row: int) -> Case:
         images[name] = folder / f"{row}-{number}.{'png' if is_colour else 'nrrd'}"
         if is_colour:
             Image.fromarray(array).save(images[name])
+            picks[name] = Pick(spacing_mm=spacing)  # which a file of colours doesn't hold
         else:
             _write(array.astype(np.float32), spacing, images[name])
         if scan.mask is not None and np.shape(scan.mask) != array.shape[: len(spacing)]:
@@ -77,15 +80,18 @@ def _written(scan: ArrayScan, folder: Path, row: int) -> Case:
             )
     masks: dict[str, Path] = {}
     if scan.mask is not None:
-        is_picture = any(path.suffix == ".png" for path in images.values())
-        masks["mask"] = folder / f"{row}-mask.{'png' if is_picture else 'nrrd'}"
-        inside = (_numbers(scan.mask, row) != 0).astype(np.uint8)
-        if is_picture:
-            Image.fromarray(inside).save(masks["mask"])
-        else:
-            _write(inside, spacing, masks["mask"])
+        masks["mask"] = folder / f"{row}-mask.nrrd"
+        _write((_numbers(scan.mask, row) != 0).astype(np.uint8), spacing, masks["mask"])
     name = scan.case or str(row)
-    return Case(case=name, patient=name, images=images, masks=masks, clinical=dict(scan.clinical), row=row)
+    return Case(
+        case=name,
+        patient=name,
+        images=images,
+        masks=masks,
+        clinical=dict(scan.clinical),
+        image_picks=picks,
+        row=row,
+    )
 
 
 def _numbers(values: ArrayLike, row: int) -> NDArray[Any]:

@@ -173,7 +173,7 @@ def with_marks(
 
 
 def marks_in(
-    table: Mapping[str, Sequence[str]], *, on_error: Callable[[int, str], None] | None = None
+    table: Mapping[str, Sequence[str]], *, on_error: Callable[[int, str], object] | None = None
 ) -> list[Mark | None]:
     """Return the mark in each row of a manifest, None where its cells are empty.
 

@@ -24,6 +24,7 @@ from autoonco.errors import DimensionError, ImageReadError
 SUFFIXES = (".npy", ".npz")
 SPACING = "spacing_mm"
 _COLOURS = (3, 4)
+_LEAST_SIDE = 16  # pixels from which a last axis of three is no side of a volume
 
 
 def read_array(path: Path, pick: Pick, *, usual: str = "image") -> sitk.Image:
@@ -64,6 +65,11 @@ def image_of_array(values: NDArray[Any], spacing_mm: tuple[float, ...] = ()) -> 
         )
     if values.dtype == np.uint8 and values.ndim == 3 and values.shape[-1] in _COLOURS and values.shape[0] > 1:
         return picture_of(_opaque(np.asarray(values)), spacing_mm)
+    if values.ndim == 3 and values.shape[-1] in _COLOURS and min(values.shape[:2]) >= _LEAST_SIDE:
+        raise DimensionError(
+            f"The array {'×'.join(map(str, values.shape))} of {values.dtype} is a picture in colour, or a volume of no "
+            "width: save colours as bytes 0..255 (uint8)."
+        )
     shape = values.shape
     while len(shape) > 3 and 1 in (shape[0], shape[-1]):
         shape = shape[1:] if shape[0] == 1 else shape[:-1]

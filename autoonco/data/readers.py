@@ -45,9 +45,9 @@ class Scan:
 def read_scan(case: Case, channel: str) -> Scan:
     """Read the image of a case's `channel` and its mask, on one grid.
 
-    Float noise between both headers is healed by giving the mask the image's geometry. A lone mask that
-    serves several channels, or any mask where the case says `resample_mask`, is resampled (nearest neighbour) onto
-    the grid of the channel.
+    Float noise between both headers is healed by giving the mask the image's geometry, and so is a picture or array,
+    which states none. A lone mask that serves several channels, or any mask where the case says `resample_mask`, is
+    resampled (nearest neighbour) onto the grid of the channel.
 
     Raises
     ------
@@ -76,6 +76,8 @@ def read_scan(case: Case, channel: str) -> Scan:
         mask, is_binary, is_part = _mask(case, channel, image)
         is_shared = channel not in case.masks and len(case.images) > 1
         may_resample = (is_shared or case.resample_mask) and not _is_picture(case, channel, image)
+        if mask.GetSize() == image.GetSize() and _lies_by_its_pixels(case, channel, image, mask):
+            mask.CopyInformation(image)
         placed, gap, share = on_grid(mask, image, may_resample=may_resample, may_be_part=is_part)
         if case.mark is not None:
             placed = chosen(placed, case.mark)
@@ -144,6 +146,20 @@ def _naming(case: Case, what: str) -> Iterator[None]:
         yield
     except DataError as error:
         raise type(error)(f"row {case.row}, {what}: {error}") from error
+
+
+def _lies_by_its_pixels(case: Case, channel: str, image: sitk.Image, mask: sitk.Image) -> bool:
+    """Return whether a mask has no place of its own, a picture or an array, and was drawn on the pixels of its image.
+
+    That is so of pictures and arrays, whose spacing only the manifest knows, and of DICOM pictures. A NIfTI's voxels
+    may lie in another order than an array drawn on them.
+    """
+    placeless = (*PICTURE_SUFFIXES, *ARRAY_SUFFIXES)
+    path = case.mask_of(channel)
+    if path is None or suffix_of(path) not in placeless or set(mask.GetSpacing()) != {1.0}:
+        return False
+    home = case.images[channel]
+    return suffix_of(home) in placeless or (image.GetDimension() == 2 and is_dicom_source(home))
 
 
 def _is_picture(case: Case, channel: str, image: sitk.Image) -> bool:

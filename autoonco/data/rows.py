@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,9 +42,9 @@ def make_cases(
     if not to_predict:
         refuse_rows(names, patients, range(1, n_rows + 1))
     problems: dict[int, str] | None = {} if to_predict else None
-    of = {"root": root, "must_exist": must_exist, "problems": problems}
-    image_files = {key: _files(table, key, name, of_masks=False, **of) for key, name in images.items()}
-    mask_files = {key: _files(table, key, name, of_masks=True, **of) for key, name in masks.items()}
+    files = partial(_files, table, root=root, must_exist=must_exist, problems=problems)
+    image_files = {key: files(key, name, of_masks=False) for key, name in images.items()}
+    mask_files = {key: files(key, name, of_masks=True) for key, name in masks.items()}
     values = {name: cols.clinical_values(table[name]) for name in clinical}
     sites = table.get("site", [""] * n_rows)
     marks = [None] * n_rows if problems is None else marks_in(table, on_error=problems.setdefault)

@@ -55,6 +55,15 @@ def test_bytes_of_three_channels_are_colour(tmp_path: Path) -> None:
     assert not found[0].any()
 
 
+def test_colours_that_are_no_bytes_are_not_taken_for_a_volume(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", RNG.random((20, 30, 3)))
+    with pytest.raises(DimensionError, match="20×30×3 of float64 is a picture in colour"):
+        read(tmp_path / "a.npy")
+    np.save(tmp_path / "b.npy", np.zeros((2, 20, 30, 3)))
+    with pytest.raises(DimensionError):
+        read(tmp_path / "b.npy", index=1)
+
+
 def test_spacing_is_in_the_order_of_the_axes(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", image=np.zeros((4, 5, 7)), spacing_mm=[3.0, 0.5, 0.25])
     assert read_image(tmp_path / "a.npz").GetSpacing() == (0.25, 0.5, 3.0)

@@ -16,8 +16,8 @@ from autoonco.data.cache import content_hash
 from autoonco.data.manifest import Dataset
 from autoonco.data.pick import WHOLE, Pick, parse_cell
 from autoonco.data.readers import read_image, read_scan
-from autoonco.errors import DataError, ImageReadError
-from tests.dicom_files import noise, slices, write_series
+from autoonco.errors import DataError, GeometryError, ImageReadError
+from tests.dicom_files import SECONDARY, base, noise, save, slices, with_pixels, write_series
 
 RNG = np.random.default_rng(0)
 MASK = RNG.integers(0, 4, (4, 5, 6)).astype(np.uint8)
@@ -91,6 +91,38 @@ def test_pictures_have_the_spacing_that_the_manifest_says(folder: Path) -> None:
     data = dataset(folder, {"image": ["a.png", "i.nii.gz"], "spacing_mm": ["0.5 0.2", "9"]})
     assert read_scan(data.cases[0], "image").image.GetSpacing() == (0.2, 0.5)
     assert read_scan(data.cases[1], "image").image.GetSpacing() == (1, 1, 1)  # the file says its own
+
+
+def test_a_mask_without_a_place_lies_on_the_pixels_of_its_image(folder: Path) -> None:
+    """Of pictures, arrays and DICOM pictures, of which the manifest or the image alone knows the spacing."""
+    mask = np.zeros((8, 9), np.uint8)
+    mask[2:5, 3:7] = 1
+    Image.fromarray(mask).save(folder / "m.png")
+    Image.fromarray(RNG.integers(0, 255, (8, 9, 3)).astype(np.uint8)).save(folder / "colour.png")
+    Image.fromarray(RNG.integers(0, 255, (8, 9)).astype(np.uint8)).save(folder / "grey.png")
+    np.save(folder / "m.npy", np.stack([mask] * 4))
+    np.save(folder / "v.npy", RNG.normal(size=(4, 8, 9)))
+    us = base(SECONDARY, PixelSpacing=[0.3, 0.2])
+    save(with_pixels(us, RNG.integers(0, 255, (8, 9)).astype(np.uint8)), folder / "us.dcm")
+    for image, drawn, spacing, expected in (
+        ("grey.png", "m.png", "0.5 0.2", (0.2, 0.5)),
+        ("colour.png", "m.png", "0.5", (0.5, 0.5)),
+        ("v.npy", "m.npy", "3 0.5 0.4", (0.4, 0.5, 3.0)),
+        ("us.dcm", "m.png", "", (0.2, 0.3)),
+    ):
+        data = dataset(folder, {"image": [image] * 2, "mask": [drawn] * 2, "spacing_mm": [spacing] * 2})
+        scan = read_scan(data.cases[0], "image")
+        assert scan.mask is not None
+        assert scan.image.GetSpacing() == scan.mask.GetSpacing() == pytest.approx(expected)
+        assert np.array_equal(sitk.GetArrayFromImage(scan.mask).reshape(-1, 8, 9)[-1], mask)
+    volume = sitk.GetImageFromArray(RNG.normal(size=(4, 8, 9)))
+    volume.SetSpacing((0.5, 0.5, 3.0))
+    sitk.WriteImage(volume, str(folder / "v.nii.gz"))
+    data = dataset(folder, {"image": ["v.nii.gz"] * 2, "mask": ["m.npy"] * 2})
+    with pytest.raises(
+        GeometryError, match="voxels away"
+    ):  # in which order an array has a NIfTI's axes nobody says
+        read_scan(data.cases[0], "image")
 
 
 def test_a_series_of_a_folder_is_chosen_row_by_row(folder: Path) -> None:
