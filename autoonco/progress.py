@@ -17,7 +17,7 @@ from rich.table import Table
 
 from autoonco.search.problem import BEFORE, Progress
 from autoonco.search.trial import Status, Trial
-from autoonco.terminal import is_live
+from autoonco.terminal import clock, is_live
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +76,7 @@ def progress_table(progress: Progress, *, now: datetime | None = None) -> Table:
     ok = sum(trial.status is Status.SUCCESS for trial in progress.trials)
     bad = sum(trial.has_failed for trial in progress.trials)
     table = Table(
-        title=f"search '{progress.scope}': {_clock(progress.elapsed_s)} spent, {_clock(left_s)} left",
+        title=f"search '{progress.scope}': {clock(progress.elapsed_s)} spent, {clock(left_s)} left",
         caption=f"{ok} trials ok, {bad} failed; the search ends at {ends:%H:%M}, then the best are refitted",
     )
     table.add_column("family")
@@ -90,7 +90,7 @@ def progress_table(progress: Progress, *, now: datetime | None = None) -> Table:
             _best(trials),
             str(sum(trial.status is Status.SUCCESS for trial in trials)),
             str(sum(trial.has_failed for trial in trials)),
-            _clock(sum(trial.seconds for trial in trials)),
+            clock(sum(trial.seconds for trial in trials)),
             "running" if family in progress.running else "",
         )
     return table
@@ -104,18 +104,13 @@ def progress_line(progress: Progress) -> str:
         parts.append(f"{family} {_best(trials)} ({len(trials)} trials)")
     bad = sum(trial.has_failed for trial in progress.trials)
     parts += [f"{bad} failed"] if bad else []
-    spent = f"{_clock(progress.elapsed_s)} of {_clock(progress.limit_s)}"
+    spent = f"{clock(progress.elapsed_s)} of {clock(progress.limit_s)}"
     return f"[{progress.scope}] {spent}: {', '.join(parts)}".replace("[", r"\[")
 
 
 def _best(trials: list[Trial]) -> str:
     scores = [trial.score for trial in trials if trial.score is not None]
     return f"{max(scores):.3f}" if scores else "-"
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02d}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,19 +7,21 @@ import logging
 import os
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.progress import Progress as Bar
 from rich.table import Table
+from rich.text import Text
 
 from autoonco.errors import AutoOncoError
 
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("autoonco")
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
-_WIDE = 10_000
-"""Characters a line where nobody's window ends it: in a file or a pipe nothing is cut."""
+_LEAST = 12
+"""Characters that a cut column has at least."""
+_WIDE = 200
+"""Characters of the lines of a table in a file or a pipe, where no window ends them."""
 
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Results and errors only.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Each step too, as in the log file.")]
@@ -184,10 +188,8 @@ class _ToScreen(logging.Handler):
 class _Nameless(logging.Formatter):
     """A line a record, without escape codes, paths and names of patients."""
 
-    converter = time.gmtime
-
     def __init__(self, names: Mapping[str, int]) -> None:
-        super().__init__("%(asctime)s %(levelname)-7s %(message)s", "%Y-%m-%dT%H:%M:%S+00:00")
+        super().__init__("%(asctime)s %(levelname)-7s %(message)s")
         self._names = names
 
     def format(self, record: logging.LogRecord) -> str:
@@ -196,6 +198,10 @@ class _Nameless(logging.Formatter):
 
         line = "".join(c if c.isprintable() else " " for c in super().format(record))
         return without_paths(redact(line, self._names))
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802
+        """Return the time as the run folder's own log has it."""
+        return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="seconds")
 
     def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's own name
         """Return the kind of the exception alone: a traceback quotes what it met."""
@@ -228,7 +234,7 @@ def _identifiers(cases: Sequence[Case]) -> dict[str, int]:
 
 
 def screen(stream: Any, *, quiet: bool = False) -> Console:
-    """Return a console on a standard stream; where no terminal reads it, no line is cut or broken."""
+    """Return a console on a standard stream."""
     console = Console(file=stream, quiet=quiet)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = _WIDE
@@ -246,24 +252,67 @@ def print_line(console: Console, line: str) -> None:
 
 
 def print_frame(console: Console, frame: pd.DataFrame, title: str) -> None:
-    """Print a table; where the terminal is narrow, the last column is cut."""
-    cells = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
-    table = Table(title=title)
+    """Print a table, see `table_of`."""
+    console.print(table_of(frame, title, width=console.width))
+
+
+def table_of(frame: pd.DataFrame, title: str, *, width: int) -> Table:
+    """Return a table for `width` characters a line; no cell of it is markup.
+
+    Its last column is cut to what the others leave. Where that is next to nothing it is left out, and so are those
+    before it that have no place whole: what is read first has to stand first.
+    """
     names = [str(name) for name in frame.columns]
+    cells = [[_cell(value) for value in row] for row in frame.itertuples(index=False)]
     widths = [max([len(name), *(len(row[i]) for row in cells)]) for i, name in enumerate(names)]
-    left = console.width - sum(widths[:-1]) - 3 * len(names) - 1  # three characters a border and its padding
-    widths[-1] = max(min(widths[-1], left), len(names[-1]))
-    for name, width in zip(names, widths, strict=True):
-        table.add_column(name, no_wrap=True, overflow="ellipsis", width=width)
+    shown, left = 0, width - 1
+    while shown < len(names):
+        place = left - 3  # a border and its padding
+        if widths[shown] > place:
+            if shown == len(names) - 1 and place >= min(widths[shown], _LEAST):
+                widths[shown] = place
+                shown += 1
+            break
+        left = place - widths[shown]
+        shown += 1
+    hidden = ", ".join(names[shown:])
+    table = Table(
+        title=title,
+        title_justify="left",
+        caption=f"no place for: {hidden}" if hidden else None,
+        caption_justify="left",
+        box=box.SIMPLE_HEAD,
+    )
+    for i, name in enumerate(names[:shown]):
+        is_number = frame.dtypes.iloc[i].kind in "iuf"
+        table.add_column(
+            name,
+            no_wrap=True,
+            overflow="ellipsis",
+            width=widths[i],
+            justify="right" if is_number else "left",
+        )
     for row in cells:
-        table.add_row(*row)
-    console.print(table, markup=False)
+        table.add_row(*map(Text, row[:shown]))
+    return table
 
 
 def _cell(value: Any) -> str:
-    if value is None or value != value:  # only NaN is unlike itself
-        return "–"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+    text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    return "–" if text in ("nan", "<NA>", "None") else text
+
+
+def clock(seconds: float) -> str:
+    """Return seconds as a clock has them.
+
+    Examples
+    --------
+    >>> clock(75), clock(3661)
+    ('1:15', '1:01:01')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:

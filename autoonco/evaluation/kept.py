@@ -54,7 +54,7 @@ def keep(
     }
     text = json.dumps(content)
     with stops_on_full_disk():
-        write_atomically(_path(folder, scope), lambda path: path.write_text(text + "\n", encoding="utf-8"))
+        write_atomically(scope_path(folder, scope), lambda path: path.write_text(text + "\n", encoding="utf-8"))
 
 
 def kept_result(
@@ -67,7 +67,7 @@ def kept_result(
     AutoOncoError
         If the file is damaged.
     """
-    path = _path(folder, scope)
+    path = scope_path(folder, scope)
     content = read_json(path) if path.exists() else None
     # compared as JSON, for a tuple comes back as a list
     if content is None or content["asked"] != json.loads(json.dumps(asked)):
@@ -96,7 +96,8 @@ def kept_result(
     return result, content["notes"]
 
 
-def _path(folder: Path, scope: str) -> Path:
+def scope_path(folder: Path, scope: str) -> Path:
+    """Return the file of what a scope gave, there once it has ended."""
     return folder / "scopes" / f"{scope}.json"
 
 

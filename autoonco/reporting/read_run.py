@@ -13,6 +13,7 @@ import pandas as pd
 from autoonco.data.fingerprint import Fingerprint
 from autoonco.errors import DataError
 from autoonco.evaluation.radiomics_record import SETTINGS_FILE, TABLE_FILE
+from autoonco.evaluation.speed import SPEED_FILE
 from autoonco.evaluation.tables import probability_columns, read_predictions
 from autoonco.evaluation.tasks import CLASSIFICATION
 from autoonco.metrics.comparison import MARGIN
@@ -43,10 +44,14 @@ class RunData:
     radiomic_features: pd.DataFrame | None = None
     evidence: Evidence = field(default_factory=Evidence)
     space: Mapping[str, Any] | None = None
+    speed: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def status(self) -> str:
-        """``"running"``, ``"finished"`` or ``"failed"``; a killed run still says that it is running."""
+        """``"running"``, ``"finished"``, ``"stopped"`` or ``"failed"``; a killed run still says that it is running.
+
+        A stopped one was asked to end: it has a model and figures, and may go on.
+        """
         return str(self.run.get("status", "running"))
 
     @property
@@ -115,7 +120,7 @@ def read_run(run_dir: Path) -> RunData:
             return default
 
     run = _read_run_json(run_dir)
-    finished = run.get("status") == "finished"
+    finished = run.get("status") in ("finished", "stopped")
     judged = finished and run.get("evaluation", "none") != "none"
     return RunData(
         run=run,
@@ -137,6 +142,7 @@ def read_run(run_dir: Path) -> RunData:
         ),
         evidence=read_evidence(run_dir, tolerant),
         space=tolerant("space.json", _read_space, None, expected=False),
+        speed=tolerant(SPEED_FILE, lambda path: dict(_read_json(path)), {}, expected=False),
         problems=tuple(problems),
     )
 

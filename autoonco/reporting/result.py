@@ -9,8 +9,10 @@ import pandas as pd
 
 from autoonco.errors import UnknownNameError
 from autoonco.evaluation.own_metric import with_own_figures
+from autoonco.evaluation.run_state import RunState, run_state
 from autoonco.evaluation.tables import leaderboard_table
 from autoonco.evaluation.verdict import Verdict
+from autoonco.reporting.board import members_table, models_table
 from autoonco.reporting.checklist_section import checklist_table
 from autoonco.reporting.checklists import checklists, facts_of
 from autoonco.reporting.content import make_content, run_tables
@@ -59,6 +61,14 @@ class Result:
         """Return whether deep learning beats radiomics here, and how sure that is."""
         return verdict_of(self.read())
 
+    def models(self) -> pd.DataFrame:
+        """Return ensemble, families and baselines with intervals, cost and seconds a case, see `models_table`."""
+        return models_table(self.read())
+
+    def members(self) -> pd.DataFrame:
+        """Return the members of the delivered ensemble with their weights, see `members_table`."""
+        return members_table(self.read())
+
     def leaderboard(self) -> pd.DataFrame:
         """Return every trial of the final search, best first."""
         return leaderboard_table(self.read().trials)
@@ -94,15 +104,18 @@ class Result:
             return []
         return [str(message) for message in run.checks.loc[run.checks["severity"] == "error", "message"]]
 
+    def stopped(self) -> str | None:
+        """Return what has to be said of a run that was asked to end before its time, None of another."""
+        run = self.read()
+        return str(run.run["stopped"]) if run.status == "stopped" and run.run.get("stopped") else None
+
+    def state(self) -> RunState:
+        """Return how far the run is: running, finished, stopped, failed or killed, its trials, its time left."""
+        return run_state(self.folder)
+
     def status(self) -> str:
         """Return in a sentence how far the run is."""
-        run = self.read()
-        done = sum(trial["status"] == "success" for trial in run.trials)
-        spent, limit = float(run.run.get("elapsed_s", 0.0)), float(run.run.get("time_limit_s", 0.0))
-        spent = max([spent, *(float(trial["elapsed_s"]) for trial in run.trials)])
-        return (
-            f"{run.status}: {done} of {len(run.trials)} trials succeeded, {spent:.0f} of {limit:.0f} s spent."
-        )
+        return self.state().sentence()
 
     @property
     def plots(self) -> Plots:

@@ -213,11 +213,22 @@ def read_trials(folder: Path) -> list[Trial]:
     FileNotFoundError
         If there is no journal.
     """
-    trials = (Trial.from_json(event) for event, _ in _events(folder / JOURNAL) if event["event"] == "trial")
+    trials = (Trial.from_json(event) for event in read_events(folder) if event["event"] == "trial")
     first: dict[int, Trial] = {}
     for trial in trials:
         first.setdefault(trial.id, trial)
     return list(first.values())
+
+
+def read_events(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield what the journal of a run folder holds, which may be another process's; nothing is changed.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no journal.
+    """
+    return (event for event, _ in _events(folder / JOURNAL))
 
 
 def _events(path: Path) -> Iterator[tuple[dict[str, Any], int]]:
