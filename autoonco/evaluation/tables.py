@@ -221,6 +221,8 @@ def _intervals(names: Sequence[str], cases: pd.DataFrame, how: Mapping[str, Any]
     """Return the figures of one model: of its one test set, or over its folds."""
     every = [fold for _, fold in cases.groupby("fold")]
     telling = [fold for fold in every if fold["truth"].nunique() > 1]
+    if len(every) == len(telling) == 1:  # resamples are drawn once for all figures
+        return _of_one_set(names, every[0], how)
     found: dict[str, Interval] = {}
     for folds, wanted in (
         (every, [name for name in names if name in _OF_ONE_CLASS]),

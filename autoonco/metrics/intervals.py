@@ -6,11 +6,12 @@ one test set: BCa bootstrap over patients. Several outer folds have intervals of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import brentq
 from scipy.stats import norm, t
 
@@ -25,6 +26,7 @@ STATISTIC_OF: dict[str, Statistic] = STATISTICS | ORDINAL_STATISTICS
 
 RESAMPLES = 2000
 _CELLS = 250_000  # weights held at once: 2 MB, which stay in the cache of a core
+_KEPT_CELLS = 20_000_000  # counts of resamples that are kept for the next model: 40 MB
 _SAME = 1e-12  # resamples that differ by less are equal
 _TINY = 1e-9  # at 0 and 1 the value itself is a root, and not the one that bounds
 _FEW_PAIRS = (
@@ -250,16 +252,29 @@ def evaluate_resamples(
     statistic: Callable[[Weights], Values], patients: Labels, *, resamples: int, seed: int
 ) -> Values:
     """Return the values ``(..., resamples)`` of ``statistic(weights)`` for patients drawn with replacement."""
-    rng = np.random.default_rng(seed)
     n_patients = int(patients.max()) + 1
     step = max(1, _CELLS // len(patients))
-    out = []
-    for start in range(0, resamples, step):
-        size = min(step, resamples - start)
-        counts = rng.multinomial(n_patients, np.full(n_patients, 1 / n_patients), size=size)
-        out.append(statistic(counts[:, patients].astype(np.float64)))
+    draw = _kept_counts if n_patients * resamples <= _KEPT_CELLS else _counts
+    out = [
+        statistic(counts[:, patients].astype(np.float64))
+        for counts in draw(n_patients, resamples, step, seed)
+    ]
     draws: Values = np.concatenate(out, axis=-1)
     return draws
+
+
+def _counts(n_patients: int, resamples: int, step: int, seed: int) -> Iterator[NDArray[np.int16]]:
+    """Yield how often each patient is in each resample, `step` resamples at a time ``(step, n_patients)``."""
+    rng, even = np.random.default_rng(seed), np.full(n_patients, 1 / n_patients)
+    for start in range(0, resamples, step):
+        size = min(step, resamples - start)
+        yield rng.multinomial(n_patients, even, size=size).astype(np.int16)
+
+
+@lru_cache(maxsize=2)
+def _kept_counts(n_patients: int, resamples: int, step: int, seed: int) -> list[NDArray[np.int16]]:
+    """Return `_counts`, kept: the models of a table are judged on the same resamples, which take long to draw."""
+    return list(_counts(n_patients, resamples, step, seed))
 
 
 def evaluate_left_out(statistic: Callable[[Weights], Values], patients: Labels) -> Values:

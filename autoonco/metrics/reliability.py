@@ -60,7 +60,11 @@ def calibration_slope(positive: Flags, proba: Values, weights: Values) -> Values
     if spread < 1e-9 or not usable.any():
         return slopes
     x, w = (logits - logits.mean()) / spread, weights[usable]
-    found, right = _regression(positive, x, w)
+    share = float(np.mean(positive))
+    # of the sample as it is first: its resamples lie near, so that Newton's method needs half the rounds
+    a, b, right = _regression(positive, x, np.ones((1, len(x))), (float(logit(share)), 0.0))
+    start = (float(a[0]), float(b[0])) if right[0] else (float(logit(share)), 0.0)
+    _, found, right = _regression(positive, x, w, start)
     steep = ~right | (np.abs(found) > _STEEP)
     slopes[usable] = np.where(steep, np.nan, found / spread)
     return slopes
@@ -79,16 +83,22 @@ def calibration_intercept(positive: Flags, proba: Values, weights: Values) -> Va
     """
     logits, out = _logits(proba), np.full(len(weights), np.nan)
     usable = _has_both(positive, weights)
-    w, a = weights[usable], np.zeros(int(usable.sum()))
+    # of the sample as it is first: its resamples lie near, so that Newton's method needs half the rounds
+    start = _intercepts(positive, logits, np.ones((1, len(logits))), np.zeros(1))
+    out[usable] = _intercepts(positive, logits, weights[usable], np.repeat(start, int(usable.sum())))
+    return out
+
+
+def _intercepts(positive: Flags, logits: Values, weights: Values, a: Values) -> Values:
+    """Return the intercepts of weighted logistic regressions with a slope of 1, from `a` on (Newton's method)."""
     for _ in range(_ROUNDS):
         mu = expit(a[:, None] + logits)
-        slope = (w * mu * (1 - mu)).sum(axis=1)
-        step = np.clip((w * (positive - mu)).sum(axis=1) / np.maximum(slope, 1e-12), -_STEP, _STEP)
-        a += step
+        rest, bend = weights * (positive - mu), weights * mu * (1 - mu)
+        step = np.clip(rest.sum(axis=1) / np.maximum(bend.sum(axis=1), 1e-12), -_STEP, _STEP)
+        a = a + step
         if np.abs(step).max(initial=0.0) < _NEAR:
             break
-    out[usable] = a
-    return out
+    return a
 
 
 def _logits(proba: Values) -> Values:
@@ -102,17 +112,19 @@ def _has_both(positive: Flags, weights: Values) -> Flags:
     return both
 
 
-def _regression(positive: Flags, x: Values, weights: Values) -> tuple[Values, Flags]:
-    """Return the slopes of weighted logistic regressions on `x`, and which of them converged (Newton's method)."""
-    share = (weights @ positive) / weights.sum(axis=1)
-    a, b = np.asarray(logit(share)), np.zeros(len(weights))
+def _regression(
+    positive: Flags, x: Values, weights: Values, start: tuple[float, float]
+) -> tuple[Values, Values, Flags]:
+    """Return intercepts and slopes of weighted logistic regressions on `x`, and which converged (Newton's method)."""
+    a, b = (np.full(len(weights), value) for value in start)
     right, left = np.zeros(len(weights), dtype=bool), np.arange(len(weights))
+    powers = np.column_stack([np.ones_like(x), x, x**2])
     for _ in range(_ROUNDS):
         w = weights[left]
         mu = expit(a[left, None] + b[left, None] * x)
         rest, bend = w * (positive - mu), w * mu * (1 - mu)
-        h00, h01, h11 = bend.sum(axis=1), bend @ x, bend @ x**2
-        g0, g1 = rest.sum(axis=1), rest @ x
+        h00, h01, h11 = (bend @ powers).T
+        g0, g1 = (rest @ powers[:, :2]).T
         det = h00 * h11 - h01**2
         flat = det < 1e-12
         det = np.where(flat, 1.0, det)
@@ -126,4 +138,4 @@ def _regression(positive: Flags, x: Values, weights: Values) -> tuple[Values, Fl
         left = left[~flat & (length >= _NEAR) & (np.abs(b[left]) < _STEEP)]
         if not left.size:
             break
-    return b, right
+    return a, b, right
