@@ -15,6 +15,20 @@ from autoonco.evaluation.outcome import ScopeResult
 from autoonco.evaluation.split_table import SplitTable
 from autoonco.evaluation.splits import Groups, OuterSplit, is_unseen
 
+_CHOSEN = "How models are judged was chosen: "
+_SHARED = "The time limit is shared evenly by "
+_TORN = " test cases have their patient or their very picture among the cases learned from"
+
+
+def explains(note: str) -> bool:
+    """Return whether a sentence of a run says how it was set up, and warns of nothing."""
+    return note.startswith((_CHOSEN, _SHARED))
+
+
+def tells_torn(note: str) -> bool:
+    """Return whether a sentence of a run is the one on test cases whose patient is also learned from."""
+    return _TORN in note
+
 
 def searches_json(splits: Sequence[OuterSplit], time_limit_s: float) -> dict[str, Any]:
     """Return how many searches share the time, and what each gets, as plain JSON."""
@@ -38,7 +52,7 @@ def said(
     limit_s: float,
 ) -> list[str]:
     """Return sentences for the log and the report: the reason, the time of each search, and what the splits lack."""
-    found = [f"How models are judged was chosen: {mode.why}"] if mode.why else []
+    found = [f"{_CHOSEN}{mode.why[:1].lower()}{mode.why[1:]}"] if mode.why else []
     if len(splits) > 1:
         found.append(_shared(splits, mode, limit_s))
     if table is not None and table.n_unknown:
@@ -83,7 +97,7 @@ def _shared(splits: Sequence[OuterSplit], mode: Mode, limit_s: float) -> str:
         modes.SPLITS: "ready splits",
     }
     return (
-        f"The time limit is shared evenly by {len(splits)} searches of {limit_s / len(splits):.0f} s each: one for "
+        f"{_SHARED}{len(splits)} searches of {limit_s / len(splits):.0f} s each: one for "
         f"each of {outer} {kinds[mode.kind]}, which judge, and the final one on all training cases, which makes the "
         "model that is delivered and is not judged itself."
     )
@@ -94,10 +108,7 @@ def _torn(splits: Sequence[OuterSplit], groups: Groups) -> list[str]:
     n = sum(int((~is_unseen(split, groups)).sum()) for split in splits)
     if not n:
         return []
-    return [
-        f"{n} test cases have their patient or their very picture among the cases learned from: they are marked as not "
-        "clean, and the comparison of models leaves them out."
-    ]
+    return [f"{n}{_TORN}: they are marked as not clean, and the comparison of models leaves them out."]
 
 
 def _lone(dataset: Dataset, splits: Sequence[OuterSplit]) -> list[str]:

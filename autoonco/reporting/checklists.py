@@ -118,7 +118,7 @@ def _of_data(data: RunData) -> dict[str, bool]:
         "parts_compared": cases is not None and bool((cases["part"] == "test").any()),
         "versions": bool(data.run.get("versions")),
         "space_kept": data.space is not None,
-        "finished": data.status == "finished",
+        "finished": data.status in ("finished", "stopped"),
     }
 
 

@@ -50,8 +50,9 @@ def clinical_section(data: RunData, delivered: str | None) -> Section:
         paragraphs.append("No test case has been predicted, so nothing can be said of the model in use.")
     else:
         models = curve_order(data, predictions, delivered)
-        blocks += [_confusion(data, predictions, models[0]), _operating_table(data, predictions, models)]
-        blocks += [_calibration(data, predictions, models), _decision_curves(data, predictions, models)]
+        # narrow pictures two by two, as they stand side by side
+        blocks += [_confusion(data, predictions, models[0]), _calibration(data, predictions, models)]
+        blocks += [_operating_table(data, predictions, models), _decision_curves(data, predictions, models)]
     blocks += _sets(found.decisions, data.classes)
     if found.subgroups is not None and len(found.subgroups):
         blocks += _subgroups(found.subgroups)
@@ -125,7 +126,7 @@ def _confusion(data: RunData, predictions: pd.DataFrame, model: str) -> Picture:
         name="confusion",
         heading=f"Confusion matrix of {title(model)} on the test cases",
         description=f"{said}.",
-        caption=f"Confusion matrix of {title(model)}, {_pooled(predictions)}.",
+        caption=f"Confusion matrix of {title(model)} at its threshold, {_pooled(predictions)} (n = {len(own)}).",
     )
 
 
@@ -236,7 +237,7 @@ def _sets(decisions: Mapping[str, Any], classes: Sequence[str]) -> list[Block]:
         description=f"{sizes}.",
         caption=f"Sizes of the prediction sets on {next(iter(parts))}: one class is an answer, more are a doubt.",
     )
-    return [table("prediction-sets", "Prediction sets (conformal)", columns, rows, note), chart]
+    return [chart, table("prediction-sets", "Prediction sets (conformal)", columns, rows, note)]
 
 
 def _percent(share: Any) -> Cell:

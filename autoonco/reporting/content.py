@@ -11,7 +11,7 @@ import pandas as pd
 from autoonco.evaluation.chosen_cases import typicality
 from autoonco.evaluation.tables import leaderboard_table
 from autoonco.evaluation.verdict import Verdict
-from autoonco.reporting import summary
+from autoonco.reporting import cautions, summary
 from autoonco.reporting.blocks import Picture, Section
 from autoonco.reporting.card_section import card_of, card_section
 from autoonco.reporting.checklist_section import checklist_section, checklist_table
@@ -41,6 +41,7 @@ class Content:
     delivered: str | None
     facts: tuple[Fact, ...]
     warnings: tuple[str, ...]
+    remarks: tuple[str, ...]
     sections: tuple[Section, ...]
     card: Mapping[str, Any]
 
@@ -63,11 +64,11 @@ def make_content(data: RunData, *, ids: Mapping[int, str] | None = None, picture
     evaluation, comparison = tables.get("evaluation", empty), tables.get("comparison", empty)
     delivered = summary.delivered_model(data)
     found = verdict_of(data)
-    warnings = tuple(summary.warnings(data, evaluation, delivered))
+    warnings = tuple(cautions.warnings(data, evaluation, delivered))
     card = card_of(data, evaluation, warnings, found.sentence)
     sections = [
-        families_section(data, evaluation, comparison),
-        search_section(data),
+        families_section(data, evaluation, comparison, tables.get("patients", empty)),
+        search_section(data, tables.get("hyperparameter_importance", empty)),
         clinical_section(data, delivered),
         explanations_section(data, names),
         *radiomics_section(data),
@@ -85,6 +86,7 @@ def make_content(data: RunData, *, ids: Mapping[int, str] | None = None, picture
         delivered=delivered,
         facts=tuple(summary.facts(data, evaluation, comparison, found, delivered)),
         warnings=warnings,
+        remarks=tuple(cautions.remarks(data)),
         sections=(*sections, checklist_section(gone_through), card_section(card)),
         card=card,
     )

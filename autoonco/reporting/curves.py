@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -67,9 +68,14 @@ def band(cases: pd.DataFrame, kind: Kind = roc_of, *, seed: int = 0) -> tuple[Fl
 def _resampled(groups: NDArray[Any], *, seed: int) -> Floats:
     """Return how often each case is in each resample of patients ``(RESAMPLES, n_cases)``."""
     codes = np.unique(groups, return_inverse=True)[1]
-    n = int(codes.max()) + 1
-    counts = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
-    return counts[:, codes].astype(np.float64)
+    return _counts(int(codes.max()) + 1, seed)[:, codes].astype(np.float64)
+
+
+@lru_cache(maxsize=1)
+def _counts(n: int, seed: int) -> NDArray[np.int64]:
+    """Return how often each of `n` patients is in each resample: the same for every model of a figure."""
+    counts: NDArray[np.int64] = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=RESAMPLES)
+    return counts
 
 
 def _weighted(positive: NDArray[np.bool_], scores: Floats, weights: Floats, kind: Kind) -> Floats:

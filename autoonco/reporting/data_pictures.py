@@ -14,7 +14,6 @@ from autoonco.reporting.blocks import (
     Picture,
     Shot,
     listing,
-    number,
     picture,
     table,
     without_paths,
@@ -98,16 +97,19 @@ def _class(data: RunData, k: int) -> str:
     return data.classes[int(k)] if int(k) < len(data.classes) else f"class {k}"
 
 
+def _size_unit(data: RunData) -> str:
+    return "mm³" if data.fingerprint is not None and data.fingerprint.ndim == 3 else "mm²"
+
+
 def _sizes(data: RunData, cases: pd.DataFrame) -> Picture:
     known = cases[cases["size"] > 0]
     medians = {k: known.loc[known["class"] == k, "size"].median() for k in sorted(set(known["class"]))}
     said = "; ".join(f"{_class(data, k)}: median {value:.4g}" for k, value in medians.items())
-    ndim = 2 if data.fingerprint is None else data.fingerprint.ndim
     return picture(
-        plots.sizes(cases, data.classes, ndim),
+        plots.sizes(cases, data.classes, 2 if data.fingerprint is None else data.fingerprint.ndim),
         name="lesion-sizes",
         heading="Sizes of the lesions by class",
-        description=f"{said} {'mm²' if ndim == 2 else 'mm³'}.",
+        description=f"{said} {_size_unit(data)}.",
         caption="Sizes of the lesions by class, all cases. Where they differ, size alone tells much: see the baseline.",
     )
 
@@ -126,11 +128,11 @@ def _parts(data: RunData, cases: pd.DataFrame) -> list[Block]:
                     str(part),
                     _class(data, k),
                     len(some),
-                    Cell(text=f"{number(100 * share)} %", number=share),
+                    Cell(text=f"{100 * share:.0f} %", number=share),
                     median,
                 )
             )
-    columns = ["Part", "Class", "Cases", "Share of the part", "Median lesion size"]
+    columns = ["Part", "Class", "Cases", "Share of the part", f"Median lesion size, {_size_unit(data)}"]
     blocks: list[Block] = [table("parts", "Training and test cases side by side", columns, rows)]
     if cases["site"].max() > 1:
         tally = pd.crosstab(cases["site"], [cases["class"]])

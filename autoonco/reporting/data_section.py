@@ -12,7 +12,7 @@ from autoonco.reporting.blocks import Block, Cell, Gallery, Section, Table, list
 from autoonco.reporting.data_pictures import PICTURES_SAID, excluded_blocks, flow_picture, shown_blocks
 from autoonco.reporting.read_run import RunData
 
-MOST_FINDINGS = 50
+MOST_LIKE = 3
 _FLOW = {
     "cases": "Usable cases",
     "patients": "Patients",
@@ -76,20 +76,20 @@ def _fingerprint_block(found: Fingerprint) -> Table:
 
 
 def _checks_block(checks: pd.DataFrame) -> Table:
+    """Return a row a kind of finding, for one fault may be found hundreds of times."""
     order = checks["severity"].map({"error": 0, "warning": 1, "note": 2}).fillna(3)
-    shown = checks.loc[order.sort_values(kind="stable").index].head(MOST_FINDINGS)
-    rows = [
-        (found["code"], found["severity"], _row_cell(found["row"]), found["message"], found["remedy"])
-        for found in shown.to_dict("records")
-    ]
-    columns = ["Code", "Severity", "Row", "Finding", "Remedy"]
-    more = f"The first {MOST_FINDINGS} of {len(checks)}; all are in tables/checks.csv."
-    return table(
-        "checks", "Findings of the checks", columns, rows, more if len(checks) > MOST_FINDINGS else ""
-    )
+    ordered = checks.loc[order.sort_values(kind="stable").index]
+    rows = []
+    for (code, severity, remedy), own in ordered.groupby(["code", "severity", "remedy"], sort=False):
+        told = [_placed(row, message) for row, message in zip(own["row"], own["message"], strict=True)]
+        more = f" And {len(told) - MOST_LIKE} more." if len(told) > MOST_LIKE else ""
+        rows.append((code, severity, len(told), " ".join(told[:MOST_LIKE]) + more, remedy))
+    columns = ["Code", "Severity", "Number", "Findings", "Remedy"]
+    note = "All are in tables/checks.csv." if len(rows) < len(checks) else ""
+    return table("checks", "Findings of the checks", columns, rows, note)
 
 
-def _row_cell(row: str) -> Cell:
-    if not row.replace(".", "", 1).isdigit():  # about the data set as a whole
-        return Cell(text=row or "–")
-    return Cell(text=f"{float(row):.0f}", number=float(row))
+def _placed(row: str, message: str) -> str:
+    """Return a finding with its row, where it is about one."""
+    said = message if message.endswith(".") else f"{message}."
+    return f"Row {float(row):.0f}: {said}" if row.replace(".", "", 1).isdigit() else said

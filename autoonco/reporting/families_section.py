@@ -28,6 +28,16 @@ from autoonco.reporting.plots_families import cost, cost_table, differences, pre
 from autoonco.reporting.read_run import RunData
 
 _FIXED = {"model", "subset", "n", "n_patients", "n_folds", "method"}
+_FIRST = (
+    "auc",
+    "average_precision",
+    "quadratic_kappa",
+    "balanced_accuracy",
+    "sensitivity",
+    "specificity",
+    "ppv",
+    "npv",
+)
 _HEADS = {
     "auc": "AUC",
     "balanced_accuracy": "Balanced accuracy",
@@ -38,35 +48,62 @@ _HEADS = {
 }
 
 
-def families_section(data: RunData, evaluation: pd.DataFrame, comparison: pd.DataFrame) -> Section:
-    """Return the section; `evaluation` and `comparison` are the tables of those names, maybe empty."""
+def families_section(
+    data: RunData, evaluation: pd.DataFrame, comparison: pd.DataFrame, patients: pd.DataFrame
+) -> Section:
+    """Return the section; `evaluation`, `comparison` and `patients` are the tables of those names, maybe empty."""
     if evaluation.empty:
         text = "No test case has been predicted, so there is nothing to compare."
         return Section(id="families", title="Families", paragraphs=(text,))
-    blocks = [_evaluation_block(data, evaluation), _forest(evaluation), _roc(data, evaluation)]
-    blocks.append(_precision_recall(data))
+    blocks = _evaluation_blocks(data, evaluation)
+    if not patients.empty:
+        blocks.append(_patients_block(data, patients))
+    blocks += [_forest(evaluation), _roc(data, evaluation), _precision_recall(data)]
     if not comparison.empty:
         blocks += [_differences(comparison), _comparison_block(comparison)]
     blocks += _cost_blocks(data, evaluation)
     return Section(id="families", title="Families", blocks=tuple(blocks))
 
 
-def _evaluation_block(data: RunData, evaluation: pd.DataFrame) -> Table | Picture:
-    names = [str(c) for c in evaluation if c not in _FIXED and not str(c).endswith(("_lower", "_upper"))]
-    has_clean = bool((evaluation["subset"] == CLEAN).any())
-    rows = []
-    for _, row in evaluation.iterrows():
-        subset = ["all" if row["subset"] == TEST else "clean"] if has_clean else []
-        figures = [bounds(row[name], row[f"{name}_lower"], row[f"{name}_upper"]) for name in names]
-        rows.append([title(row["model"]), *subset, int(row["n"]), *figures])
-    heads = [_HEADS.get(name) or get_metric(name).heading for name in names]
-    return table(
-        "evaluation",
-        "Figures on the test cases, with 95 % intervals",
-        ["Model", *(["Cases"] if has_clean else []), "n", *heads],
-        rows,
-        _note(data, evaluation),
+def _evaluation_blocks(data: RunData, evaluation: pd.DataFrame) -> list[Table | Picture]:
+    caption = "Figures on the test cases, with 95 % intervals"
+    blocks = [_figures_table("evaluation", caption, evaluation, _note(data, evaluation), of="Cases")]
+    if _names(evaluation, first=False):
+        more = "Errors, and what probabilities are worth: log loss, Brier score and ECE are the better the lower."
+        caption = "More figures on the test cases, with 95 % intervals"
+        blocks.append(_figures_table("more-figures", caption, evaluation, more, of="Cases", first=False))
+    return blocks
+
+
+def _patients_block(data: RunData, patients: pd.DataFrame) -> Table | Picture:
+    how = "the mean of their cases" if data.patient_level == "mean" else "those of their worst case"
+    note = (
+        f"Patients with several test cases count once: their probabilities are {how}, and they are of the highest "
+        "class among their cases."
     )
+    return _figures_table("patients", "The same figures, of patients", patients, note, of="Patients")
+
+
+def _names(figures: pd.DataFrame, *, first: bool) -> list[str]:
+    """Return the figures that are read first, those that there are, or all others."""
+    every = [str(c) for c in figures if c not in _FIXED and not str(c).endswith(("_lower", "_upper"))]
+    chosen = [name for name in every if name in _FIRST] or every[:7]
+    return chosen if first else [name for name in every if name not in chosen]
+
+
+def _figures_table(
+    id_: str, caption: str, figures: pd.DataFrame, note: str, *, of: str, first: bool = True
+) -> Table | Picture:
+    """Return figures of each model; `of` heads the column that says which cases, where not all are clean."""
+    names = _names(figures, first=first)
+    is_clean = figures["subset"].str.endswith("clean")
+    rows = []
+    for clean, row in zip(is_clean, figures.to_dict("records"), strict=True):
+        subset = ["clean" if clean else "all"] if is_clean.any() else []
+        cells = [bounds(row[name], row[f"{name}_lower"], row[f"{name}_upper"]) for name in names]
+        rows.append([title(row["model"]), *subset, int(row["n"]), *cells])
+    heads = [_HEADS.get(name) or get_metric(name).heading for name in names]
+    return table(id_, caption, ["Model", *([of] if is_clean.any() else []), "n", *heads], rows, note)
 
 
 def _note(data: RunData, evaluation: pd.DataFrame) -> str:
@@ -77,7 +114,7 @@ def _note(data: RunData, evaluation: pd.DataFrame) -> str:
         )
     else:
         text = "The AUC is the mean over classes of one against the rest. "
-    text += f"Interval of the AUC: {listing(sorted(set(evaluation['method'])))}. "
+    text += f"Interval of the AUC: {'; '.join(sorted(set(evaluation['method'])))}. "
     if (evaluation["n_folds"] > 1).any():
         return text + (
             "Figures are means over the outer folds, intervals the corrected resampled t over folds: cases "
@@ -221,7 +258,7 @@ def _comparison_block(comparison: pd.DataFrame) -> Table | Picture:
     margin = f"{comparison['margin'].iloc[0]:g}"
     note = (
         f"On {count(int(comparison['n'].max()), 'clean test case')}; "
-        f"{listing(sorted(set(comparison['method'])))}. p (Holm) is adjusted for "
+        f"{'; '.join(sorted(set(comparison['method'])))}. p (Holm) is adjusted for "
         f"{count(int((comparison['kind'] == FAMILIES).sum()), 'pair')}, and so is the p of equivalence by which the "
         "verdict is given; the gain of the ensemble over the best single family is one test of its own. McNemar's p is "
         "secondary: whether one is right more often. A small p of equivalence (two one-sided tests) shows that the "

@@ -82,6 +82,7 @@ def as_json(content: Content, files: list[str]) -> dict[str, Any]:
         "delivered": content.delivered,
         "facts": [vars(fact) for fact in content.facts],
         "warnings": list(content.warnings),
+        "remarks": list(content.remarks),
         "sections": [_section(section) for section in content.sections],
         "model_card": dict(content.card),
     }

@@ -140,24 +140,36 @@ def _shares(
     base = X[rows]
     base[:, -1] = 1.0  # at full budget, where configs are compared
     total = float(np.var(forest.predict(base)))
+    knowns = [column[np.isfinite(column)] for column in columns]
+    grids = [
+        np.unique(known if choice else np.quantile(known, np.linspace(0.02, 0.98, _STEPS)))
+        for known, choice in zip(knowns, is_choice, strict=True)
+    ]
+    actives = [np.isfinite(column[rows]) for column in columns]
+    moved = [_moved(base[active], k, grids[k]) for k, active in enumerate(actives)]
+    every = np.concatenate(moved)
+    # in one go, for a call costs as much as thousands of rows
+    told = forest.predict(every) if len(every) else np.empty(0)
+    parts = np.split(told, np.cumsum([len(part) for part in moved])[:-1])
     found = []
-    for k, name in enumerate(names):
-        active = np.isfinite(columns[k][rows])
-        n = int(np.isfinite(columns[k]).sum())
-        known = columns[k][np.isfinite(columns[k])]
-        grid = np.unique(known if is_choice[k] else np.quantile(known, np.linspace(0.02, 0.98, _STEPS)))
-        share = active.mean() * _marginal(forest, base[active], k, grid, known) / total if total > 0 else 0.0
-        found.append((name, min(1.0, float(share)), n))
+    for name, known, grid, active, part in zip(names, knowns, grids, actives, parts, strict=True):
+        share = active.mean() * _marginal(part, grid, known) / total if total > 0 else 0.0
+        found.append((name, min(1.0, float(share)), len(known)))
     return sorted(found, key=lambda item: (-item[1], item[0]))
 
 
-def _marginal(forest: Any, base: Floats, column: int, grid: Floats, known: Floats) -> float:
-    """Return the variance of the mean prediction as one column moves over `grid`, weighed by how often it is there."""
-    if not len(base) or len(grid) < 2:
-        return 0.0
+def _moved(base: Floats, column: int, grid: Floats) -> Floats:
+    """Return `base` once for each value of `grid`, with that value in a column ``(n_values * n_rows, n_columns)``."""
     moved = np.repeat(base[None], len(grid), axis=0)
     moved[:, :, column] = grid[:, None]
-    means = forest.predict(moved.reshape(-1, base.shape[1])).reshape(len(grid), -1).mean(axis=1)
+    return moved.reshape(-1, base.shape[1])
+
+
+def _marginal(predicted: Floats, grid: Floats, known: Floats) -> float:
+    """Return the variance of the mean prediction as one column moves over `grid`, weighed by how often it is there."""
+    if not len(predicted) or len(grid) < 2:
+        return 0.0
+    means = predicted.reshape(len(grid), -1).mean(axis=1)
     nearest = np.abs(known[:, None] - grid[None]).argmin(axis=1)
     weights = np.bincount(nearest, minlength=len(grid)) / len(known)
     return float((weights * (means - (weights * means).sum()) ** 2).sum())

@@ -83,6 +83,7 @@ def render(content: Content, beside: list[str]) -> str:
             verdict_label=summary.verdict_label(content.verdict),
             facts=content.facts,
             warnings=content.warnings,
+            remarks=content.remarks,
             sections=content.sections,
             csvs=[name for name in beside if name.endswith(".csv")],
             style=Markup(_resource("style.css")),  # noqa: S704 - files of this package

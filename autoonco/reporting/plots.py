@@ -111,12 +111,18 @@ def forest(evaluation: pd.DataFrame) -> Figure:
             axes.plot(bounds, [height] * 2, color=style.colour, linewidth=style.width)
             face = style.colour if whole else "white"
             axes.plot(
-                row["auc"], height, style.marker, color=style.colour, markerfacecolor=face, markersize=7
+                row["auc"],
+                height,
+                style.marker,
+                color=style.colour,
+                markerfacecolor=face,
+                markersize=7,
+                clip_on=False,  # an AUC of 1 is drawn whole
             )
             low = np.nanmin([low, row["auc"], bounds[0]])
             ticks.append(title(row["model"]) if whole else "clean cases")
             beside = axes.get_yaxis_transform()
-            axes.text(1.03, height, _bounds(row), transform=beside, va="center", fontsize=9)
+            axes.text(1.05, height, _bounds(row), transform=beside, va="center", fontsize=9)
         axes.set_yticks(range(len(ticks)), labels=ticks)
         axes.invert_yaxis()
         left = max(0.0, np.floor(20 * low - 0.5) / 20)

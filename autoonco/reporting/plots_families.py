@@ -58,7 +58,7 @@ def differences(comparison: pd.DataFrame) -> Figure:
             face = "#222222" if shows else "white"
             axes.plot(row["difference"], height, "o", color="#222222", markerfacecolor=face, markersize=7)
         names = [
-            f"{clipped(title(r['first']), 26)} − {clipped(title(r['second']), 26)}"
+            f"{clipped(title(r['first']), 26)} − {clipped(title(r['second']).partition(' (')[0], 26)}"
             for r in comparison.to_dict("records")
         ]
         axes.set_yticks(range(len(names)), labels=names)

@@ -148,5 +148,5 @@ def _first(order: pd.DataFrame) -> Any:
 
 
 def _number(value: float) -> Cell:
-    """Return a figure with three digits, a dash where there is none."""
-    return Cell(text="–") if pd.isna(value) else Cell(text=f"{value:.3g}", number=float(value))
+    """Return a figure with three decimals, a dash where there is none."""
+    return Cell(text="–") if pd.isna(value) else Cell(text=f"{value:.3f}", number=float(value))

@@ -20,22 +20,17 @@ from autoonco.reporting.blocks import (
     table,
     without_paths,
 )
-from autoonco.reporting.importance import FEWEST, Trials, best_trials, importances, scored
+from autoonco.reporting.importance import FEWEST, Trials, best_trials, scored
 from autoonco.reporting.read_run import RunData
 
 MOST_ROWS, MOST_PANELS = 8, 3
 
 
-def detail_blocks(data: RunData, trials: Trials) -> list[Block]:
-    """Return the blocks on `trials`, those of the final search without its finalists."""
-    blocks: list[Block] = [_over_time(trials)]
-    done = [t for t in trials if t.get("score") is not None and t["status"] == "success"]
-    if len({round(t["budget"], 4) for t in done}) > 1:
-        blocks.append(_rungs(data, done))
-    found = importances(trials, searched_families(trials), data.space)
-    if len(found):
-        blocks += [_importance(found), _importance_table(found), _parallel(data, trials, found)]
-    return blocks
+def detail_blocks(data: RunData, trials: Trials, found: pd.DataFrame) -> list[Block]:
+    """Return what mattered in `trials`, those of the final search without its finalists, by the importances `found`."""
+    if found.empty:
+        return []
+    return [_importance(found), _importance_table(found), _parallel(data, trials, found)]
 
 
 def left_out_blocks(data: RunData) -> list[Block]:
@@ -47,9 +42,9 @@ def left_out_blocks(data: RunData) -> list[Block]:
     for name, reason in sorted(reasons.items()):
         said = without_paths(str(reason)).replace(f" {name} ", " NAME ")
         groups.setdefault(said, []).append(str(name))
-    rows = [(listing(names), len(names), why) for why, names in groups.items()]
+    rows = [(why, len(names), listing(names)) for why, names in groups.items()]
     caption = f"{count(len(reasons), 'pretrained network')} left out"
-    return [table("left-out", caption, ["Networks", "Number", "Why"], rows)]
+    return [table("left-out", caption, ["Why", "Number", "Networks"], rows)]
 
 
 def searched_families(trials: Trials) -> list[str]:
@@ -67,7 +62,8 @@ def parallel_families(found: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys(found["family"]))[:MOST_PANELS]
 
 
-def _over_time(trials: Trials) -> Picture:
+def over_time(trials: Trials) -> Picture:
+    """Return how many trials of each family had ended by a time."""
     tally = Counter(t["family"] for t in trials if t["status"] != "skipped")
     return picture(
         plots.trials_over_time(trials),
@@ -79,20 +75,22 @@ def _over_time(trials: Trials) -> Picture:
     )
 
 
-def _rungs(data: RunData, done: Trials) -> Picture:
+def rungs_picture(data: RunData, trials: Trials) -> list[Picture]:
+    """Return the scores at each budget, nothing where there is but one."""
+    done = [t for t in trials if t.get("score") is not None and t["status"] == "success"]
+    if len({round(t["budget"], 4) for t in done}) < 2:
+        return []
     tally = Counter(round(t["budget"], 2) for t in done)
-    return picture(
+    said = "; ".join(f"budget {budget:g}: {count(n, 'trial')}" for budget, n in sorted(tally.items()))
+    score = get_metric(data.metric).title
+    shown = picture(
         plots.rungs(done, data.metric),
         name="budget-rungs",
         heading="Scores by budget",
-        description="; ".join(
-            f"budget {budget:g}: {count(n, 'trial')}" for budget, n in sorted(tally.items())
-        )
-        + ".",
-        caption=(
-            f"Inner {get_metric(data.metric).title} by budget; lines join the trials of one config that was promoted."
-        ),
+        description=f"{said}.",
+        caption=f"Inner {score} by budget; lines join the trials of one config that was promoted.",
     )
+    return [shown]
 
 
 def _importance(found: pd.DataFrame) -> Picture:

@@ -26,7 +26,7 @@ from autoonco.reporting.blocks import (
     without_paths,
 )
 from autoonco.reporting.read_run import RunData
-from autoonco.reporting.search_details import detail_blocks, left_out_blocks
+from autoonco.reporting.search_details import detail_blocks, left_out_blocks, over_time, rungs_picture
 
 TOP = 20
 MOST_REASONS = 30
@@ -49,8 +49,11 @@ _STATUSES = ("success", "stopped", "failed", "timeout", "memory", "skipped")
 Trials = Sequence[Mapping[str, Any]]
 
 
-def search_section(data: RunData) -> Section:
-    """Return the section on the final search; the outer folds' searches are only counted."""
+def search_section(data: RunData, importance: pd.DataFrame) -> Section:
+    """Return the section on the final search; the outer folds' searches are only counted.
+
+    `importance` is the table of `autoonco.reporting.importance`, maybe empty.
+    """
     final = [trial for trial in data.trials if trial["scope"] == "final"]
     trials = [trial for trial in final if trial.get("origin") != "finalist"]
     outer = len(data.trials) - len(final)
@@ -65,14 +68,22 @@ def search_section(data: RunData) -> Section:
     scored = [trial for trial in trials if trial.get("score") is not None]
     if scored:
         board = leaderboard_table(final)
-        shown += [_curve(scored, data.metric), _leaderboard_block(board, trials, data.metric)]
+        shown.append(_curve(scored, data.metric))
+    shown.append(over_time(trials))
+    if scored:
+        shown.append(_leaderboard_block(board, trials, data.metric))
     shown.append(_status_block(trials))
     if any(trial["status"] != "success" for trial in trials):
         shown.append(_failures_block(trials))
-    shown += _time_blocks(final, data.models)
+    # narrow pictures two by two, as they stand side by side
+    shown += [
+        _time_picture(final, data.models),
+        *rungs_picture(data, trials),
+        _time_table(final, data.models),
+    ]
     if data.rungs is not None and len(data.rungs):
         shown.append(_rungs_block(data.rungs))
-    shown += [*detail_blocks(data, trials), *left_out_blocks(data)]
+    shown += [*detail_blocks(data, trials, importance), *left_out_blocks(data)]
     return Section(id="search", title="Search", paragraphs=tuple(paragraphs), blocks=tuple(shown))
 
 
@@ -120,10 +131,16 @@ def _leaderboard_block(board: pd.DataFrame, trials: Trials, metric: str) -> Tabl
         "Config, in short",
     ]
     best = min(TOP, len(board))
-    note = (
-        "The finalists were scored again on folds that the search never saw; that score chose among them. "
-        "All trials with their whole configs are in tables/leaderboard.csv."
-    )
+    note = "All trials with their whole configs are in tables/leaderboard.csv."
+    if board["fresh_score"].notna().any():
+        note = (
+            "The finalists were scored again on folds that the search never saw; that score chose among them. "
+            f"{note}"
+        )
+    else:
+        fresh = columns.index("On fresh folds")
+        del columns[fresh]
+        rows = [row[:fresh] + row[fresh + 1 :] for row in rows]
     return table("leaderboard", f"Best {count(best, 'trial')}", columns, rows, note)
 
 
@@ -186,18 +203,22 @@ def _rungs_block(rungs: pd.DataFrame) -> Table:
     return table("rungs", "What partial trainings foretell", columns, rows, note)
 
 
-def _time_blocks(trials: Trials, models: Trials) -> list[Table | Picture]:
-    seconds = plots.seconds_per_family(trials, models)
-    rows = [
-        [Cell(text=title(str(name)))] + [Cell(text=duration(x), number=x) for x in (*row, row.sum())]
-        for name, row in seconds.iterrows()
-    ]
-    chart = picture(
+def _time_picture(trials: Trials, models: Trials) -> Picture:
+    seconds = plots.seconds_per_family(trials, models).sum(axis=1)
+    said = "; ".join(f"{title(str(name))}: {duration(float(all_))}" for name, all_ in seconds.items())
+    return picture(
         plots.time_per_family(trials, models),
         name="time",
         heading="Where the compute went",
-        description="Seconds by family. " + "; ".join(f"{row[0].text}: {row[-1].text}" for row in rows) + ".",
+        description=f"Seconds by family. {said}.",
         caption="Where the compute went: trials with a result, trials without, refit of each family's best model.",
     )
+
+
+def _time_table(trials: Trials, models: Trials) -> Table:
+    rows = [
+        [Cell(text=title(str(name)))] + [Cell(text=duration(x), number=x) for x in (*row, row.sum())]
+        for name, row in plots.seconds_per_family(trials, models).iterrows()
+    ]
     columns = ["Family", "Trials with a result", "Trials without", "Refit", "All"]
-    return [chart, table("compute", "Compute by family", columns, rows)]
+    return table("compute", "Compute by family", columns, rows)

@@ -8,7 +8,6 @@ from typing import Any
 
 import pandas as pd
 
-from autoonco.evaluation.baselines import LESION_OUTLINE
 from autoonco.evaluation.tables import CLEAN, TEST
 from autoonco.evaluation.verdict import Verdict, title
 from autoonco.metrics.scores import get_metric
@@ -23,9 +22,6 @@ EVALUATIONS = {
     "leave_one_site_out": "each site with a search of its own that never saw it",
     "splits": "ready splits, each with a search of its own that never saw its test cases",
 }
-_FEW_PATIENTS = 20
-_MANY_FAILED = 0.2
-_NEAR, _TELLING = 0.05, 0.75
 
 
 def task_line(data: RunData) -> str:
@@ -56,9 +52,11 @@ def banners(data: RunData) -> list[str]:
     found = _hopeless_families(data)
     if data.status == "running":
         found.append(
-            "This run has not finished: it is still running, or was stopped. Everything below is what it has "
+            "This run has not finished: it is still running, or was killed. Everything below is what it has "
             "found so far; the same command on the same folder goes on with it."
         )
+    elif data.status == "stopped":
+        found.append(str(data.run.get("stopped") or "This run was stopped."))
     elif data.status == "failed":
         found.append("This run failed. Everything below is what it had found until then.")
     if data.predictions is None:
@@ -101,26 +99,6 @@ def facts(
     found += [smallest_difference(data, verdict), ensemble_gain(comparison)]
     found += [shortcut_fact(data, evaluation), _search_fact(data), _compute_fact(data)]
     return [fact for fact in found if fact is not None]
-
-
-def warnings(data: RunData, evaluation: pd.DataFrame, delivered: str | None) -> list[str]:
-    """Return sentences on what makes the figures doubtful, the gravest first."""
-    found = [*_test_warnings(data), *_baseline_warnings(evaluation, delivered)]
-    excluded = (data.run.get("n") or {}).get("excluded", 0)
-    if excluded:
-        found.append(f"{count(excluded, 'case')} could not be used: left out.")
-    severe = int(data.checks["severity"].isin(["error", "warning"]).sum())
-    if severe:
-        found.append(f"The checks of the data found {count(severe, 'problem')}: see Data.")
-    started = [trial["status"] for trial in data.trials if trial["status"] != "skipped"]
-    failed = len(started) - started.count("success") - started.count("stopped")
-    if failed > _MANY_FAILED * len(started):
-        found.append(f"{failed} of {len(started)} trials ended without a result: the reasons are in Search.")
-    for name, why in data.families.items():
-        if why:
-            found.append(f"{title(name)} took no part: {without_paths(why)}")
-    found += [without_paths(str(note)) for note in data.run.get("notes") or ()]
-    return [*found, *data.problems]
 
 
 def delivered_model(data: RunData) -> str | None:
@@ -208,46 +186,7 @@ def _compute_fact(data: RunData) -> Fact:
     cores = (run.get("hardware") or {}).get("cores")
     notes = [f"of {duration(run['time_limit_s'])} allowed"] if run.get("time_limit_s") else []
     notes += [f"on {count(cores, 'core')}"] if isinstance(cores, int) else []
-    notes += [f"device {run['device']}"] if run.get("device") else []
+    notes += [f"device {run['device']}"] if run.get("device", "auto") != "auto" else []
     # run.json of a running or killed run is older than its last trial
     spent = max([run.get("elapsed_s") or 0.0, *(trial["elapsed_s"] for trial in data.trials)])
     return Fact(label="Compute", value=duration(spent), note=", ".join(notes))
-
-
-def _test_warnings(data: RunData) -> list[str]:
-    if data.predictions is None:
-        return []
-    cases = data.predictions.drop_duplicates(["fold", "row"])
-    patients = cases.groupby("truth")["group"].nunique()
-    found = []
-    for k, name in enumerate(data.classes):
-        n = int(patients.get(k, 0))
-        if n < _FEW_PATIENTS:
-            found.append(f"Only {count(n, 'test patient')} of class {name}: the intervals are wide.")
-    unclean = int((cases["is_clean"] == 0).sum())
-    if unclean:
-        found.append(
-            f"{count(unclean, 'test case')} marked as not clean (near-duplicates of training cases, say): the "
-            "figures on the clean cases are the honest ones, and these alone compare the families."
-        )
-    return found
-
-
-def _baseline_warnings(evaluation: pd.DataFrame, delivered: str | None) -> list[str]:
-    if evaluation.empty or delivered not in set(evaluation["model"]):
-        return []
-    rows = evaluation[evaluation["subset"] == TEST].to_dict("records")
-    model = next(row for row in rows if row["model"] == delivered)
-    found = [
-        f"{title(row['model'])} reaches an AUC of {number(row['auc'])}, inside the interval of the delivered model."
-        for row in rows
-        if row["model"].startswith("baseline") and row["auc"] >= model["auc_lower"]
-    ]
-    outline = next((row["auc"] for row in rows if row["model"] == LESION_OUTLINE), None)
-    if outline is not None and outline > max(_TELLING, model["auc"] - _NEAR):
-        found.append(
-            f"The drawn outline of the lesion, without a single grey value, gives an AUC of {number(outline)}: "
-            "much of the answer is in how lesions were drawn. Expect less of masks from another reader or from "
-            "software, and don't take the difference to networks for one in what the scans show."
-        )
-    return found

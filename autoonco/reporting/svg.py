@@ -27,6 +27,7 @@ def to_svg(figure: Figure, *, name: str, heading: str, description: str) -> Mark
     buffer = StringIO()
     with mpl.rc_context(STYLE):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    figure.set_layout_engine("none")  # as placed now: laid out anew for a PDF it would take as long again
     text = buffer.getvalue()
     for part in _DROPPED:
         text = part.sub("", text)

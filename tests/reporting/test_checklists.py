@@ -30,6 +30,23 @@ def test_weights_of_metrics_add_up_to_one() -> None:
     assert sum(weights) == pytest.approx(1, abs=1e-9)
 
 
+def test_sections_of_metrics_weigh_whole_parts_by_rank() -> None:
+    """The rank-sum rule of its authors: the nine sections share 89 parts, the items of each share theirs by rank."""
+    sections: dict[str, list[float]] = {}
+    for item in load_checklists()["metrics"]["items"]:
+        sections.setdefault(item["section"], []).append(item["weight"])
+    parts = {name: 89 * sum(weights) for name, weights in sections.items()}
+    assert {name: round(part) for name, part in parts.items()} == pytest.approx(parts, abs=0.02)
+    assert sum(map(round, parts.values())) == 89
+    for name, weights in sections.items():
+        unit = next(u for u in range(1, 40) if all(_is_whole(w * u / sum(weights)) for w in weights))
+        assert unit <= 23, name
+
+
+def _is_whole(value: float) -> bool:
+    return abs(value - round(value)) < 0.02 and round(value) > 0
+
+
 def test_facts_are_known_and_places_are_on_the_page(build_run: BuildRun) -> None:
     content = make_content(read_run(build_run()))
     facts = facts_of(content.data, run_tables(content.data))
