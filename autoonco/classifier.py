@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, ClassifierMixin
 
-from autoonco.arguments import Labelled, Unlabelled, access_of, cores, run_path, usable, with_labels
+from autoonco.arguments import Labelled, Unlabelled, access_of, cores, reading, run_path, usable, with_labels
 from autoonco.bundle import Content, read_bundle, write_bundle
 from autoonco.card import plain_rows
 from autoonco.data.cache import ArtefactCache, digest
@@ -33,6 +33,7 @@ from autoonco.predictor import Predictor
 from autoonco.reporting.page import write_report
 from autoonco.reporting.result import Result
 from autoonco.requests import dataset_of, request_of
+from autoonco.search.interrupt import leave_if_asked, watching
 from autoonco.search.store import stops_on_full_disk
 from autoonco.settings import Settings
 
@@ -89,7 +90,7 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
     networks
         Names of the only pretrained networks to search; each then has to be there.
     progress
-        Called with a `Progress` about twice a second.
+        Called with a `Progress` about twice a second; its method ``reading``, if any, with (cases read, all cases).
     client
         A `distributed.Client` of a Dask cluster that does the work; None for processes of this machine.
 
@@ -154,29 +155,38 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
         With `y` ``(n_cases,)``, as scikit-learn gives it, `X` may be anything that `predict_proba` takes; the labels
         of `X` and its splits then don't count.
 
+        In a main thread, Ctrl-C or SIGTERM once asks the run to end: what is under way is finished, the best so far is
+        refitted and judged, and the model is there; the run is then ``"stopped"``, and the same call goes on with it.
+        The second time it ends at once, and the same call goes on with what was finished.
+
         Raises
         ------
         AutoOncoError
             One of its kinds, with what is wrong and what to do.
+        KeyboardInterrupt
+            By the second signal, or by the first while the data are still being checked.
         """
         started = time.monotonic()
         dataset = dataset_of(self, X if y is None else with_labels(X, y, clinical=self.clinical))  # type: ignore[arg-type]
         request = request_of(self, dataset)
         access = access_of(request.settings)
         check_asked(access)
-        facts = inspect(dataset, n_jobs=cores())
-        found = findings(dataset, facts)
-        kept, kept_facts = usable(dataset, facts, errors_of(found), request.settings)
-        identity = identity_of(kept, request)
-        with stops_on_full_disk(), using(access):
-            folder = RunFolder(
-                run_path(self.run_dir, digest(identity)[:12]), identity=identity, resume=self.resume
-            )
+        with watching(), using(access), stops_on_full_disk():
+            facts = inspect(dataset, n_jobs=cores(), on_progress=reading(self.progress, leave_if_asked))
+            found = findings(dataset, facts)
+            kept, kept_facts = usable(dataset, facts, errors_of(found), request.settings)
+            identity = identity_of(kept, request)
+            path = run_path(self.run_dir, digest(identity)[:12])
+            leave_if_asked()
+            folder = RunFolder(path, identity=identity, resume=self.resume)
             n_excluded = len(dataset) - len(kept)
             try:
                 self._run(kept, kept_facts, found, request, folder, n_excluded=n_excluded, started=started)
             except NothingToFitError:
                 folder.update(session_s=time.monotonic() - started, status="failed")
+                raise
+            except KeyboardInterrupt:
+                folder.update(session_s=time.monotonic() - started)
                 raise
             finally:
                 folder.close()
@@ -200,7 +210,7 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
         asked = {"time_limit_s": request.time_limit_s, "settings": settings_json(request.settings)}
         if folder.has_finished(**asked) and (folder.path / MODEL_FILE).exists():
             return
-        result = run_experiment(
+        result, stopped = run_experiment(
             dataset,
             facts,
             found,
@@ -233,12 +243,14 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
                 "reading": contract_of(dataset.cases),
                 "decisions": None if result.decided is None else result.decided.decisions.to_json(),
                 "versions": versions(),
+                "stopped": stopped,
             },
             performance=figures or [],
             decisions=trust_folder(folder.path),
         )
         write_bundle(folder.path / MODEL_FILE, content)
-        folder.update(session_s=time.monotonic() - started, status="finished")
+        status = "finished" if stopped is None else "stopped"
+        folder.update(session_s=time.monotonic() - started, status=status)
 
     def _take(self, path: Path) -> None:
         runtime = Runtime(artefacts=ArtefactCache(), device=self.device, n_threads=cores())

@@ -14,6 +14,8 @@ from autoonco.data.cache import ArtefactCache, default_cache_dir
 from autoonco.data.checks import CaseFacts, Finding
 from autoonco.data.manifest import Dataset
 from autoonco.errors import RunMismatchError
+from autoonco.evaluation.compared import missing_notes, models_json
+from autoonco.evaluation.early import told
 from autoonco.evaluation.explained import explain_run, explaining_s
 from autoonco.evaluation.extras import tried
 from autoonco.evaluation.inner import check_inner
@@ -27,6 +29,7 @@ from autoonco.evaluation.radiomics_record import SETTINGS_FILE, TABLE_FILE, radi
 from autoonco.evaluation.request import Request, settings_json
 from autoonco.evaluation.run_folder import RunFolder, hardware, versions
 from autoonco.evaluation.said import constant, said, searches_json
+from autoonco.evaluation.speed import SPEED_FILE, speeds
 from autoonco.evaluation.split_table import SPLITS_FILE, splits_frame
 from autoonco.evaluation.splits import Groups, OuterSplit, Rows, groups_of, outer_splits
 from autoonco.evaluation.tables import read_predictions
@@ -34,9 +37,11 @@ from autoonco.evaluation.told import kept_apart, tell_trust
 from autoonco.evaluation.trust import without
 from autoonco.families import get_family
 from autoonco.families.contract import Runtime
+from autoonco.nets import own_zoo
 from autoonco.nets.access import Access
 from autoonco.nets.zoo import left_out
 from autoonco.search.devices import visible_gpus
+from autoonco.search.interrupt import stop_asked
 from autoonco.search.problem import BEFORE, Observer, Progress
 from autoonco.search.rungs import rung_correlations
 from autoonco.search.space import build_space, space_json
@@ -51,6 +56,8 @@ _RECORD_SHARE = 0.1
 """Share of the time limit for the best model's features, where they were made on other machines than this one."""
 _TRUST_SHARE = 0.05
 """Share of the time limit for looking at the training cases, so that others can be told to be unlike them."""
+_SPEED_SHARE = 0.02
+"""Share of the time limit after which no further model is timed on new cases."""
 _ICC_SHARE = 0.02
 """Share of the time limit for features of perturbed masks, which no model needs."""
 
@@ -65,11 +72,11 @@ def run_experiment(
     n_excluded: int,
     started: float,
     observer: Observer | None = None,
-) -> ScopeResult:
+) -> tuple[ScopeResult, str | None]:
     """Run every scope and return the final one's result; `started` is the monotonic time the run began.
 
     `facts` belong to `dataset`'s cases one by one. The time limit, less a little for explanations, is shared evenly by
-    the scopes.
+    the scopes. Beside the result stands what has to be said of a run that was asked to end and did, None of another.
     """
     groups = groups_of(dataset, facts)
     splits, kept = _splits(dataset, groups, request)
@@ -90,6 +97,7 @@ def run_experiment(
     folder.update(
         session_s=time.monotonic() - started,
         status="running",
+        stopped=None,
         seed=request.seed,
         task=request.task.name,
         metric=request.metric.name,
@@ -111,7 +119,7 @@ def run_experiment(
         device=request.device,
         n_threads=request.n_threads,
         probe=not request.settings.is_reproducible(n_workers=_n_workers(request)),
-        environment=Access.current().environment(),
+        environment=Access.current().environment() | own_zoo.environment(),
     )
     with _pool(setup, request) as pool:
         judge = Judge(
@@ -132,34 +140,54 @@ def run_experiment(
             notes=spoken,
         )
         _write_space(folder, judge, splits[-1])
+        planned, splits = splits, []
         results: list[ScopeResult] = []
-        for split in splits:
-            already_s = time.monotonic() - started if not results else 0.0
-            results.append(judge.run(split, already_s=already_s))
-            tested = list(zip(splits, results, strict=False))
+        for split in planned:
+            already_s = time.monotonic() - started if split is planned[0] else 0.0
+            result = judge.run(split, already_s=already_s)
+            if result is None:
+                continue
+            splits.append(split)
+            results.append(result)
+            tested = list(zip(splits, results, strict=True))
             predictions = predictions_frame(dataset, groups, tested)
             folder.write("evaluation/predictions.csv", predictions)
             if has_several(predictions):
                 how, task = request.settings.patient_level, request.task.name
                 folder.write("evaluation/patients.csv", by_patient(predictions, how=how, task=task))
-    judge.notes.extend(constant(splits, results))
+    judge.notes.extend([*constant(splits, results), *missing_notes(splits, results)])
     noting: dict[str, Any] = {"dataset": dataset, "notes": judge.notes}
-    folder.write("evaluation/models.json", _models(results))
+    folder.write("evaluation/models.json", models_json(results))
     if request.metric.code and (judged := read_predictions(folder.path)) is not None:
         own = tried("Figures of your own metric", lambda: own_figures(judged, request.metric), **noting)
         if own is not None:
             folder.write(OWN_FILE, own)
-    _write_radiomics(folder, dataset, splits[-1], results[-1], request, judge)
+    # shares are of what the run had: of one that was asked to end, up to now
+    whole_s = min(request.time_limit_s, time.monotonic() - started) if stop_asked() else request.time_limit_s
+    by_time = stop_asked() or not judge.reproducible
+    _write_radiomics(folder, dataset, splits[-1], results[-1], judge, whole_s=whole_s if by_time else np.inf)
     runtime = Runtime(artefacts=judge.artefacts, n_threads=request.n_threads)
     left_s = request.time_limit_s - (time.monotonic() - started)
-    limit_s = np.inf if judge.reproducible else min(left_s, _TRUST_SHARE * request.time_limit_s)
+    limit_s = min(left_s, _TRUST_SHARE * whole_s) if by_time else np.inf
     arguments = (folder, dataset, facts, groups, splits, results, kept, runtime, request.task)
     judge.notes.extend(tell_trust(*arguments, limit_s=limit_s))
+    left_s = request.time_limit_s - (time.monotonic() - started)
+    limit_s = min(left_s, _SPEED_SHARE * whole_s) if by_time else np.inf
+    cases = [dataset.cases[row] for row in splits[-1].train]
+    measuring = partial(speeds, results[-1].judged, folder.path / "models", cases, runtime, limit_s=limit_s)
+    if (measured := tried("Seconds a case", measuring, **noting)) is not None:
+        folder.write(SPEED_FILE, measured)
     folder.write("evaluation/rungs.csv", rung_correlations(judge.store.scope_trials(splits[-1].scope)))
-    explaining = partial(explain_run, device=request.device, limit_s=explaining_s(request.time_limit_s))
+    limit_s = explaining_s(whole_s) if by_time else np.inf
+    explaining = partial(explain_run, device=request.device, limit_s=limit_s)
     tried("Explanations", lambda: explaining(judge, splits[-1], results[-1], folder), **noting)
-    folder.update(session_s=time.monotonic() - started, notes=list(judge.notes))
-    return results[-1]
+    stopped = None
+    if stop_asked():
+        spent = {"after_s": folder.spent_s(time.monotonic() - started), "limit_s": request.time_limit_s}
+        stopped = told(planned, [split.scope for split in splits], judge.cut_short, judge.store, **spent)
+        folder.log(stopped)
+    folder.update(session_s=time.monotonic() - started, notes=list(judge.notes), stopped=stopped)
+    return results[-1], stopped
 
 
 def _tell(observer: Observer | None, request: Request, spoken: Sequence[str]) -> None:
@@ -230,10 +258,14 @@ def _write_radiomics(
     dataset: Dataset,
     split: OuterSplit,
     result: ScopeResult,
-    request: Request,
     judge: Judge,
+    *,
+    whole_s: float,
 ) -> None:
-    """Write what the report says of the best radiomics model; after a cluster, features are extracted here anew."""
+    """Write what the report says of the best radiomics model; after a cluster, features are extracted here anew.
+
+    `whole_s` is the time of which it may take its share, infinite where no time may matter.
+    """
     if dataset.y is None:
         return
     recording = partial(
@@ -243,26 +275,14 @@ def _write_radiomics(
         [dataset.cases[row] for row in split.train],
         dataset.y[split.train],
         artefacts=judge.artefacts,
-        n_threads=request.n_threads,
-        limit_s=np.inf if judge.reproducible else _RECORD_SHARE * request.time_limit_s,
-        icc_limit_s=np.inf if judge.reproducible else min(60.0, _ICC_SHARE * request.time_limit_s),
+        n_threads=judge.n_threads,
+        limit_s=_RECORD_SHARE * whole_s,
+        icc_limit_s=min(60.0, _ICC_SHARE * whole_s) if np.isfinite(whole_s) else np.inf,
     )
     record = tried("Figures on the radiomic features", recording, dataset=dataset, notes=judge.notes)
     if record is not None:
         folder.write(SETTINGS_FILE, record.settings)
         folder.write(TABLE_FILE, record.features)
-
-
-def _models(results: Sequence[ScopeResult]) -> list[dict[str, Any]]:
-    """Describe the final models; ``fold_scores`` and ``fold_seconds`` are those of each scope's model of that name."""
-    return [
-        judged.to_json()
-        | {
-            "fold_scores": [result.inner_score_of(judged.name) for result in results],
-            "fold_seconds": [result.seconds_of(judged.name) for result in results],
-        }
-        for judged in results[-1].judged
-    ]
 
 
 def _counts(dataset: Dataset, final: OuterSplit, n_excluded: int) -> dict[str, int]:
