@@ -21,7 +21,7 @@ from autoonco.cli import app, main
 
 pytestmark = pytest.mark.alone
 
-COMMANDS = ["fit", "predict", "report", "check", "leaderboard", "status", "demo", "features"]
+COMMANDS = ["fit", "predict", "report", "check", "leaderboard", "status", "demo", "features", "export"]
 
 
 def autoonco(*words: object, cwd: Path, timeout: float = 120) -> subprocess.CompletedProcess[str]:

@@ -68,7 +68,7 @@ def totalsegmentator_table(
     for number, (name, path) in enumerate(found.items(), start=1):
         if name not in named:
             continue
-        if (drawn := _mask(segmentations, name, wanted)) is None:
+        if (drawn := _mask(segmentations, name, wanted, scan=path)) is None:
             raise DataError(
                 f"Scan {number} of {images}, in the order of names, has no segmentation: expected a folder or a file "
                 f"of its name in {segmentations}."
@@ -170,22 +170,23 @@ def _scans(images: Path, segmentations: Path) -> dict[str, Path]:
     return found
 
 
-def _mask(segmentations: Path, name: str, wanted: Sequence[str]) -> tuple[str, str] | None:
+def _mask(segmentations: Path, name: str, wanted: Sequence[str], *, scan: Path) -> tuple[str, str] | None:
     """Return the cell of a case's mask, and of its values where all structures are in one file; None without any."""
     folder = segmentations / name
     inner = folder / "segmentations"
     homes = [home for home in (inner, folder) if home.is_dir()]
+    valid: list[str] = []
     for home in homes:
-        files = {_stem(file): file for file in sorted(home.iterdir()) if _is_nifti(file)}
+        files = {_stem(file): file for file in sorted(home.iterdir()) if _is_nifti(file) and file != scan}
+        valid += files
         if all(one in files for one in wanted):
             return " | ".join(str(files[one].resolve()) for one in wanted), ""
     together = [home / f"{stem}{end}" for home in homes for stem in _MULTILABEL for end in NIFTI_SUFFIXES]
     together += [segmentations / f"{name}{end}" for end in NIFTI_SUFFIXES]
     for file in together:
-        if file.is_file():
+        if file.is_file() and file != scan:
             known = structures_in(file)
             return str(file.resolve()), ",".join(str(_value(known, one)) for one in wanted)
-    valid = [_stem(file) for home in homes for file in home.iterdir() if _is_nifti(file)]
     if not valid:
         return None
     missing = next(one for one in wanted if one not in valid)

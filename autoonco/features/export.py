@@ -21,6 +21,7 @@ from autoonco.features.choices import FILTER_CHOICES
 from autoonco.features.choices import spec_of as chosen
 from autoonco.features.nomenclature import nomenclature_table
 from autoonco.features.spec import ExtractionSpec
+from autoonco.features.units import unit_of
 from autoonco.resources import load_space
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -126,7 +127,8 @@ def write_features(
 ) -> Path:
     """Write the table to `path` (.csv or .parquet) and what made it to a .json beside it; return the latter.
 
-    The second file names no case.
+    The second file names no case; each feature has its IBSI name and code and its unit. A Parquet file holds the same
+    text in its own metadata, under ``autoonco``.
 
     Raises
     ------
@@ -134,11 +136,8 @@ def write_features(
         If `path` ends otherwise.
     """
     check_output(path)
-    is_csv = path.suffix.lower() == ".csv"
-    write_atomically(
-        path, lambda new: frame.to_csv(new, index=False) if is_csv else frame.to_parquet(new, index=False)
-    )
     described = nomenclature_table(column_names(spec))
+    described["unit"] = [unit_of(name) for name in described["column"]]
     about = {
         "settings": spec.to_json(),
         "versions": dict(versions),
@@ -147,6 +146,19 @@ def write_features(
         "features": described.astype(object).where(described.notna(), None).to_dict("records"),
     }
     text = json.dumps(about, indent=1) + "\n"
+    is_csv = path.suffix.lower() == ".csv"
+    write_atomically(
+        path, lambda new: frame.to_csv(new, index=False) if is_csv else _write_parquet(frame, new, text)
+    )
     beside = path.with_suffix(".json")
     write_atomically(beside, lambda new: new.write_text(text, encoding="utf-8"))
     return beside
+
+
+def _write_parquet(frame: pd.DataFrame, path: Path, about: str) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    table = pyarrow.Table.from_pandas(frame, preserve_index=False)
+    known = table.schema.metadata or {}
+    parquet.write_table(table.replace_schema_metadata({**known, b"autoonco": about.encode()}), path)

@@ -121,7 +121,7 @@ def test_a_report_belongs_to_the_study_of_its_images(
     )  # fmt: skip
     assert report.SeriesDescription == STATEMENT
     sha256 = hashlib.sha256(b"a model").hexdigest()
-    text = str(report)
+    text = report.to_json()
     assert sha256 in text
     assert autoonco.__version__ in text
     assert str(tmp_path) not in text

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
+from pyarrow import parquet
 
 from autoonco.arguments import feature_table
 from autoonco.data.cache import ArtefactCache
@@ -83,7 +84,12 @@ def test_what_is_written_is_read_again_and_repeats_itself(made, dataset, tmp_pat
     assert (about["cases"], about["failed"], about["versions"]) == (5, 2, {"autoonco": "0"})
     assert [entry["column"] for entry in about["features"]] == names
     assert {entry["code"] for entry in about["features"]} > {None, "ACUI"}
+    units = {entry["column"]: entry["unit"] for entry in about["features"]}
+    assert units["original_shape2D_MajorAxisLength"] == "mm"
+    assert all(units.values())
     assert "Doe" not in beside.read_text()
+    if suffix == ".parquet":
+        assert parquet.read_schema(path).metadata[b"autoonco"].decode() == beside.read_text()
     _, repeated = feature_table(dataset, str(beside))
     assert repeated == spec
 
