@@ -34,7 +34,6 @@ _NEEDED = {
 _COSTS = ("size", "forward", "train")
 
 
-@cache
 def every_network() -> dict[str, dict[str, Any]]:
     """Return every zoo entry by name: the packaged ones, and those in the folder that `OWN_ZOO` names.
 
@@ -43,15 +42,9 @@ def every_network() -> dict[str, dict[str, Any]]:
     AutoOncoError
         If that folder is none, or an entry in it has a name that is taken or can't be used.
     """
-    own = own_networks()
-    if twice := sorted(own.keys() & load_zoo().keys()):
-        raise AutoOncoError(
-            f"{OWN_ZOO} has a network {twice[0]!r}, a name that is taken: give the file another."
-        )
-    return dict(sorted((load_zoo() | own).items()))
+    return _every(_folder())
 
 
-@cache
 def own_networks() -> dict[str, dict[str, Any]]:
     """Return the entries of one's own by name, complete; none where `OWN_ZOO` is not set.
 
@@ -60,7 +53,27 @@ def own_networks() -> dict[str, dict[str, Any]]:
     AutoOncoError
         As `every_network` does.
     """
+    return _own(_folder())
+
+
+def environment() -> dict[str, str]:
+    """Return the variable that says the same to another process; an empty text is as good as none."""
     folder = _folder()
+    return {OWN_ZOO: str(folder.absolute()) if folder else ""}
+
+
+@cache
+def _every(folder: Path | None) -> dict[str, dict[str, Any]]:
+    own = _own(folder)
+    if twice := sorted(own.keys() & load_zoo().keys()):
+        raise AutoOncoError(
+            f"{OWN_ZOO} has a network {twice[0]!r}, a name that is taken: give the file another."
+        )
+    return dict(sorted((load_zoo() | own).items()))
+
+
+@cache
+def _own(folder: Path | None) -> dict[str, dict[str, Any]]:
     if folder is None:
         return {}
     if not folder.is_dir():

@@ -29,8 +29,8 @@ SCANS = replace(PICTURES, ndim=3, spacing_mm=(2.0, 1.0, 1.0), shape=(28, 48, 48)
 
 
 def forget() -> None:
-    own_zoo.own_networks.cache_clear()
-    own_zoo.every_network.cache_clear()
+    own_zoo._own.cache_clear()
+    own_zoo._every.cache_clear()
 
 
 @pytest.fixture
@@ -38,19 +38,20 @@ def folder(tmp_path, monkeypatch):
     """A copy of the example that this process looks for networks in, until the test is over."""
     shutil.copytree(EXAMPLE, tmp_path / "networks", ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setenv(own_zoo.OWN_ZOO, str(tmp_path / "networks"))
-    forget()
-    yield tmp_path / "networks"
-    forget()
+    return tmp_path / "networks"
 
 
 def test_without_the_variable_there_are_the_packaged_networks_alone(monkeypatch):
     monkeypatch.delenv(own_zoo.OWN_ZOO, raising=False)
-    forget()
+    assert own_zoo.environment() == {own_zoo.OWN_ZOO: ""}
     assert own_zoo.every_network() == load_zoo()
     assert own(2) == own(3) == ()
 
 
-def test_own_networks_stand_beside_the_packaged_ones(folder):
+def test_own_networks_stand_beside_the_packaged_ones(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    monkeypatch.setenv(own_zoo.OWN_ZOO, "networks")
+    assert own_zoo.environment() == {own_zoo.OWN_ZOO: str(folder)}  # a worker may stand elsewhere
     assert own(3) == VOLUMES
     assert set(networks(3)) - set(load_zoo()) == set(VOLUMES)
     assert set(networks(2)) - set(load_zoo()) == {"our_resnet"}
@@ -177,6 +178,5 @@ def test_other_mistakes_with_the_folder_are_told(folder, monkeypatch):
     with pytest.raises(UnknownNameError, match="Did you mean 'resnet'"):
         build_3d("thin_resnet", n_classes=2, in_channels=1, size=16)
     monkeypatch.setenv(own_zoo.OWN_ZOO, str(folder / "none"))
-    forget()
     with pytest.raises(AutoOncoError, match="names 'none', which is no folder"):
         own_zoo.every_network()
