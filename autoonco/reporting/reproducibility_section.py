@@ -89,8 +89,9 @@ def _weights(data: RunData) -> list[Block]:
     rows = []
     for name in sorted(named & set(known)):
         weights = known[name].get("weights") or {}
-        source = weights.get("source") or weights.get("package") or weights.get("hub")
-        told = Cell(text=str(source or "none: trained from scratch"))  # an address is no path
+        none = "a file of the user's" if weights else "none: trained from scratch"
+        source = weights.get("source") or weights.get("package") or weights.get("hub") or none
+        told = Cell(text=str(source))  # an address is no path
         rows.append((name, told, weights.get("licence"), weights.get("sha256")))
     if not rows:
         return []
