@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from autoonco.evaluation.inner import inner_problem
 from autoonco.evaluation.modes import SPLITS, Mode
 from autoonco.evaluation.run_folder import read_json
 from autoonco.evaluation.split_table import SPLITS_FILE, read_split_table
-from autoonco.evaluation.splits import groups_of, outer_splits
+from autoonco.evaluation.splits import OuterSplit, groups_of, outer_splits
 from autoonco.evaluation.tasks import get_task, metric_of
 from autoonco.evaluation.told import kept_apart
 from autoonco.evaluation.trust import without
@@ -44,19 +45,7 @@ def replay(
     if run["identity"]["data"] != dataset.identity():
         raise RunMismatchError(f"{run_dir} holds a run over other data: give the manifest it was made with.")
     trial, settings = _trial(run_dir, trial_id), Settings.checked(run["settings"])
-    mode = Mode(kind=run["evaluation"], repeats=run["repeats"])
-    groups = groups_of(dataset, facts)
-    splits = outer_splits(
-        dataset,
-        mode,
-        settings=settings,
-        seed=run["seed"],
-        groups=groups,
-        task=task,
-        table=read_split_table(run_dir / SPLITS_FILE, dataset) if mode.kind == SPLITS else None,
-    )
-    kept = kept_apart(dataset, splits[-1], groups, settings.conformal_share, seed=run["seed"])
-    splits[-1] = without(splits[-1], kept)
+    splits = splits_again(run_dir, run, dataset, facts)
     problem = inner_problem(
         dataset,
         facts,
@@ -83,6 +72,30 @@ def replay(
         )
         scores.append(problem.fold_score(fold, run_fold(job, dataset, runtime, dict(trial.notes))))
     return trial, float(np.mean(scores))
+
+
+def splits_again(
+    run_dir: Path, run: Mapping[str, Any], dataset: Dataset, facts: Sequence[CaseFacts]
+) -> list[OuterSplit]:
+    """Return the searches of a run, whose ``run.json`` is `run`, each with the cases that it learned from.
+
+    A single ready split was written down without the cases that were kept apart, any other one is split anew.
+    """
+    task, settings = get_task(run["task"]), Settings.checked(run["settings"])
+    mode, groups = Mode(kind=run["evaluation"], repeats=run["repeats"]), groups_of(dataset, facts)
+    splits = outer_splits(
+        dataset,
+        mode,
+        settings=settings,
+        seed=run["seed"],
+        groups=groups,
+        task=task,
+        table=read_split_table(run_dir / SPLITS_FILE, dataset) if mode.kind == SPLITS else None,
+    )
+    if mode.kind != SPLITS or not len(splits[-1].test):
+        kept = kept_apart(dataset, splits[-1], groups, settings.conformal_share, seed=run["seed"])
+        splits[-1] = without(splits[-1], kept)
+    return splits
 
 
 def _trial(run_dir: Path, trial_id: int) -> Trial:
