@@ -5,50 +5,23 @@ An *error* names a case that can't be used: it is excluded, or stops the run (`S
 knowing.
 Contradictory labels of one picture are a warning: one of the two is wrong, but which one no check can know,
 and dropping both would change a published test set without a word.
-Codes stay: AO1xx are about single cases, AO2xx about images that differ, AO3xx about labels and classes, AO4xx about
-what is on both sides of a split, AO5xx about what gives the label away.
+Codes stay: AO1xx are about single cases, AO2xx about images that differ, AO3xx about labels, classes and clinical
+values, AO4xx about what is on both sides of a split, AO5xx about what gives the label away.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-
-import pandas as pd
 
 from autoonco.data import copies, hints, rules
 from autoonco.data.facts import CaseFacts, inspect
+from autoonco.data.findings import Finding, Severity, errors_of, findings_frame
 from autoonco.data.manifest import Dataset
 
 __all__ = [
     "CHECKS", "CaseFacts", "Check", "Finding", "Severity", "errors_of", "findings", "findings_frame", "inspect",
 ]  # fmt: skip
-
-
-class Severity(StrEnum):
-    """How bad a finding is."""
-
-    ERROR = "error"
-    WARNING = "warning"
-    NOTE = "note"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """Something wrong or doubtful. `row` is None where it is about the data set as a whole."""
-
-    code: str
-    severity: Severity
-    row: int | None
-    message: str
-    remedy: str
-    expected: str = ""
-
-    @property
-    def found(self) -> str:
-        """The message without the row in front."""
-        return self.message.removeprefix(f"row {self.row}: ").removeprefix(f"row {self.row}, ")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +184,20 @@ CHECKS: tuple[Check, ...] = (
         remedy="Name another column with label= (--label), or add cases of another class.",
     ),
     Check(
+        code="AO305",
+        severity=Severity.WARNING,
+        find=rules.alike_classes,
+        expected="a name for each class",
+        remedy="Write them in one way where they are one class.",
+    ),
+    Check(
+        code="AO306",
+        severity=Severity.WARNING,
+        find=rules.nearly_numbers,
+        expected="numbers alone, or categories",
+        remedy="Correct these cells, or leave them empty where the value isn't known: then it is a measure.",
+    ),
+    Check(
         code="AO401",
         severity=Severity.WARNING,
         find=rules.patient_in_splits,
@@ -312,27 +299,3 @@ def findings(dataset: Dataset, facts: Sequence[CaseFacts]) -> list[Finding]:
         for row, message in check.find(dataset, facts)
     ]
     return sorted(found, key=lambda finding: list(Severity).index(finding.severity))
-
-
-def errors_of(found: Sequence[Finding]) -> list[Finding]:
-    """Return the findings that rule out a case or, where they name no row, the whole data set."""
-    return [finding for finding in found if finding.severity is Severity.ERROR]
-
-
-def findings_frame(found: Sequence[Finding], dataset: Dataset) -> pd.DataFrame:
-    """Return a table of findings, a row each, with the user's own name of the case; see `Dataset.check`."""
-    names = {case.row: case.case for case in dataset.cases}
-    rows = [
-        {
-            "code": finding.code,
-            "severity": str(finding.severity),
-            "row": finding.row,
-            "case": None if finding.row is None else names[finding.row],
-            "found": finding.found,
-            "expected": finding.expected,
-            "remedy": finding.remedy,
-        }
-        for finding in found
-    ]
-    columns = ["code", "severity", "row", "case", "found", "expected", "remedy"]
-    return pd.DataFrame(rows, columns=columns).astype({"row": "Int64"})

@@ -177,7 +177,7 @@ def _one(images: Sequence[Series], what: str, where: str) -> Series:
     """Return the series that a channel asks for."""
     fits = list(images)
     if what:
-        fits = [one for one in images if one.modality == what] or [
+        fits = [one for one in images if one.modality.casefold() == what.casefold()] or [
             one for one in images if what.casefold() in one.description.casefold()
         ]
     if len(fits) != 1:

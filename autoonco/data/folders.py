@@ -29,7 +29,7 @@ Row = dict[str, str]
 
 
 def class_folders(root: Path, *, channels: Sequence[str] = ()) -> pd.DataFrame:
-    """Return the manifest of folders named by class: ``[split/]class/[patient/]file``.
+    """Return the manifest of folders named by class: ``[split/]class/[patient/]file``, or ``class/split/...``.
 
     A folder with DICOM files is one case. A file named as an image with ``_mask`` (``_mask_1``, ``_seg``, ...) after
     it, or as an image in a folder ``masks`` beside ``images``, is its mask; several are joined.
@@ -44,7 +44,7 @@ def class_folders(root: Path, *, channels: Sequence[str] = ()) -> pd.DataFrame:
     Raises
     ------
     DataError
-        If there is no such folder, fewer than two classes, or a case lacks one of `channels`.
+        If there is no such folder, fewer than two classes, a class beside a split, or a case lacks one of `channels`.
     """
     if not root.is_dir():
         raise DataError(f"There is no folder {root}: give the one with a folder for each class.")
@@ -53,13 +53,12 @@ def class_folders(root: Path, *, channels: Sequence[str] = ()) -> pd.DataFrame:
             "The folder holds images and masks, and nothing that says their classes: give a table of labels "
             "with the column case (labels=, --labels)."
         )
-    top = _folders(root)
-    splits = {folder: SPLITS[folder.name.lower()] for folder in top if folder.name.lower() in SPLITS}
     rows: list[Row] = []
-    for part, split in splits.items() if splits and len(splits) == len(top) else [(root, "")]:
+    for part, split in _parts(root):
         for folder in _folders(part):
-            found = _cases(folder, root, channels)
-            rows += [row | {"label": folder.name} | ({"split": split} if split else {}) for row in found]
+            for inner, own in _parts(folder):
+                told = {"label": folder.name} | ({"split": split or own} if split or own else {})
+                rows += [row | told for row in _cases(inner, root, channels)]
     if len({row["label"] for row in rows}) < 2:
         raise DataError(
             "The folder holds no two folders with images, expected one for each class: give the folder above "
@@ -90,6 +89,27 @@ def image_folder(root: Path, labels: LabelTable | None, *, channels: Sequence[st
 
 def _folders(folder: Path) -> list[Path]:
     return sorted(item for item in folder.iterdir() if item.is_dir() and not item.name.startswith("."))
+
+
+def _parts(folder: Path) -> list[tuple[Path, str]]:
+    """Return the splits below a folder with what they stand for, or the folder itself, which is none.
+
+    Raises
+    ------
+    DataError
+        If there are images beside the splits.
+    """
+    inside = _folders(folder)
+    splits = [(item, SPLITS[item.name.lower()]) for item in inside if item.name.lower() in SPLITS]
+    if not splits:
+        return [(folder, "")]
+    others = [item for item in inside if item.name.lower() not in SPLITS]
+    if beside := next((item for item in others if any(map(is_image_file, item.rglob("*")))), None):
+        raise DataError(
+            f"A folder holds {splits[0][0].name}, a split, beside {beside.name}, which has images too: put all of "
+            "them into folders of splits, or give a manifest."
+        )
+    return splits
 
 
 def is_image_file(path: Path) -> bool:
@@ -135,6 +155,7 @@ def _pictures(images: Path, masks: Path, root: Path, *, patient: str) -> Iterato
     files = [item for item in sorted(images.iterdir()) if is_image_file(item)]
     stems = _by_stem(files, root)
     drawn: dict[str, list[Path]] = {}
+    lonely: list[Path] = []
     others = files if masks == images else [item for item in sorted(masks.iterdir()) if is_image_file(item)]
     for file in others:
         name = _MASK_NAME.fullmatch(_stem(file))
@@ -143,6 +164,13 @@ def _pictures(images: Path, masks: Path, root: Path, *, patient: str) -> Iterato
             drawn.setdefault(str(owner), []).append(file)
         elif masks != images and _stem(file) in stems:
             drawn.setdefault(_stem(file), []).append(file)
+        elif owner is not None and masks == images:
+            lonely.append(file)
+    if drawn and lonely:
+        raise DataError(
+            f"{lonely[0].name} is called as a mask, and there is no image of its name beside it "
+            f"({images.relative_to(root)}): add its image, or remove it."
+        )
     taken = {file for parts in drawn.values() for file in parts}
     for stem, file in stems.items():
         if file in taken:

@@ -6,11 +6,13 @@ what gives the label away.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from autoonco.data.columns import number_of
 from autoonco.data.facts import CaseFacts, ChannelFacts, Fault, LesionFacts
 from autoonco.data.fingerprint import unit_of
 from autoonco.data.manifest import Dataset
@@ -20,6 +22,9 @@ MIN_PATIENTS = 5  # a class with fewer can't be in each of five folds
 MAX_SPACING_RATIO = 3.0  # between an image's spacing and the usual one; a texture then has another meaning
 NOTED_GAP_VOXELS = 1e-3  # float32 headers differ by less of themselves
 LEAST_SHARE = 0.9  # of a lesion's volume that a resampling has to keep
+
+MIN_NUMBERS = 10  # different ones, from which a column is a measure
+MOST_TEXT = 0.2  # of a column's values, that are no numbers by mistake
 
 Found = Iterator[tuple[int | None, str]]
 Rule = Callable[[Dataset, Sequence[CaseFacts]], Found]
@@ -203,6 +208,30 @@ def one_class(dataset: Dataset, _: Sequence[CaseFacts]) -> Found:
     """Yield that there is a single class."""
     if dataset.y is not None and len(dataset.classes) == 1:
         yield None, f"All cases are of the class {dataset.classes[0]!r}."
+
+
+def alike_classes(dataset: Dataset, _: Sequence[CaseFacts]) -> Found:
+    """Yield classes whose names differ in capitals and blanks alone: one class, written in two ways."""
+    written: dict[str, list[str]] = defaultdict(list)
+    for name in dataset.classes:
+        written[re.sub(r"[\s_]+", "", name).casefold()].append(name)
+    for names in written.values():
+        if len(names) > 1:
+            yield None, f"The classes {' and '.join(map(repr, names))} are written alike."
+
+
+def nearly_numbers(dataset: Dataset, _: Sequence[CaseFacts]) -> Found:
+    """Yield clinical columns of many numbers that a few cells of text make categories."""
+    for name in dataset.clinical:
+        cells = {case.row: case.clinical.get(name) for case in dataset.cases}
+        texts = {row: cell for row, cell in cells.items() if isinstance(cell, str)}
+        odd = [row for row, cell in texts.items() if number_of(cell) is None]
+        if len({*texts.values()}) > MIN_NUMBERS and 0 < len(odd) <= MOST_TEXT * len(texts):
+            yield (
+                None,
+                f"The clinical column {name!r} is taken for categories, as {len(odd)} of its {len(texts)} values are "
+                f"no numbers{some_rows(odd)}.",
+            )
 
 
 def torn_labels(dataset: Dataset, _: Sequence[CaseFacts]) -> Found:

@@ -103,12 +103,8 @@ def test_a_good_feature_is_no_leak_and_neither_are_names_nor_constants() -> None
 
 
 @pytest.mark.slow
-@pytest.mark.alone
-def test_thousands_of_features_take_seconds() -> None:
-    import time
-
+def test_none_of_many_features_of_noise_is_a_hint() -> None:
+    """How long that takes is measured by ``benchmarks/check.py``."""
     rng = np.random.default_rng(0)
     many = data(features={f"f{k}": rng.normal(size=300) for k in range(1000)}, n=300)
-    started = time.process_time()
     assert list(telling_inputs(many, NO_FACTS)) == []
-    assert time.process_time() - started < 10

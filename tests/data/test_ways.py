@@ -89,6 +89,43 @@ def test_two_files_of_one_name_are_told(tmp_path: Path) -> None:
     assert sorted(seen(Dataset.from_folders(tmp_path))) == ["benign/a", "benign/b", "malignant/a"]
 
 
+def test_splits_may_be_above_or_below_classes_but_not_beside_them(tmp_path: Path) -> None:
+    for name in (
+        "a/no/train/1",
+        "a/no/test/2",
+        "a/yes/train/p/3",
+        "a/yes/test/4",
+        "b/train/no/5",
+        "b/test/yes/6",
+    ):
+        picture(tmp_path / f"{name}.png")
+    (tmp_path / "b" / "notes").mkdir()
+    (tmp_path / "b" / "notes" / "readme.txt").write_text("no image")
+    below = Dataset.from_folders(tmp_path / "a")
+    assert below.classes == ("no", "yes")
+    assert below.split is not None
+    found = {case.case: (case.patient, split) for case, split in zip(below.cases, below.split, strict=True)}
+    assert found == {
+        "no/train/1": ("no/train/1", "train"),
+        "no/test/2": ("no/test/2", "test"),
+        "yes/train/p/3": ("p", "train"),
+        "yes/test/4": ("yes/test/4", "test"),
+    }
+    assert Dataset.from_folders(tmp_path / "b").classes == ("no", "yes")
+    picture(tmp_path / "b" / "notes" / "x.png")
+    with pytest.raises(DataError, match="holds test, a split, beside notes"):
+        Dataset.from_folders(tmp_path / "b")
+
+
+def test_a_mask_whose_image_is_gone_is_no_image(tmp_path: Path) -> None:
+    for name in ("b/1.png", "b/1_mask.png", "b/2_mask.png", "n/3_roi.png", "n/4_roi.png"):
+        picture(tmp_path / name)
+    with pytest.raises(DataError, match=r"2_mask\.png is called as a mask"):
+        Dataset.from_folders(tmp_path)
+    picture(tmp_path / "b" / "2.png")
+    assert sorted(seen(Dataset.from_folders(tmp_path))) == ["b/1", "b/2", "n/3_roi", "n/4_roi"]
+
+
 def test_masks_beside_their_images_are_joined(tmp_path: Path) -> None:
     """As BUSI has them: ``benign (1).png``, ``benign (1)_mask.png``, ``benign (1)_mask_1.png``."""
     image = picture(tmp_path / "benign" / "benign (1).png")
