@@ -233,3 +233,12 @@ def test_what_is_told_counts_folds_and_trials(run):
     alone = told([TESTED], [FINAL], [], run.store, after_s=9.0, limit_s=10.0)
     assert "outer" not in alone
     assert "search of" not in alone
+
+
+def test_a_scope_that_gives_nothing_leaves_no_states(monkeypatch, tmp_path):
+    settings = SETTINGS.model_copy(update={"shortcuts": True, "max_trials": 2})
+    run = Run(monkeypatch, tmp_path, settings=settings)
+    with pytest.raises(NothingToFitError, match="could be refitted"):
+        run.session([OUTER[0]], fails=lambda task: task.save_to is not None)
+    assert any(task.save_to for task in run.pool.begun)
+    assert not (tmp_path / "scopes" / "outer0").exists()

@@ -86,6 +86,15 @@ class Timed:
             yield Ended(task_id=task.id, status=Status.SUCCESS, seconds=took, proba=proba)
 
 
+def item(strength, refit_s):
+    trial = Trial(
+        id=0, scope="final", family="toy", config={"act": "work", "strength": strength}, budget=1.0,
+        fidelity=Fidelity(folds=3), status=Status.SUCCESS, seconds=1.0, elapsed_s=1.0, origin=Origin.DEFAULT,
+        seed=0, loss=0.1, score=0.9,
+    )  # fmt: skip
+    return Candidate(trial=trial, probas=(), refit_s=refit_s, score=0.9)
+
+
 class Now:
     now = 0.0
 
@@ -104,14 +113,6 @@ class Now:
 def test_a_family_s_quicker_config_stands_in_where_the_machine_is_slower_than_it_was(
     toy, problem, tmp_path, slow, begun, done
 ):
-    def item(strength, refit_s):
-        trial = Trial(
-            id=0, scope="final", family="toy", config={"act": "work", "strength": strength}, budget=1.0,
-            fidelity=Fidelity(folds=3), status=Status.SUCCESS, seconds=1.0, elapsed_s=1.0, origin=Origin.DEFAULT,
-            seed=0, loss=0.1, score=0.9,
-        )  # fmt: skip
-        return Candidate(trial=trial, probas=(), refit_s=refit_s, score=0.9)
-
     first, ladder = item(0.1, 5.0), [item(0.2, 20.0), item(0.3, 19.0), item(0.4, 6.0), item(0.5, 5.0)]
     clock, notes = Now(), []
     pool = Timed(clock, {0.1: 5.0} | {c.trial.config["strength"]: c.refit_s for c in ladder}, slow=slow)
@@ -194,3 +195,21 @@ def test_refits_do_not_wait_for_ever_for_a_worker(toy, problem, tmp_path):
     assert refit.run([item_of(0.1, 5.0)], stop_s=20.0) == {}
     assert clock.now < 25
     assert len(notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("slow", "begun", "took_s"),
+    [(80.0, [0.3], 80.0), (120.0, [0.3, 0.1], 400.0), (0.5, [0.3], 0.5)],
+    ids=["overloaded", "hangs", "idle"],
+)
+def test_one_model_comes_however_late_unless_it_hangs(toy, problem, tmp_path, slow, begun, took_s):
+    own = {"one": [item(0.1, 3.0), item(0.4, 9.0)], "other": [item(0.2, 5.0), item(0.3, 1.0)]}
+    every = [candidate for ladder in own.values() for candidate in ladder]
+    clock = Now()
+    pool = Timed(clock, {c.trial.config["strength"]: c.refit_s for c in every}, slow=slow)
+    split = OuterSplit(scope="outer0", train=np.arange(40), test=np.arange(40, 60))
+    refit = Refit(problem=problem, split=split, pool=pool, store=Store(tmp_path), seed=0, clock=clock)
+    found = refit.at_least_one(own, limit_s=10.0)
+    assert pool.begun == begun
+    assert clock.now == took_s
+    assert len(found) == (took_s < 400.0)
