@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
+import traceback
 import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -50,6 +52,10 @@ app = typer.Typer(
     help="Classify oncology images: radiomics, pretrained 2D and 3D networks in one search with honest figures.",
 )
 
+_DEFECT = (
+    "This is a defect of autoonco, not of your data: please report the lines above, without names of patients and "
+    "files. What a run has finished is kept, and the same command goes on from there."
+)
 _DEMO_LIMIT, _DEMO_CASES, _DEMO_NEW = "5min", 180, 8
 
 
@@ -68,6 +74,7 @@ def fit(
     no_resume: Annotated[bool, typer.Option("--no-resume", help="Refuse a folder that holds a run.")] = False,
 ) -> None:
     """Search, judge and refit models; write run folder, model file and report."""
+    _refuse_log_in(run, terminal.log_file)
     dataset = cohort.dataset(data, complete=care.on_bad_case == "raise")
     from autoonco.classifier import AutoOncoClassifier
     from autoonco.settings import Settings
@@ -101,6 +108,15 @@ def fit(
     _fit(classifier, dataset, terminal)
 
 
+def _refuse_log_in(run: Path | None, log_file: Path | None) -> None:
+    """Refuse a log file in the folder of a run that is not there yet: what holds a file is no folder for one."""
+    inside = run is not None and log_file is not None and log_file.resolve().is_relative_to(run.resolve())
+    if inside and run is not None and not (run / "run.json").exists():
+        raise AutoOncoError(
+            f"--log-file {log_file} lies in the run folder, which keeps a log of its own: choose a place outside of it."
+        )
+
+
 def _fit(classifier: AutoOncoClassifier, dataset: Dataset, terminal: Terminal) -> None:
     from autoonco.progress import ProgressTable
     from autoonco.search.interrupt import watching
@@ -123,6 +139,8 @@ def _show(classifier: AutoOncoClassifier, terminal: Terminal) -> None:
 
     result = classifier.result_
     assert result is not None
+    if (stopped := result.stopped()) is not None:
+        terminal.tell(stopped)
     if (stopped := result.stopped()) is not None:
         terminal.tell(stopped)
     left_out = result.excluded()
@@ -268,7 +286,13 @@ def demo(
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one sentence and exit code 2, never a traceback."""
+    """Run the command line.
+
+    A user's mistake is one sentence and exit code 2, never a traceback; that, and 1, is for a defect of autoonco.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # no letter of a name may end a command
+            stream.reconfigure(errors="backslashreplace")
     # Third parties' warnings are for developers; what a user must know is in the report.
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
@@ -281,11 +305,14 @@ def main() -> None:
         _exit(
             f"{error.strerror or error}:{where}. Check the path, the rights to it, and the space left on the disk."
         )
+    except Exception:
+        traceback.print_exc()
+        _exit(_DEFECT, code=1)
 
 
-def _exit(sentence: str) -> None:
+def _exit(sentence: str, *, code: int = 2) -> None:
     print_line(screen(sys.stderr), f"autoonco: {sentence}")
-    sys.exit(2)
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -269,8 +269,9 @@ def table_of(frame: pd.DataFrame, title: str, *, width: int) -> Table:
     while shown < len(names):
         place = left - 3  # a border and its padding
         if widths[shown] > place:
-            if shown == len(names) - 1 and place >= min(widths[shown], _LEAST):
-                widths[shown] = place
+            is_last = shown == len(names) - 1
+            if shown == 0 or (is_last and place >= _LEAST):
+                widths[shown] = max(1, place)
                 shown += 1
             break
         left = place - widths[shown]
