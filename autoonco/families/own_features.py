@@ -102,7 +102,7 @@ class OwnFeatures:
         """Return why the family does not apply: no table was given."""
         if fingerprint.own_features:
             return None
-        return "no table of features was given: give one with features= (--features table.csv)"
+        return "no table of features was given: give one with features= (--features FILE)"
 
     def space(self, fingerprint: Fingerprint) -> ConfigurationSpace:  # noqa: ARG002 - any table is treated alike
         """Return the space of pipelines."""

@@ -6,6 +6,7 @@ import base64
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from markupsafe import Markup
@@ -50,11 +51,15 @@ class Picture:
     """A figure for the page: its SVG, which carries title and description, and a visible caption."""
 
     name: str
-    svg: Markup
     caption: str
     heading: str
     description: str
     figure: Figure = field(compare=False, repr=False)
+
+    @cached_property
+    def svg(self) -> Markup:
+        """The figure drawn and described; drawn when it is first asked for, since tables alone need no drawing."""
+        return to_svg(self.figure, name=self.name, heading=self.heading, description=self.description)
 
     @property
     def is_narrow(self) -> bool:
@@ -101,11 +106,8 @@ class Section:
 
 
 def picture(figure: Figure, *, name: str, heading: str, description: str, caption: str) -> Picture:
-    """Return `figure` drawn, described and captioned."""
-    svg = to_svg(figure, name=name, heading=heading, description=description)
-    return Picture(
-        name=name, svg=svg, caption=caption, heading=heading, description=description, figure=figure
-    )
+    """Return `figure`, described and captioned."""
+    return Picture(name=name, caption=caption, heading=heading, description=description, figure=figure)
 
 
 def table(

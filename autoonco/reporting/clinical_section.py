@@ -29,6 +29,7 @@ from autoonco.reporting.blocks import (
     table,
     without_paths,
 )
+from autoonco.reporting.judged import cases_said
 from autoonco.reporting.read_run import RunData
 
 _AUCS = ("auc", "roc_auc", "ordinal_auc")
@@ -126,13 +127,7 @@ def _confusion(data: RunData, predictions: pd.DataFrame, model: str) -> Picture:
         name="confusion",
         heading=f"Confusion matrix of {title(model)} on the test cases",
         description=f"{said}.",
-        caption=f"Confusion matrix of {title(model)} at its threshold, {_pooled(predictions)} (n = {len(own)}).",
-    )
-
-
-def _pooled(predictions: pd.DataFrame) -> str:
-    return (
-        "all test cases" if predictions["fold"].nunique() == 1 else "test cases of all outer folds together"
+        caption=f"Confusion matrix of {title(model)} at its threshold, {cases_said(own)}.",
     )
 
 
@@ -175,7 +170,7 @@ def _calibration(data: RunData, predictions: pd.DataFrame, models: Sequence[str]
             f"{data.classes[-1]} with a mean probability of {number(mean)}; its share is {number(share)}."
         ),
         caption=(
-            f"Calibration, {_pooled(predictions)}: bins of as many cases each, bars are Wilson's 95 % intervals; "
+            f"Calibration, {cases_said(predictions)}: bins of as many cases each, bars are Wilson's 95 % intervals; "
             f"on the diagonal a probability means what it says. Probability of {what}."
         ),
     )
@@ -190,7 +185,7 @@ def _decision_curves(data: RunData, predictions: pd.DataFrame, models: Sequence[
         heading="Decision curves on the test cases",
         description=f"Net benefit against threshold probability for acting on {what}.",
         caption=(
-            f"Decision curves, {_pooled(predictions)}: the net benefit of acting on {what} where the probability is "
+            f"Decision curves, {cases_said(predictions)}: the net benefit of acting on {what} where the probability is "
             "above a threshold. A model is of use where its curve is above those of acting on everybody and on nobody."
         ),
     )

@@ -103,6 +103,7 @@ def run_tables(data: RunData) -> dict[str, pd.DataFrame]:
         "feature_importance": feature_importance(data),
         "cases": pd.DataFrame() if found.cases is None else found.cases,
         "subgroups": pd.DataFrame() if found.subgroups is None else found.subgroups,
+        "own_metric": pd.DataFrame() if data.own_figures is None else data.own_figures,
         "shortcuts": pd.DataFrame() if found.shortcuts is None else found.shortcuts,
     }
     if data.predictions is not None:

@@ -13,6 +13,7 @@ from autoonco.reporting.blocks import (
     Gallery,
     Picture,
     Shot,
+    count,
     listing,
     picture,
     table,
@@ -70,7 +71,10 @@ def shown_blocks(data: RunData, ids: Mapping[int, str]) -> list[Block]:
         if isinstance(item, Mapping) and item.get("picture") in data.evidence.pictures
     )
     if shots:
-        note = "Drawn at random. Orange: outline of the mask. A volume shows three planes through its lesion."
+        note = (
+            "Drawn at random. Orange: outline of the mask. A volume shows three planes through its lesion: axial, "
+            "coronal and sagittal by the axes of its file."
+        )
         blocks.append(Gallery(id="gallery", caption="Some of the cases", shots=shots, note=note))
     return blocks
 
@@ -110,7 +114,10 @@ def _sizes(data: RunData, cases: pd.DataFrame) -> Picture:
         name="lesion-sizes",
         heading="Sizes of the lesions by class",
         description=f"{said} {_size_unit(data)}.",
-        caption="Sizes of the lesions by class, all cases. Where they differ, size alone tells much: see the baseline.",
+        caption=(
+            f"Sizes of the lesions by class, {count(len(known), 'case')}. Where they differ, size alone tells much: "
+            "see the baseline."
+        ),
     )
 
 

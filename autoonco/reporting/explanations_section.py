@@ -189,7 +189,10 @@ def _networks(data: RunData, ids: Mapping[int, str]) -> list[Block]:
         own = [item for item in maps if item["family"] == family]
         shots = tuple(_map_shot(data, item, ids) for item in own)
         methods = ", ".join(dict.fromkeys(str(item["method"]) for item in own))
-        planes = "; three planes through the lesion, the map below" if own[0].get("planes") == 3 else ""
+        planes = ""
+        if own[0].get("planes") == 3:
+            planes = "; three planes through the lesion, axial, coronal and sagittal by the axes of the file, map below"
+            planes += ", a line where the slice that the network saw lies edge on" if "2d" in family else ""
         note = (
             f"{title(family)}, {without_paths(str(own[0].get('network') or 'own architecture'))}: {methods} for the "
             f"predicted class{planes}. Orange: outline of the lesion. A bright place raised the class; a map says "

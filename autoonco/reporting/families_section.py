@@ -22,8 +22,10 @@ from autoonco.reporting.blocks import (
     p_value,
     picture,
     table,
+    without_paths,
 )
 from autoonco.reporting.curves import average_precision
+from autoonco.reporting.judged import cases_said
 from autoonco.reporting.plots_families import cost, cost_table, differences, precision_recall
 from autoonco.reporting.read_run import RunData
 
@@ -56,6 +58,8 @@ def families_section(
         text = "No test case has been predicted, so there is nothing to compare."
         return Section(id="families", title="Families", paragraphs=(text,))
     blocks = _evaluation_blocks(data, evaluation)
+    if data.own_figures is not None and len(data.own_figures):
+        blocks.append(_own_block(data.own_figures, get_metric(data.metric).title))
     if not patients.empty:
         blocks.append(_patients_block(data, patients))
     blocks += [_forest(evaluation), _roc(data, evaluation), _precision_recall(data)]
@@ -73,6 +77,21 @@ def _evaluation_blocks(data: RunData, evaluation: pd.DataFrame) -> list[Table | 
         caption = "More figures on the test cases, with 95 % intervals"
         blocks.append(_figures_table("more-figures", caption, evaluation, more, of="Cases", first=False))
     return blocks
+
+
+def _own_block(own: pd.DataFrame, name: str) -> Table | Picture:
+    """Return the figures of the user's own score, as the run measured them: it alone had the function."""
+    rows = [
+        (
+            title(row["model"]),
+            "clean" if row["subset"] == CLEAN else "all",
+            bounds(row["value"], row["lower"], row["upper"]),
+            row["method"],
+        )
+        for row in own.to_dict("records")
+    ]
+    caption = f"The score that the search maximised, {name}, with 95 % intervals"
+    return table("own-metric", caption, ["Model", "Cases", without_paths(name), "Interval"], rows)
 
 
 def _patients_block(data: RunData, patients: pd.DataFrame) -> Table | Picture:
@@ -129,13 +148,14 @@ def _forest(evaluation: pd.DataFrame) -> Table | Picture:
         f"{bounds(row['auc'], row['auc_lower'], row['auc_upper']).text}"
         for row in evaluation.to_dict("records")
     ]
-    clean = " Hollow: clean cases alone." if (evaluation["subset"] == CLEAN).any() else ""
+    n = {str(name): int(own["n"].max()) for name, own in evaluation.groupby("subset")}
+    clean = f" Hollow: the {n[CLEAN]} clean cases alone." if CLEAN in n else ""
     return picture(
         plots.forest(evaluation),
         name="forest",
         heading="AUC of each model on the test cases",
         description="; ".join(lines) + ".",
-        caption=f"AUC of each model on the test cases, with 95 % intervals.{clean}",
+        caption=f"AUC of each model on {count(n[TEST], 'test case')}, with 95 % intervals.{clean}",
     )
 
 
@@ -168,8 +188,8 @@ def _precision_recall(data: RunData) -> Picture:
         heading="Precision-recall curves on the test cases",
         description=f"Precision against recall. {said}.",
         caption=(
-            "Precision and recall on all test cases. Grey: a model that knows nothing, whose precision is the share of "
-            f"the class.{_band(data)}"
+            f"Precision and recall on {cases_said(data.predictions)}. Grey: a model that knows nothing, whose "
+            f"precision is the share of the class.{_band(data)}"
         ),
     )
 
@@ -241,7 +261,7 @@ def _roc(data: RunData, evaluation: pd.DataFrame) -> Table | Picture:
         name="roc",
         heading="ROC curves on the test cases",
         description=f"Sensitivity against false positive rate. {said}.",
-        caption=f"ROC curves on all test cases{averaged}.{positive}{_band(data)}",
+        caption=f"ROC curves on {cases_said(data.predictions)}{averaged}.{positive}{_band(data)}",
     )
 
 

@@ -27,9 +27,9 @@ _OURS = re.compile(r"(tables/[\w-]+\.csv|figures/[\w-]+\.(svg|pdf|png)|model_car
 
 def files_of(content: Content) -> dict[str, str | bytes]:
     """Return the files of a report by name, the page apart."""
-    found: dict[str, str | bytes] = {}
-    for name, table in content.tables.items():
-        found[f"tables/{name}.csv"] = _without_paths(table).to_csv(index=False)
+    found: dict[str, str | bytes] = {
+        f"tables/{name}.csv": table.to_csv(index=False) for name, table in tables_of(content).items()
+    }
     for section in content.sections:
         for block in section.blocks:
             if isinstance(block, Picture):
@@ -37,15 +37,22 @@ def files_of(content: Content) -> dict[str, str | bytes]:
                 found[f"figures/{block.name}.pdf"] = to_pdf(block.figure)
             elif isinstance(block, Gallery):
                 found |= {f"figures/{block.id}-{k + 1}.png": shot.png for k, shot in enumerate(block.shots)}
-            else:
-                name = f"tables/{block.id.replace('-', '_')}.csv"
-                found.setdefault(name, _frame(block).to_csv(index=False))
     if content.card:
         found["model_card.md"] = card_markdown(content.card)
         found["model_card.json"] = _json(content.card)
     if content.data.space is not None:
         found[SPACE_FILE] = space_yaml(content.data.space)
     return found | {INDEX: _json(as_json(content, sorted(found)))}
+
+
+def tables_of(content: Content) -> dict[str, pd.DataFrame]:
+    """Return every table of a report by name: whole ones, then those that are only on the page, as printed there."""
+    found = {name: _without_paths(table) for name, table in content.tables.items()}
+    for section in content.sections:
+        for block in section.blocks:
+            if isinstance(block, Table):
+                found.setdefault(block.id.replace("-", "_"), _frame(block))
+    return found
 
 
 def write_files(out: Path, found: Mapping[str, str | bytes]) -> None:

@@ -10,6 +10,7 @@ from autoonco.evaluation.pairs import comparison_table
 from autoonco.evaluation.patients import patient_table
 from autoonco.evaluation.tables import evaluation_table
 from autoonco.evaluation.verdict import Verdict, verdict
+from autoonco.reporting.blocks import count
 from autoonco.reporting.read_run import RunData
 
 
@@ -21,6 +22,12 @@ def evaluation_of(data: RunData, figures: Sequence[str] | None = None) -> pd.Dat
     if data.predictions is None:
         return pd.DataFrame(columns=["model", "subset", "n", "auc", "auc_lower", "auc_upper"])
     return evaluation_table(data.predictions, data.classes, data.metric, task=data.task, figures=figures)
+
+
+def cases_said(predictions: pd.DataFrame) -> str:
+    """Return how many test cases a figure is of, in words."""
+    n = count(int(predictions["row"].nunique()), "test case")
+    return f"all {n}" if predictions["fold"].nunique() == 1 else f"the {n} of all outer folds together"
 
 
 def patients_of(data: RunData) -> pd.DataFrame:

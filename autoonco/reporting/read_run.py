@@ -12,6 +12,7 @@ import pandas as pd
 
 from autoonco.data.fingerprint import Fingerprint
 from autoonco.errors import DataError
+from autoonco.evaluation.own_metric import OWN_FILE
 from autoonco.evaluation.radiomics_record import SETTINGS_FILE, TABLE_FILE
 from autoonco.evaluation.speed import SPEED_FILE
 from autoonco.evaluation.tables import probability_columns, read_predictions
@@ -23,6 +24,7 @@ from autoonco.search.rungs import COLUMNS as RUNG_COLUMNS
 FORMAT = 1
 CHECK_COLUMNS = ("code", "severity", "row", "message", "remedy")
 FEATURE_COLUMNS = ("feature", "test", "n", "auc", "statistic", "p", "q", "kept", "weight", "icc")
+OWN_COLUMNS = ("model", "subset", "value", "lower", "upper", "method")
 _TRIAL_KEYS = {"scope", "id", "family", "config", "budget", "status", "seconds", "elapsed_s"}
 
 T = TypeVar("T")
@@ -44,6 +46,7 @@ class RunData:
     radiomic_features: pd.DataFrame | None = None
     evidence: Evidence = field(default_factory=Evidence)
     space: Mapping[str, Any] | None = None
+    own_figures: pd.DataFrame | None = None
     speed: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -141,6 +144,9 @@ def read_run(run_dir: Path) -> RunData:
             TABLE_FILE, lambda path: pd.read_csv(path)[list(FEATURE_COLUMNS)], None, expected=False
         ),
         evidence=read_evidence(run_dir, tolerant),
+        own_figures=tolerant(
+            OWN_FILE, lambda path: pd.read_csv(path)[list(OWN_COLUMNS)], None, expected=False
+        ),
         space=tolerant("space.json", _read_space, None, expected=False),
         speed=tolerant(SPEED_FILE, lambda path: dict(_read_json(path)), {}, expected=False),
         problems=tuple(problems),

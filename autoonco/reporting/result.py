@@ -13,9 +13,8 @@ from autoonco.evaluation.run_state import RunState, run_state
 from autoonco.evaluation.tables import leaderboard_table
 from autoonco.evaluation.verdict import Verdict
 from autoonco.reporting.board import members_table, models_table
-from autoonco.reporting.checklist_section import checklist_table
-from autoonco.reporting.checklists import checklists, facts_of
 from autoonco.reporting.content import make_content, run_tables
+from autoonco.reporting.files import tables_of
 from autoonco.reporting.judged import comparison_of, evaluation_of, patients_of, verdict_of
 from autoonco.reporting.read_run import RunData, read_run
 from autoonco.reporting.result_plots import Plots
@@ -75,10 +74,7 @@ class Result:
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return every table of the report by name, as its files in ``tables/`` have it; empty ones left out."""
-        data = self.read()
-        found = run_tables(data)
-        found["checklists"] = checklist_table(checklists(facts_of(data, found), ()))
-        return found
+        return tables_of(make_content(self.read(), pictures=False))
 
     def table(self, name: str) -> pd.DataFrame:
         """Return one table of the report.
@@ -88,7 +84,9 @@ class Result:
         UnknownNameError
             If this run has no table of that name; the message lists those it has.
         """
-        found = self.tables()
+        found = run_tables(self.read())
+        if name not in found:  # one of the page alone
+            found = self.tables()
         if name not in found:
             raise UnknownNameError("table", name, found)
         return found[name]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from autoonco.reporting.page import write_report
@@ -171,28 +172,50 @@ def test_a_model_is_switched_off_and_on_again(driver: Any, page_of: Callable[[st
     assert driver.execute_script(shown) == before
 
 
+@pytest.fixture(scope="module")
+def few(shared_data: Path) -> Callable[[str], Any]:
+    """Return a function to a few real cases of both classes: enough for a run with networks, in seconds."""
+    from autoonco import Dataset
+
+    def make(task: str) -> Any:
+        data = Dataset.from_csv(shared_data / task, classes=("benign", "malignant"))
+        data = data.subset(np.flatnonzero(data.y >= 0))
+        return data.subset(np.sort(np.concatenate([np.flatnonzero(data.y == k)[:20] for k in (0, 1)])))
+
+    return make
+
+
 @pytest.mark.slow
 @pytest.mark.shared
-@pytest.mark.parametrize("task", ["busi/lesions.csv", "lidc3d/labels.csv"])
+@pytest.mark.parametrize(("task", "planes"), [("busi/lesions.csv", 1), ("lidc3d/labels.csv", 3)])
 def test_the_page_of_a_real_run(
-    driver: Any, shared_data: Path, tmp_path: Path, task: str, real_figures: None
+    driver: Any, few: Callable[[str], Any], tmp_path: Path, task: str, planes: int, real_figures: None
 ) -> None:
-    """Networks are let be: what their part of the page looks like doesn't hang on how well they were trained."""
-    import autoonco
+    """A search of two trials: what a page looks like doesn't hang on how many there were."""
+    from autoonco import Settings, fit
 
-    classes = ("benign", "malignant")
-    dataset = autoonco.Dataset.from_csv(shared_data / task, classes=classes)
-    found = autoonco.fit(
-        dataset,
-        time_limit="60s",
-        families=["radiomics"],
-        evaluation="holdout" if "lidc" in task else "external",
+    found = fit(
+        few(task),
+        time_limit="10min",
+        families=["radiomics", "pretrained2d"],
+        evaluation="holdout",
         run_dir=tmp_path / "run",
+        settings=Settings(inner_folds=2, max_trials=2, finalists=0, shortcuts=False),
     )
     page = found.report(tmp_path / "report")
     assert page.stat().st_size < 5_000_000
-    for width in (1280, 390):
-        check(driver, page, width=width)
-    assert driver.find_elements("css selector", "#gallery img")
-    assert driver.find_elements("css selector", "#figure-shap-summary svg")
-    assert violations(driver) == []
+    for width, dark in ((1280, False), (390, True)):
+        check(driver, page, width=width, dark=dark)
+        assert violations(driver) == []
+    for part in (
+        "#gallery img",
+        "#maps-pretrained2d img",
+        "#figure-shap-summary svg",
+        "#figure-differences svg",
+    ):
+        assert driver.find_elements("css selector", part), part
+    first = driver.find_element("css selector", "#maps-pretrained2d img")
+    height, width_ = (
+        driver.execute_script(f"return arguments[0].natural{side}", first) for side in ("Height", "Width")
+    )
+    assert (width_ > height) == (planes == 3)  # three planes side by side, the map below

@@ -17,6 +17,7 @@ from autoonco.evaluation.tables import evaluation_table
 from autoonco.evaluation.verdict import title
 from autoonco.reporting.page import write_report
 from autoonco.reporting.read_run import read_run
+from autoonco.reporting.result import Result
 
 ATTACK = "<script>alert(1)</script>"
 SECTIONS = (
@@ -242,6 +243,7 @@ def test_tables_stand_beside_the_page(build_run: BuildRun) -> None:
         tables
     )
     assert len(tables["leaderboard"]) == 50
+    assert set(Result(folder).tables()) == set(tables)
     assert set(tables["evaluation"]["subset"]) == {"test", "test, clean"}
 
 
