@@ -19,7 +19,7 @@ from autoonco.data.checks import CaseFacts, Finding, errors_of, findings, inspec
 from autoonco.data.contract import contract_of
 from autoonco.data.feature_table import FeatureTable
 from autoonco.data.manifest import Dataset
-from autoonco.errors import AutoOncoError, NothingToFitError
+from autoonco.errors import AutoOncoError
 from autoonco.evaluation.experiment import run_experiment
 from autoonco.evaluation.extras import tried
 from autoonco.evaluation.request import Request, identity_of, settings_json
@@ -182,8 +182,8 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
             n_excluded = len(dataset) - len(kept)
             try:
                 self._run(kept, kept_facts, found, request, folder, n_excluded=n_excluded, started=started)
-            except NothingToFitError:
-                folder.update(session_s=time.monotonic() - started, status="failed")
+            except Exception as error:
+                folder.end_badly(error, dataset.redact, session_s=time.monotonic() - started)
                 raise
             except KeyboardInterrupt:
                 folder.update(session_s=time.monotonic() - started)

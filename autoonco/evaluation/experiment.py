@@ -98,6 +98,7 @@ def run_experiment(
         session_s=time.monotonic() - started,
         status="running",
         stopped=None,
+        failure=None,
         seed=request.seed,
         task=request.task.name,
         metric=request.metric.name,

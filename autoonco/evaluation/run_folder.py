@@ -9,7 +9,8 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +20,7 @@ import pandas as pd
 import psutil
 
 from autoonco.data.cache import write_atomically
+from autoonco.data.redaction import without_paths
 from autoonco.errors import AutoOncoError, RunMismatchError
 
 _LOG = logging.getLogger(__name__)
@@ -104,6 +106,12 @@ class RunFolder:
         # what has passed has passed, whatever a part of the run knows of the session
         self._run |= fields | {"elapsed_s": max(self._run["elapsed_s"], self.spent_s(session_s))}
         self.write("run.json", self._run)
+
+    def end_badly(self, error: Exception, redact: Callable[[str], str], *, session_s: float) -> None:
+        """Say in ``run.json`` that an error ended the run, in its words without what `redact` and paths name."""
+        words = str(error) if isinstance(error, AutoOncoError) else f"{type(error).__name__}: {error}"
+        with suppress(OSError):  # a full disk has no place for it
+            self.update(session_s=session_s, status="failed", failure=without_paths(redact(words)))
 
     def log(self, sentence: str) -> None:
         """Add a sentence with the time to ``log.txt``: what was decided, for whoever watches a run."""
