@@ -195,7 +195,7 @@ def check(
         table.to_csv(output, index=False)
         terminal.say(f"findings: {output}")
     n_errors = sum(finding.severity is Severity.ERROR for finding in found)
-    terminal.say(f"{len(dataset)} cases, {n_errors} errors, {len(found) - n_errors} warnings and notes.")
+    terminal.say(f"{len(dataset)} cases, {n_errors} error{'s' * (n_errors != 1)}, {len(found) - n_errors} warnings and notes.")
     terminal.document(
         {
             "cases": len(dataset),
