@@ -138,7 +138,7 @@ def _read_folder(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
         )
     found = sorted(item for part in _PARTS for item in (path / part).rglob("*"))
     for item in (path / MANIFEST, *(path / part for part in _PARTS), *found):
-        if item.is_symlink():
+        if item.is_symlink() or (item.exists() and not (item.is_dir() or item.is_file())):
             raise UnsafeBundleError(
                 f"{item.name!r} in {path} is a link or another special file. Don't trust it."
             )

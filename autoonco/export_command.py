@@ -35,7 +35,8 @@ def export(
     """Write a model as plain files, ONNX or MONAI bundles, or the search of a run for DeepCAVE."""
     if to not in FORMS:
         raise UnknownNameError("form to export to", to, FORMS)
-    folder = output or source.with_name(f"{source.stem}-{to}")
+    named = source if source.name not in ("", "..") else source.resolve()
+    folder = output or named.with_name(f"{named.stem}-{to}")
     written = _written(source, to, folder)
     for path in written:
         terminal.say(f"{to}: {path}")

@@ -106,9 +106,12 @@ def with_reports(
     waiting = iter(cases)
     for table in tables:
         if "case" not in table:
-            raise AutoOncoError("A DICOM report is of one case, not of a patient: ask for a row a case (by='case').")
+            raise AutoOncoError(
+                "A DICOM report is of one case, not of a patient: ask for a row a case (by='case')."
+            )
         names, messages = [], []
-        for row in table.to_dict("records"):
+        for values in table.itertuples(index=False, name=None):
+            row = dict(zip(map(str, table.columns), values, strict=True))
             name, problem = _written(next(waiting), row, folder, origin)
             names.append(name)
             messages.append(" ".join(filter(None, (row["message"], problem))))
@@ -145,18 +148,39 @@ def report_of(case: Case, row: Mapping[str, Any], origin: Origin) -> pydicom.Dat
     DataError
         If the headers of its images lack what a report needs, or are of several patients.
     """
-    from highdicom.sr import Comprehensive3DSR, MeasurementReport
-    from pydicom.uid import generate_uid
-
     images, drawn = sources_of(case)
-    content = MeasurementReport(
+    try:
+        return _document(_content(case, row, origin, images), [*images, *drawn], origin)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:  # its text may repeat what identifies
+        raise DataError(
+            f"row {case.row}: the headers of its DICOM images are of no kind that a report can be made for "
+            f"({type(error).__name__}): export them again from their archive."
+        ) from error
+
+
+def _content(
+    case: Case, row: Mapping[str, Any], origin: Origin, images: Sequence[pydicom.Dataset]
+) -> pydicom.Dataset:
+    from highdicom.sr import MeasurementReport
+
+    report = MeasurementReport(
         observation_context=_observer(origin),
         procedure_reported=_procedure(str(images[0].get("Modality", ""))),
         imaging_measurements=[_group(case, row, origin, images)],
     )
-    return Comprehensive3DSR(
-        evidence=[*images, *drawn],
-        content=content[0],
+    content: pydicom.Dataset = report[0]
+    return content
+
+
+def _document(
+    content: pydicom.Dataset, evidence: Sequence[pydicom.Dataset], origin: Origin
+) -> pydicom.Dataset:
+    from highdicom.sr import Comprehensive3DSR
+    from pydicom.uid import generate_uid
+
+    document: pydicom.Dataset = Comprehensive3DSR(
+        evidence=evidence,
+        content=content,
         series_instance_uid=generate_uid(),
         series_number=SERIES_NUMBER,
         series_description=STATEMENT,
@@ -171,6 +195,7 @@ def report_of(case: Case, row: Mapping[str, Any], origin: Origin) -> pydicom.Dat
         is_verified=False,
         specific_character_set="ISO_IR 192",
     )
+    return document
 
 
 def sources_of(case: Case) -> tuple[list[pydicom.Dataset], list[pydicom.Dataset]]:
@@ -194,6 +219,8 @@ def sources_of(case: Case) -> tuple[list[pydicom.Dataset], list[pydicom.Dataset]
         if is_dicom_source(one)
         for header in _headers(one, pick, of_masks=True)
     ]
+    if not images:
+        raise DataError(f"row {case.row}: it has no image, expected DICOM that a report can refer to.")
     for header in (*images, *drawn):
         _complete(header, case)
     if len({str(header.PatientID) for header in (*images, *drawn)}) > 1:

@@ -40,7 +40,7 @@ class Exports:
         Raises
         ------
         AutoOncoError
-            If a model is in the folder already.
+            If something is in the folder already.
         """
         self._fitted()
         return write_folder(self._path, Path(folder))

@@ -10,6 +10,7 @@ from typing import Any
 from autoonco.archive import unpack
 from autoonco.card import card_text
 from autoonco.data.cache import write_atomically
+from autoonco.errors import AutoOncoError
 
 _README = """# A model of autoonco as plain files
 
@@ -62,14 +63,21 @@ def write_folder(model: Path, folder: Path) -> Path:
     Raises
     ------
     AutoOncoError
-        If it is no model file, or a model is in the folder already.
+        If it is no model file, or something is in the folder already.
     UnsafeBundleError
         If a member's name, size or hash is not as it must be.
     """
+    refuse_full(folder)
     manifest = unpack(model, folder)
     for name, text in _texts(manifest).items():
         write_atomically(folder / name, lambda new, text=text: new.write_text(text, encoding="utf-8"))  # type: ignore[misc]
     return folder
+
+
+def refuse_full(folder: Path) -> None:
+    """Raise `AutoOncoError` where `folder` holds something: an export overwrites nothing of the user's."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise AutoOncoError(f"There is something in {folder} already: name another folder.")
 
 
 def _texts(manifest: Mapping[str, Any]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from typing import Any
 from autoonco.bundle import Bundle
 from autoonco.card import USE, card_text
 from autoonco.data.cache import write_atomically
-from autoonco.errors import AutoOncoError
+from autoonco.exporting.folder import refuse_full
 from autoonco.exporting.networks import NetworkMember, network_members
 from autoonco.families.state import write_state
 
@@ -38,8 +38,7 @@ def write_monai_bundle(bundle: Bundle, folder: Path) -> tuple[Path, ...]:
     members = network_members(bundle, "a MONAI bundle")
     targets = [folder / f"member-{member.number}" for member in members]
     for target in targets:
-        if target.exists() and any(target.iterdir()):
-            raise AutoOncoError(f"There is something in {target} already: name another folder.")
+        refuse_full(target)
     for member, target in zip(members, targets, strict=True):
         _write(member, bundle, target)
     return tuple(targets)
@@ -174,7 +173,7 @@ def _output(bundle: Bundle) -> dict[str, Any]:
 def _readme(bundle: Bundle) -> str:
     return f"""# A network of autoonco as a MONAI bundle
 
-From the bundle's folder, with autoonco installed:
+From the bundle's folder, with autoonco and fire installed:
 
     python -m monai.bundle run --config_file configs/inference.json --manifest scans.csv --output predictions.csv
 

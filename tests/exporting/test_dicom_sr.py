@@ -206,6 +206,12 @@ def test_several_patients_and_missing_identifiers_are_told(
 ) -> None:
     with pytest.raises(DataError, match=r"row 7: .*several patients"):
         report_of(case_of(write_patient(tmp_path, 1), write_patient(tmp_path, 2)), row_of(), ORIGIN)
+    bare = Case(case="x", patient="x", images={}, row=7)
+    with pytest.raises(DataError, match="row 7: it has no image"):
+        report_of(bare, row_of(), ORIGIN)
+    private = slices(noise(), sop_class="1.2.3.4.5")
+    with pytest.raises(DataError, match=r"row 7: .*no kind .*KeyError"):
+        report_of(case_of(write_series(tmp_path / "private", private)), row_of(), ORIGIN)
     made = slices(noise())
     for one in made:
         del one.StudyInstanceUID

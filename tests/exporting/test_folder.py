@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -90,6 +91,12 @@ def test_a_changed_foreign_missing_or_linked_file_is_told(folder: Path) -> None:
         autoonco.load(folder)
 
 
-def test_nothing_is_overwritten(model: autoonco.AutoOncoClassifier, folder: Path) -> None:
-    with pytest.raises(AutoOncoError, match="already"):
-        model.to_folder(folder)
+def test_nothing_is_overwritten(
+    model: autoonco.AutoOncoClassifier, folder: Path, scans: Path, tmp_path: Path
+) -> None:
+    for full in (folder, scans.parent, scans):
+        with pytest.raises(AutoOncoError, match="already"):
+            model.to_folder(full)
+    os.mkfifo(folder / "members" / "3" / "head.skops")
+    with pytest.raises(UnsafeBundleError, match="special file"):
+        autoonco.load(folder)

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import torch
 from monai.bundle import ConfigParser, verify_net_in_out
+from monai.bundle import run as run_bundle
 
 import autoonco
 from autoonco.errors import AutoOncoError, UnsafeBundleError
@@ -38,15 +39,20 @@ def test_a_bundle_gives_the_probabilities_of_its_member(
     cases = autoonco.Dataset.from_csv(scans, labelled=False).cases
     expected = model._fitted().members[number][1].predict_proba(cases)
     assert np.ptp(expected[:, 0]) > 1e-6
-    out = tmp_path / "out.csv"
-    parser = parsed(bundles[number], manifest=str(scans), output=str(out), device="cpu")
+    parser = parsed(bundles[number], manifest=str(scans), device="cpu")
     network = parser.get_parsed_content("network_def")
     together = torch.stack([item["image"] for item in parser.get_parsed_content("dataset")])
     with torch.inference_mode():
         np.testing.assert_allclose(network(together).numpy(), expected, atol=1e-5)
         as_bytes = (together * 255).round().byte()
         np.testing.assert_allclose(network(as_bytes).numpy(), expected, atol=1e-5)
-    parser.get_parsed_content("run")
+    out = tmp_path / "out.csv"
+    configs, places = (
+        bundles[number] / "configs",
+        {"manifest": str(scans), "output": str(out), "device": "cpu"},
+    )
+    files = {"config_file": str(configs / "inference.json"), "meta_file": str(configs / "metadata.json")}
+    run_bundle(bundle_root=str(bundles[number]), **files, **places)
     table = pd.read_csv(out)
     assert list(table) == ["row", "probability_no", "probability_yes"]
     assert table["row"].tolist() == [1, 2, 3]
