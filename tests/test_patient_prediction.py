@@ -47,7 +47,7 @@ def test_a_patient_s_row_is_that_of_a_loop_over_the_cases(frame: pd.DataFrame, h
     np.testing.assert_allclose(table["probability_yes"], expected, atol=1e-6)
     np.testing.assert_allclose(table["probability_no"], 1 - expected, atol=1e-6)
     assert (table["prediction"] == "yes").tolist() == (expected >= 0.3).tolist()  # that of patients, not 0.9
-    within = [["no"] * (p <= 0.5) + ["yes"] * (1 - p <= 0.75) for p in expected]
+    within = [["no"] * int(p <= 0.5) + ["yes"] * int(1 - p <= 0.75) for p in expected]
     assert table["prediction_set"].tolist() == ["|".join(names) for names in within]
     assert (table["status"] == "ok").all()
 

@@ -119,19 +119,19 @@ def test_nothing_is_learned_of_patients_where_none_has_several_or_none_has_a_lab
 @pytest.mark.parametrize("how", ["mean", "max"])
 def test_sets_of_patients_hold_their_class_as_often_as_asked_and_thresholds_keep_their_sensitivity(how):
     settings = Settings(threshold="sensitivity", sensitivity=0.9, coverage=0.85, patient_level=how)
-    decided = decide_on(lesions(seed=0, n_patients=1500), settings, ("no", "yes"))
+    decided = decide_on(lesions(seed=0, n_patients=10_000), settings, ("no", "yes"))
     patients = decided.decisions.patients
     assert patients is not None
     assert patients.decisions is not None
-    new = lesions(seed=1, n_patients=3000)
+    new = lesions(seed=1, n_patients=10_000)
     tested = replace(new, proba=decided.decisions.calibrator(new.proba))
     found = with_test_figures(decided, tested).record["patients"]
     for name in ("no", "yes"):
-        assert found["conformal"]["test"]["coverage_by_class"][name] == pytest.approx(0.85, abs=0.03)
-    assert found["threshold"]["test_sensitivity"] == pytest.approx(0.9, abs=0.03)
-    assert found["n"] == 1500
-    own, lesion = patients.decisions, decided.decisions
-    assert abs(own.threshold - lesion.threshold) > 0.02  # the worst of several lesions is worse than one
+        assert found["conformal"]["test"]["coverage_by_class"][name] == pytest.approx(0.85, abs=0.025)
+    assert found["threshold"]["test_sensitivity"] == pytest.approx(0.9, abs=0.025)
+    assert found["n"] == 10_000
+    if how == "max":  # the worst of several lesions is worse than one
+        assert patients.decisions.threshold > decided.decisions.threshold + 0.1
 
 
 def lesions(*, seed, n_patients):
