@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from autoonco.evaluation.tables import figure_of, fold_ratio, probability_columns
 from autoonco.evaluation.tasks import Task, get_task
@@ -45,7 +44,7 @@ class Kind(StrEnum):
     INCONCLUSIVE = "inconclusive"
 
 
-def kind_of(difference: float, p: float, p_equivalent: float, *, above_chance: bool = True) -> Kind:
+def kind_of(difference: float, p: float, p_equivalent: float, *, above_chance: bool | None = True) -> Kind:
     """Return what a difference with its two p values shows; ``nan`` shows nothing.
 
     `above_chance` is whether the better one is shown to be better than a guess: where it isn't, a difference shows
@@ -88,9 +87,9 @@ def comparison_table(
         ``p_equivalent`` (TOST within ``margin``, see `autoonco.metrics.comparison`), and both adjusted for the number
         of pairs, ``p_holm`` and ``p_equivalent_holm``; ``verdict`` by the adjusted ones: better, worse, equivalent or
         inconclusive, of the first; ``above_chance``: whether the better of the two is shown to be better than a guess,
-        without which neither is called better; ``p_mcnemar``, secondary: whether one is right more often;
-        ``first_seconds``, ``second_seconds``: compute of search and refits, of all outer folds; ``n`` (cases),
-        ``n_folds``, ``method``.
+        without which neither is called better, None where no difference is shown; ``p_mcnemar``, secondary: whether one
+        is right more often; ``first_seconds``, ``second_seconds``: compute of search and refits, of all outer folds;
+        ``n`` (cases), ``n_folds``, ``method``.
         The gain is one test of its own, so its p values are not adjusted.
     """
     present = set(predictions["model"])
@@ -141,19 +140,19 @@ def compare_models(
     found: Comparison
     if len(folds) == 1:
         (rows,) = folds
-        groups = both["group"].to_numpy()[rows]
         how: dict[str, Any] = {"margin": margin, "level": level, "seed": seed, "metric": kind.auc}
-        found = compare_auc(truth[rows], p[rows], q[rows], groups, **how)
-        above = _above_chance(
-            truth[rows], (p if found.difference > 0 else q)[rows], groups, kind.auc, seed=seed
-        )
+        found = compare_auc(truth[rows], p[rows], q[rows], both["group"].to_numpy()[rows], **how)
     else:
         aucs = [[figure_of(kind.auc, truth[rows], each[rows]) for rows in folds] for each in (p, q)]
         ratio = fold_ratio([both.iloc[rows] for rows in folds])
         found = compare_folds(np.subtract(*aucs).tolist(), ratio, margin=margin, level=level)
-        better = aucs[0 if found.difference > 0 else 1]
-        above = resampled_t_interval(better, ratio, level=1 - 2 * ALPHA).lower > CHANCE
-    counts = {"n": both["row"].nunique(), "n_folds": len(folds), "above_chance": bool(above)}
+    better = p if found.difference > 0 else q
+    counts: dict[str, Any] = {"n": both["row"].nunique(), "n_folds": len(folds), "above_chance": None}
+    if found.p < ALPHA:
+        least = _least_auc(
+            [both.iloc[rows] for rows in folds], [better[rows] for rows in folds], kind.auc, seed
+        )
+        counts["above_chance"] = least > CHANCE
     return vars(found) | {"p_mcnemar": _p_mcnemar(truth, p, q, both["group"], kind)} | counts
 
 
@@ -216,12 +215,17 @@ def _inner_score(model: Mapping[str, Any], fold: int) -> float:
     return -math.inf if score is None or math.isnan(score) else float(score)
 
 
-def _above_chance(y: Labels, proba: Probabilities, groups: NDArray[Any], auc: str, *, seed: int) -> bool:
-    """Return whether the AUC of one test set is above that of a guess, one-sided at `ALPHA`."""
+def _least_auc(folds: Sequence[pd.DataFrame], probas: Sequence[Probabilities], auc: str, seed: int) -> float:
+    """Return the one-sided bound at `ALPHA` below the AUC of a model, of one test set or over folds."""
+    truths = [fold["truth"].to_numpy() for fold in folds]
     level = 1 - 2 * ALPHA
+    if len(folds) > 1:
+        scores = [figure_of(auc, y, proba) for y, proba in zip(truths, probas, strict=True)]
+        return resampled_t_interval(scores, fold_ratio(folds), level=level).lower
+    arrays = truths[0], probas[0], folds[0]["group"]
     if auc == "roc_auc":
-        return auc_interval(y, proba, groups, level=level, seed=seed).lower > CHANCE
-    return bootstrap_interval(auc, y, proba, groups, level=level, seed=seed).lower > CHANCE
+        return auc_interval(*arrays, level=level, seed=seed).lower
+    return bootstrap_interval(auc, *arrays, level=level, seed=seed).lower
 
 
 def _p_mcnemar(truth: Labels, p: Probabilities, q: Probabilities, groups: pd.Series, task: Task) -> float:
