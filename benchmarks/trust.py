@@ -3,12 +3,14 @@
     python -m benchmarks trust sets [--cases 2400]
     python -m benchmarks trust scanner [--cases 900]
     python -m benchmarks trust skin
+    python -m benchmarks trust alarms [--cases 400]
 
 `sets`: on made cases of which everything is known, and on phantoms with a radiomics pipeline, how often the set holds
 the true class, in all and by class, and how large sets are; thresholds come from out-of-fold cases of one half,
 coverage is counted on the other. `scanner`: what tells odd cases is learned on phantoms of one scanner and asked about
 new ones of the same (false alarms) and of the other. `skin`: the same on photographs of moles, one collection against
-the others (AUTOONCO_SHARED_DATA). Labels have no part in the latter two.
+the others (AUTOONCO_SHARED_DATA). Labels have no part in the latter two. `alarms`: false alarms on `--cases` new cases
+of the very same kind, made of numbers, after learning on few and on many, each 50 times: what one test set can't tell.
 """
 
 from __future__ import annotations
@@ -47,7 +49,7 @@ FOLDS = 5
 def main(arguments: Sequence[str]) -> None:
     """Run one of the measurements and print its table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("sets", "scanner", "skin"))
+    parser.add_argument("what", choices=("sets", "scanner", "skin", "alarms"))
     parser.add_argument("--cases", type=int, default=0)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args(arguments)
@@ -58,6 +60,8 @@ def main(arguments: Sequence[str]) -> None:
                 table = sets(Path(folder), runtime, n=asked.cases or 2400, seed=asked.seed)
             case "scanner":
                 table = scanner(Path(folder), runtime, n=asked.cases or 900, seed=asked.seed)
+            case "alarms":
+                table = alarms(n=asked.cases or 400, seed=asked.seed)
             case _:
                 table = skin(runtime, seed=asked.seed)
     print(table.to_string(index=False, float_format=lambda value: f"{value:.3f}"))
@@ -146,6 +150,37 @@ def skin(runtime: Runtime, *, seed: int) -> pd.DataFrame:
     assert data.sites is not None
     big = [site for site in sorted(set(data.sites.tolist())) if (data.sites == site).sum() >= 200]
     return pd.concat([_by_site(data, site, runtime, seed=seed).assign(task="skin") for site in big])
+
+
+def alarms(*, n: int, seed: int) -> pd.DataFrame:
+    """Return how many of `n` new cases are told odd where none is, by how many were learned from: mean and spread."""
+    rng, rows = np.random.default_rng(seed), []
+    mixing = rng.normal(size=(20, 200)) * np.linspace(2, 0.3, 20)[:, None]
+    for n_train in (67, 100, 200, 300, 600):
+        shares = []
+        for _ in range(50):
+            fitted = fit_oddity(_alike(rng, n_train, mixing), np.arange(n_train))
+            assert fitted is not None
+            oddity, crossed = fitted
+            odd = np.mean([bool(parts) for parts in oddity.odd_parts(_alike(rng, n, mixing))])
+            shares.append((odd, crossed))
+        new, crossed_by = np.array(shares).T
+        row = {
+            "learned on": n_train,
+            "cross-fitted": crossed_by.mean(),
+            "new": new.mean(),
+            "spread": new.std(),
+        }
+        rows.append(row | {"90th percentile": np.quantile(new, 0.9)})
+    return pd.DataFrame(rows)
+
+
+def _alike(rng: np.random.Generator, n: int, mixing: np.ndarray) -> Tables:
+    """Return cases of one kind: a grid that hardly varies, skewed grey values, an embedding with few directions."""
+    grid = np.column_stack([np.full((n, 4), 5.0), rng.normal(8, 1, n)])
+    grey = np.column_stack([rng.lognormal(0, 0.4, (n, 4)), rng.normal(size=(n, 7)) + rng.normal(size=(n, 1))])
+    seen = np.maximum(rng.normal(size=(n, len(mixing))) @ mixing + rng.normal(size=(n, mixing.shape[1])), 0)
+    return {"geometry": list(grid), "intensity": list(grey), "embedding": list(seen)}
 
 
 def _by_site(data: Dataset, home: str, runtime: Runtime, *, seed: int) -> pd.DataFrame:
