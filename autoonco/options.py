@@ -25,7 +25,7 @@ Data = Annotated[
     Path,
     typer.Argument(
         metavar="DATA",
-        help="Manifest (.csv): a row a case, paths relative to it; or class folders, DICOM, nnU-Net, TotalSegmentator, MedMNIST.",
+        help="Manifest (.csv), paths relative to it; or folders by class, DICOM, nnU-Net, TotalSegmentator, MedMNIST.",
     ),
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run.")]
@@ -71,7 +71,7 @@ class Pictures:
     mask_roi: Annotated[
         str,
         typer.Option(
-            help="Segment or ROI of DICOM masks, or structure of TotalSegmentator, that is lesion: GTV-1 | GTV-2."
+            help="DICOM segment or ROI, or structure of TotalSegmentator, that is lesion: GTV-1 | GTV-2."
         ),
     ] = ""
     suv: Annotated[str, typer.Option(help="Channel(s) of PET in DICOM to read as SUV by body weight.")] = ""
