@@ -195,7 +195,8 @@ def check(
         table.to_csv(output, index=False)
         terminal.say(f"findings: {output}")
     n_errors = sum(finding.severity is Severity.ERROR for finding in found)
-    terminal.say(f"{len(dataset)} cases, {n_errors} error{'s' * (n_errors != 1)}, {len(found) - n_errors} warnings and notes.")
+    errors = f"{n_errors} error{'' if n_errors == 1 else 's'}"
+    terminal.say(f"{len(dataset)} cases, {errors}, {len(found) - n_errors} warnings and notes.")
     terminal.document(
         {
             "cases": len(dataset),
