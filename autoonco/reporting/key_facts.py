@@ -1,4 +1,4 @@
-"""Three large figures for the top of the page: what could be shown, what the ensemble gained, what shortcuts reach."""
+"""Large figures for the top of the page: what is decided, what could be shown, the ensemble's gain, shortcuts."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from autoonco.evaluation.probing import WITHOUT_LESION
 from autoonco.evaluation.tables import TEST
 from autoonco.evaluation.verdict import Verdict
 from autoonco.reporting.blocks import bounds, number
+from autoonco.reporting.clinical_section import thresholds_of
+from autoonco.reporting.plots_clinical import confusion_counts
 from autoonco.reporting.read_run import RunData
 
 # A difference is found with 80 % power at the two-sided level of 5 % from 1.96 + 0.84 standard errors on.
@@ -28,6 +30,26 @@ class Fact:
     label: str
     value: str
     note: str = ""
+
+
+def decisions_fact(data: RunData, delivered: str | None) -> Fact | None:
+    """Return what the delivered model finds and leaves alone at its threshold, of two classes; on the clean cases."""
+    predictions = data.predictions
+    if predictions is None or len(data.classes) != 2:
+        return None
+    own = predictions[predictions["model"] == delivered]
+    clean = own[own["is_clean"] == 1]
+    own = own if clean.empty else clean
+    at = thresholds_of(data.evidence.decisions, own)
+    (right, false), (missed, found) = confusion_counts(own, 2, at, task=data.task).tolist()
+    if not right + false or not missed + found:
+        return None
+    note = (
+        f"{found} of {missed + found} {data.classes[1]} found, {right} of {right + false} {data.classes[0]} told as "
+        "such, at the delivered model's threshold"
+    )
+    value = f"{100 * found / (missed + found):.0f} % and {100 * right / (right + false):.0f} %"
+    return Fact(label="Sensitivity and specificity", value=value, note=note)
 
 
 def smallest_difference(data: RunData, verdict: Verdict) -> Fact | None:

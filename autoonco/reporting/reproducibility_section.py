@@ -36,7 +36,10 @@ def reproducibility_section(data: RunData) -> Section:
             "Search space",
             None if data.space is None else f"{len(data.space)} hyperparameters, in {SPACE_FILE}",
         ),
-        *((f"Hardware: {name}", value) for name, value in (run.get("hardware") or {}).items()),
+        *(
+            (f"Hardware: {str(name).replace('_gb', ', GB')}", value)
+            for name, value in (run.get("hardware") or {}).items()
+        ),
     ]
     texts = [(name, None if value is None else str(value)) for name, value in facts]
     blocks: list[Block] = [table("rerun", "What a rerun needs", ["What", "Value"], texts)]

@@ -12,7 +12,13 @@ from autoonco.evaluation.tables import CLEAN, TEST
 from autoonco.evaluation.verdict import Verdict, title
 from autoonco.metrics.scores import get_metric
 from autoonco.reporting.blocks import bounds, count, duration, listing, number, without_paths
-from autoonco.reporting.key_facts import Fact, ensemble_gain, shortcut_fact, smallest_difference
+from autoonco.reporting.key_facts import (
+    Fact,
+    decisions_fact,
+    ensemble_gain,
+    shortcut_fact,
+    smallest_difference,
+)
 from autoonco.reporting.read_run import RunData
 
 EVALUATIONS = {
@@ -95,7 +101,7 @@ def facts(
     """Return the large figures: the delivered model, its test, what could be shown, the search and the compute."""
     found: list[Fact | None] = [_model_fact(data, evaluation, delivered)]
     if not evaluation.empty:
-        found.append(_test_fact(data, evaluation))
+        found += [_test_fact(data, evaluation), decisions_fact(data, delivered)]
     found += [smallest_difference(data, verdict), ensemble_gain(comparison)]
     found += [shortcut_fact(data, evaluation), _search_fact(data), _compute_fact(data)]
     return [fact for fact in found if fact is not None]

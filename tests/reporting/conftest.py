@@ -99,7 +99,7 @@ def write_run(
     (folder / "journal.jsonl").write_text(
         "\n".join([*lines, *map(json.dumps, trials)]) + "\n", encoding="utf-8"
     )
-    if status == "finished":
+    if status in ("finished", "stopped"):
         _write_json(folder / "evaluation" / "models.json", models_json(present, evaluation))
         if evaluation != "none":
             table = predictions_table(present, len(classes), n_test, n_folds, rng)
@@ -113,6 +113,7 @@ def run_json(status: str, evaluation: str, families: dict[str, Any], n_test: int
         "autoonco": "0.1.0",
         "started": "2025-05-04T10:11:12+00:00",
         "status": status,
+        "stopped": "This run was stopped after 100 s of 480 s." if status == "stopped" else None,
         "command": ["autoonco", "fit", PLANTED.replace("nii.gz", "csv"), "--time-limit", "8min"],
         "seed": 0,
         "metric": "roc_auc",

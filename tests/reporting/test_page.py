@@ -74,6 +74,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "running": {"status": "running"},
     "just started": {"status": "running", "n_trials": 0},
     "failed": {"status": "failed", "n_trials": 4},
+    "stopped": {"status": "stopped"},
     "hostile": {"classes": (ATTACK, '"><img src=x onerror=alert(2)>'), "note": ATTACK},
 }
 
@@ -210,6 +211,36 @@ def test_what_is_missing_is_said_first(
     assert unsaid not in page.text
     if kind != "binary":
         assert "not measured" in page.text
+
+
+def test_a_stopped_run_says_so_and_has_its_figures(page_of: Callable[[str], Page]) -> None:
+    text = page_of("stopped").text
+    assert text.index("This run was stopped after 100 s of 480 s.") < text.index("Does deep learning beat")
+    assert "better than radiomics" in text
+    assert "not measured" not in text
+
+
+def test_what_explains_is_no_warning_and_nothing_is_said_twice(build_run: BuildRun) -> None:
+    folder = build_run()
+    run = json.loads((folder / "run.json").read_text())
+    power = "With 150 test patients, the smallest difference is 0.11."
+    torn = "13 test cases have their patient or their very picture among the cases learned from: they are not clean."
+    chosen, grave = "How models are judged was chosen: the data name test cases.", "No worker was left."
+    run |= {
+        "notes": [chosen, torn, power, grave],
+        "networks_left_out": {"resnet18": "its weights are absent"},
+    }
+    (folder / "run.json").write_text(json.dumps(run))
+    (folder / "evaluation" / "power.json").write_text(json.dumps({"difference": 0.11, "sentence": power}))
+    report(folder)
+    told = json.loads((folder / "report" / "report.json").read_text())
+    assert {chosen, power} <= set(told["remarks"])
+    assert grave in told["warnings"]
+    assert "1 pretrained network took no part" in " ".join(told["warnings"])
+    every = [*told["remarks"], *told["warnings"]]
+    assert len(every) == len(set(every))
+    assert torn not in every
+    assert sum("not clean" in sentence for sentence in every) == 1
 
 
 def test_a_simple_model_inside_the_interval_is_a_warning(build_run: BuildRun) -> None:
