@@ -55,9 +55,17 @@ def fit(path, run_dir, **arguments):
 @pytest.mark.slow
 def test_an_external_dataset_judges_and_is_never_learned_from(make, tmp_path):
     ours, theirs = make("ours"), make("theirs", n=16, seed=1, prefix="Q")
-    _, run, judged = fit(ours, tmp_path / "run", external=theirs)
+    clf, run, judged = fit(ours, tmp_path / "run", external=theirs)
     assert (run["evaluation"], run["n"]["train"], run["n"]["test"]) == ("external", 36, 16)
     assert judged["row"].tolist() == list(range(37, 53))
+    patients = pd.read_csv(tmp_path / "run/evaluation/patients.csv")
+    patients = patients[patients["model"] == "ensemble"]
+    told = clf.predict_table(theirs, by="patient")  # as they were judged
+    assert told["n_cases"].tolist() == [2] * 8
+    np.testing.assert_allclose(np.sort(told["probability_yes"]), np.sort(patients["p_1"]), atol=1e-6)
+    assert (told["prediction_set"] != "").any()
+    record = json.loads((tmp_path / "run/evaluation/decisions.json").read_text())["patients"]
+    assert (record["how"], record["n"], record["conformal"]["test"]["n"]) == ("mean", 18, 8)
     assert judged["is_clean"].all()
     with pytest.raises(RunMismatchError, match="another data"):
         fit(ours, tmp_path / "run", external=make("others", n=16, seed=2, prefix="Q"))
