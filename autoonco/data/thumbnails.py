@@ -24,6 +24,8 @@ SIDE = 160
 """Height of a thumbnail in pixels."""
 OUTLINE = (230, 159, 0)
 """Okabe and Ito's orange, which stands out on grey for any colour vision."""
+OUTLINE_ON_MAP = (86, 180, 233)
+"""Their sky blue, for an orange line is lost on a map that glows orange."""
 _ROOM, _LEAST_PX = 0.6, 16
 _WINDOW = (0.5, 99.5)
 _STRENGTH = 0.65
@@ -187,7 +189,7 @@ def _drawn(view: Panel, side: int, *, heat: bool) -> Bytes:
     drawn = np.asarray(np.clip(np.rint(pixels), 0, 255), np.uint8)
     if view.inside is not None and view.inside.any():
         large = np.asarray(Image.fromarray(view.inside).resize(size, Image.Resampling.NEAREST))
-        drawn[large ^ ndimage.binary_erosion(large)] = OUTLINE
+        drawn[large ^ ndimage.binary_erosion(large)] = OUTLINE_ON_MAP if heat else OUTLINE
     return drawn
 
 

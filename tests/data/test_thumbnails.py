@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from PIL import Image
 
 from autoonco.data.readers import Scan
-from autoonco.data.thumbnails import OUTLINE, SIDE, panels, picture, save_png
+from autoonco.data.thumbnails import OUTLINE, OUTLINE_ON_MAP, SIDE, panels, picture, save_png
 
 
 def volume(direction: tuple[float, ...] | None = None) -> Scan:
@@ -47,6 +47,7 @@ def test_outline_and_map_are_drawn(tmp_path: Path) -> None:
     assert plain.shape[0] == SIDE
     assert shown.shape[0] == 2 * SIDE + 4
     assert (plain == OUTLINE).all(axis=-1).any()
+    assert (shown[-SIDE:] == OUTLINE_ON_MAP).all(axis=-1).any()
     np.testing.assert_array_equal(shown[:SIDE], plain)  # the map is below, the case as it is above
     below = shown[-SIDE:].astype(int)
     assert np.abs(below - plain.astype(int)).sum(axis=-1).max() > 100
