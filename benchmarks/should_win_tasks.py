@@ -1,8 +1,19 @@
 """Made volumes of which one kind of model alone can tell the classes: what it takes is known from how they are made.
 
-`handedness`: tripods of three arms lie in a ball, all of a case left-handed or all right-handed, each turned by
-half turns about the axes. A plane shows two arms at most, which lie alike in both classes; features that average over
-directions are the same of a case and its mirror image. Only what sees three dimensions at once can tell.
+`handedness`: in a ball lie two plates of bars, coarse ones in front and fine ones behind, which cross at 70 degrees, to
+the left or to the right; where in the ball the bars lie is random. The classes are mirror images of one another. No
+picture that a network of slices is shown says which is which, nor do several, pooled or side by side:
+
+- an axial slice shows in both classes waves along x whose phase is random, and so does a bag of slices spread evenly
+  over the lesion: what moves to the right from slice to slice in one class moves to the left in the other, and a bag
+  has no order (the lesion's box has its middle where the ball has it, so a slice's size tells none);
+- the largest slice and its neighbours as channels: the mask has a brim below the ball, which is the largest and holds
+  nothing, so of three equally spaced slices around it one at most lies in the ball;
+- the three planes through the middle: the coronal one lies between the plates, the axial one in a gap, and of bars that
+  the sagittal one cuts it shows the phase.
+
+Features that average over directions are the same of a case and its mirror image. What sees three dimensions at once
+sees the coarse bars slant one way or the other, as long as it is not taught on mirror images (flips off).
 
 `stripes`: fine stripes within each slice run along one diagonal or the other. Features that average over directions
 can't tell, and cubes of the usual resolution do not show stripes so fine: a network that sees slices can.
@@ -27,10 +38,15 @@ from scipy.ndimage import gaussian_filter
 
 Array = NDArray[Any]
 CLASSES = ("left", "right")
-HALF_TURNS = np.array([(1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)])
-"""Signs of the axes that turns by 180 degrees leave: mirror images are not among them."""
-ARMS, THICKNESS = (4, 4, 4), 2
-"""Voxels of a tripod's arms along x, y and z, and their breadth; no half turn makes its mirror image of it."""
+COARSE_MM, FINE_MM = 10.0, 6.0
+"""From bar to bar, in front and behind."""
+SLANT = np.deg2rad(35.0)
+"""Of the coarse bars against the axis of the patient; the fine ones lean as far to the other side."""
+APART_MM, GAP_MM = 3.0, 2.0
+"""Half of what is empty between the plates, and above and below the middle of the lesion's box."""
+BRIM_MM, OVERHANG_MM, KNOB_MM = 3.0, 2.0, 4.0
+"""Height of the brim below the ball and of the knob above it, how far the one reaches beyond the ball's radius, and the
+radius of the other."""
 NOISE = 0.05
 
 
@@ -44,41 +60,25 @@ class Volume:
 
 
 def handedness(rng: np.random.Generator, label: int) -> Volume:
-    """Return a ball of tripods that are all left-handed (0) or all right-handed (1)."""
-    side, n_tripods = 32, 12
-    radius = rng.uniform(13.0, 14.5)
-    middle = (side - 1) / 2 + rng.uniform(-1.0, 1.0, 3)
-    ball = _distance((side,) * 3, middle) < radius
-    inside = np.zeros(ball.shape)
-    reach = max(ARMS) + THICKNESS
-    for centre in _apart(rng, n_tripods, reach=radius - reach + 1, distance=reach - 1):
-        _add_tripod(inside, np.rint(middle + centre).astype(int), _signs(rng, label))
-    image = 0.1 * ball + inside
-    return Volume(image=_measured(rng, image), mask=ball, spacing_mm=(1.0, 1.0, 1.0))
+    """Return a ball of two plates of bars that cross to the left (0) or to the right (1)."""
+    side = 40
+    radius = rng.uniform(13.5, 15.0)
+    places = np.moveaxis(np.indices((side,) * 3), 0, -1) - (side - 1) / 2 - rng.uniform(-1.0, 1.0, 3)
+    z, y, x = np.moveaxis(places, -1, 0)
+    ball = np.linalg.norm(places, axis=-1) < radius
+    beside, aside = np.hypot(y, x), (np.abs(z) >= radius) & (np.abs(z) < radius + BRIM_MM)
+    mask = ball | (aside & (beside < np.where(z < 0, radius + OVERHANG_MM, KNOB_MM)))
+    slant = SLANT if label else -SLANT
+    front = (y < -APART_MM) & _bars(rng, x, z, apart_mm=COARSE_MM, slant=slant)
+    behind = (y > APART_MM) & _bars(rng, x, z, apart_mm=FINE_MM, slant=-slant)
+    image = 0.1 * mask + ((front | behind) & ball & (np.abs(z) > GAP_MM))
+    return Volume(image=_measured(rng, image), mask=mask, spacing_mm=(1.0, 1.0, 1.0))
 
 
-def _signs(rng: np.random.Generator, label: int) -> Array:
-    """Return where the arms along z, y and x point: an even number of turned ones, or, mirrored, an odd one."""
-    return HALF_TURNS[rng.integers(4)] * (1, 1, 1 if label else -1)
-
-
-def _add_tripod(image: Array, centre: Array, signs: Array) -> None:
-    """Draw three arms from a corner; `centre` and `signs` are along z, y and x."""
-    for axis, length in zip((2, 1, 0), ARMS, strict=True):
-        box = [slice(at, at + THICKNESS) for at in centre]
-        away = (0, length) if signs[axis] > 0 else (-length, 0)
-        box[axis] = slice(centre[axis] + away[0], centre[axis] + away[1] + THICKNESS)
-        image[tuple(box)] = 1.0
-
-
-def _apart(rng: np.random.Generator, n: int, *, reach: float, distance: float) -> list[Array]:
-    """Return up to `n` points within `reach` of the origin, some axis of any two `distance` apart at least."""
-    found: list[Array] = []
-    for point in rng.uniform(-reach, reach, (1000, 3)):
-        is_free = all(np.abs(point - other).max() >= distance for other in found)
-        if np.linalg.norm(point) <= reach and is_free:
-            found.append(point)
-    return found[:n]
+def _bars(rng: np.random.Generator, x: Array, z: Array, *, apart_mm: float, slant: float) -> Array:
+    """Return where bars are that lean by `slant` and are as broad as what is between them, at a random place."""
+    across = x * np.cos(slant) + z * np.sin(slant)
+    return np.asarray(np.cos(2 * np.pi * across / apart_mm + rng.uniform(0, 2 * np.pi)) > 0)
 
 
 def stripes(rng: np.random.Generator, label: int) -> Volume:
@@ -163,9 +163,14 @@ def make_task(
     return manifest
 
 
-def write(path: Path, values: Array, spacing_mm: tuple[float, float, float]) -> None:
-    """Write an array ``(z, y, x)``: a mask as bytes, a scan as 16-bit integers."""
+def as_image(values: Array, spacing_mm: tuple[float, float, float]) -> sitk.Image:
+    """Return an array ``(z, y, x)`` as an image: a mask of bytes, a scan of 16-bit integers."""
     image = sitk.GetImageFromArray(values.astype(np.uint8 if values.dtype == bool else np.int16))
     image.SetSpacing(spacing_mm)
+    return image
+
+
+def write(path: Path, values: Array, spacing_mm: tuple[float, float, float]) -> None:
+    """Write an array ``(z, y, x)`` to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    sitk.WriteImage(image, str(path), useCompression=True)
+    sitk.WriteImage(as_image(values, spacing_mm), str(path), useCompression=True)

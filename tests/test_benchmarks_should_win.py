@@ -8,26 +8,28 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
-from scipy import ndimage
 from scipy.stats import ks_2samp
 from sklearn.metrics import roc_auc_score
 
 from autoonco.data.cache import ArtefactCache
 from autoonco.data.checks import inspect
-from autoonco.data.fingerprint import Fingerprint, fingerprint
+from autoonco.data.fingerprint import Fingerprint, Intensity, fingerprint
 from autoonco.data.manifest import Dataset
+from autoonco.data.preprocessing import SliceView
+from autoonco.data.readers import Scan
 from autoonco.families import get_family
+from autoonco.families.contract import Config, Fidelity, FitContext, Runtime
 from autoonco.families.cubes import cube_spec
 from autoonco.features.blocks import extract_table
 from autoonco.features.choices import spec_of
-from benchmarks.families_should_win import FAMILIES, shares, winner
+from autoonco.nets.views import pictures
+from autoonco.tabular.pipeline import complete
+from benchmarks.families_should_win import FAMILIES, SEES, configs_of, shares, told_arms, winner
 from benchmarks.should_win_tasks import (
-    ARMS,
-    HALF_TURNS,
     TASKS,
-    THICKNESS,
     WINNERS,
     Volume,
+    as_image,
     handedness,
     make_task,
     mirrored,
@@ -49,44 +51,127 @@ def test_a_task_is_written_balanced_and_the_same_again(task: str, tmp_path: Path
     assert set(WINNERS[task]) <= set(FAMILIES)
 
 
-def signs_of(volume: Volume) -> set[int]:
-    """Return the handedness of each tripod that stands free, found by its corner and ends, not by how it was made."""
-    bright = volume.image > 0.5 * (volume.image[volume.mask].mean() + volume.image.max())
-    labels, n = ndimage.label(ndimage.binary_opening(bright, np.ones((2, 2, 2))))
-    found = set()
-    for number in range(1, n + 1):
-        places = np.argwhere(labels == number)
-        low, high = places.min(axis=0), places.max(axis=0)
-        lengths = high - low + 1
-        expected = np.array(ARMS[::-1]) + THICKNESS
-        if np.abs(lengths - expected).max() > 1 or len(places) > 1.2 * THICKNESS**2 * (sum(ARMS) + THICKNESS):
-            continue  # two that touch
-        # the corner is where most of the voxels are: each arm leaves it to one side of the box
-        median = np.median(places, axis=0)
-        found.add(int(np.prod(np.sign((low + high) / 2 - median))))
-    return found
+def slants_of(volume: Volume) -> tuple[float, float]:
+    """Return by how many degrees the bars in front and behind lean, found in their spectra."""
+    inside = np.argwhere(volume.mask)
+    middle = round(inside[:, 1].mean())
+    found = []
+    for part in (volume.image[:, middle - 9 : middle - 4], volume.image[:, middle + 5 : middle + 9]):
+        plate = part.mean(axis=1)
+        power = np.abs(np.fft.fft2(plate - plate.mean(), (256, 256))) ** 2
+        frequency = np.fft.fftfreq(256)
+        length = np.hypot(*np.meshgrid(frequency, frequency, indexing="ij"))
+        power[(length < 1 / 14) | (length > 1 / 4)] = (
+            0  # neither the plate's own shape nor what is finer than bars
+        )
+        z, x = np.unravel_index(power.argmax(), power.shape)
+        found.append(float(np.rad2deg(np.arctan(frequency[z] / frequency[x]))))
+    return found[0], found[1]
 
 
-def test_tripods_of_a_case_are_of_one_hand_and_a_mirror_makes_the_other() -> None:
-    seen: dict[int, set[int]] = {0: set(), 1: set()}
-    for seed in range(6):
-        for label in (0, 1):
-            volume = handedness(np.random.default_rng(seed), label)
-            hands = signs_of(volume)
-            assert signs_of(mirrored(volume)) == {-hand for hand in hands}
-            seen[label] |= hands
-    assert sorted(map(len, seen.values())) == [1, 1]
-    assert seen[0] != seen[1]
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("label", [0, 1])
+def test_plates_cross_to_the_side_that_the_label_says_and_a_mirror_turns_them_around(
+    seed: int, label: int
+) -> None:
+    volume = handedness(np.random.default_rng(seed), label)
+    for one, hand in ((volume, 1 if label else -1), (mirrored(volume), -1 if label else 1)):
+        front, behind = slants_of(one)
+        assert front * hand == pytest.approx(35, abs=12)
+        assert behind * hand == pytest.approx(-35, abs=12)
 
 
-def test_half_turns_are_turns_and_show_every_pair_of_arms_alike() -> None:
-    assert all(np.linalg.det(np.diag(signs)) > 0 for signs in HALF_TURNS)
-    for axes in ((0, 1), (0, 2), (1, 2)):
-        for hand in (1, -1):
-            seen = {tuple(signs[list(axes)]) for signs in HALF_TURNS * (1, 1, hand)}
-            assert len(seen) == 4  # all that two arms can do, in both classes
-    mirror = {tuple(signs) for signs in HALF_TURNS * (1, 1, -1)}
-    assert not mirror & {tuple(signs) for signs in HALF_TURNS}
+def seen(volume: Volume, view: SliceView) -> np.ndarray:
+    """Return the pictures ``(n_pictures, n_channels, size, size)`` that a network of slices is shown."""
+    scan = Scan(
+        image=as_image(volume.image, volume.spacing_mm), mask=as_image(volume.mask, volume.spacing_mm)
+    )
+    return pictures([scan], [Intensity.ARBITRARY], view)
+
+
+def both(seed: int) -> tuple[Volume, Volume]:
+    """Return a left and a right case that are alike in all but how their bars lean, noise included."""
+    return handedness(np.random.default_rng(seed), 0), handedness(np.random.default_rng(seed), 1)
+
+
+def differ(one: np.ndarray, other: np.ndarray) -> bool:
+    """Return whether two pictures show something else, however their grey values are stretched."""
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1]) < 0.98
+
+
+ONE = {"size": 96, "focus": "lesion", "use_mask": True}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("gap", [0.0, 0.1, 0.25])
+def test_of_neighbouring_slices_one_at_most_shows_bars(seed: int, gap: float) -> None:
+    left, right = (seen(volume, SliceView(slices="adjacent", gap=gap, **ONE))[0] for volume in both(seed))
+    assert len(left) == 3
+    assert sum(map(differ, left, right)) <= 1
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_three_planes_only_one_that_a_mirror_leaves_as_it_is_shows_bars(seed: int) -> None:
+    planes = SliceView(slices="planes", **ONE)
+    left, right = (seen(volume, planes)[:, 0] for volume in both(seed))
+    (shows,) = [number for number in range(3) if differ(left[number], right[number])]
+    mirror_image = seen(mirrored(both(seed)[0]), planes)[:, 0]
+    assert not differ(left[shows], mirror_image[shows])
+
+
+def test_slices_beyond_the_brim_do_show_bars() -> None:
+    """So that the two tests above can fail."""
+    left, right = (seen(volume, SliceView(slices="several", n_slices=5, **ONE))[:, 0] for volume in both(0))
+    assert sum(map(differ, left, right)) >= 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_lesion_is_as_high_above_the_ball_as_below(seed: int) -> None:
+    """So that the size of a slice does not say from where in a bag it is."""
+    mask = handedness(np.random.default_rng(seed), 0).mask
+    areas = mask.sum(axis=(1, 2))[mask.any(axis=(1, 2))]
+    ball = areas[4:-4]
+    assert np.abs(ball - ball[::-1]).max() < 0.2 * ball.max()
+    assert areas.argmax() == 0
+
+
+def test_a_small_3d_network_that_is_taught_without_flips_tells_the_hand(tmp_path: Path) -> None:
+    """And one that is taught on mirror images does not."""
+    manifest = make_task("handedness", tmp_path, n_train=56, n_test=40)
+    data = Dataset.from_csv(manifest)
+    known = fingerprint(data, inspect(data))
+    family = get_family("volumetric3d")
+    small = {"network": "parametric3d", "architecture:width": 16, "size": 16, "extent": 1.0, "epochs": 8}
+    config = complete(family.space(known), {**small, "augmentation:flips": "none", "training:batch_size": 8})
+    artefacts = ArtefactCache(tmp_path / "cache")
+    assert data.y is not None
+
+    labels = data.y
+
+    def reached(config: Config) -> float:
+        context = FitContext(runtime=Runtime(artefacts=artefacts), fingerprint=known, seed=0)
+        model = family.fit(
+            config, data.cases[:56], labels[:56], fidelity=Fidelity(folds=5, epochs=8), context=context
+        )
+        return float(roc_auc_score(labels[56:], model.predict_proba(data.cases[56:])[:, 1]))
+
+    assert reached(config) >= SEES
+    assert reached({**config, "augmentation:flips": "left_right"}) < 0.8
+
+
+def test_networks_of_slices_are_tried_on_every_view(pairs: dict[str, tuple[Dataset, Fingerprint]]) -> None:
+    _, known = pairs["handedness"]
+    found = configs_of("pretrained2d", known)
+    assert {str(config["slices"]) for config in found} >= {"largest", "adjacent", "planes", "several"}
+    assert len({tuple(sorted(config.items())) for config in found}) > len(
+        get_family("pretrained2d").defaults(known)
+    )
+
+
+def test_a_family_is_held_to_the_bar_that_the_task_sets_it(capsys: pytest.CaptureFixture[str]) -> None:
+    told_arms({"radiomics": [0.5, 0.61], "volumetric3d": [0.4, 0.96], "pretrained2d": [0.6]}, "handedness")
+    lines = capsys.readouterr().out.splitlines()
+    assert ["MISSED" in line for line in lines] == [True, False, False]
 
 
 @pytest.fixture(scope="module")
