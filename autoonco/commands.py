@@ -137,6 +137,9 @@ def features(
     settings: Annotated[
         str, typer.Option(help="default, original or full, or a .json or .yaml file of settings.")
     ] = "default",
+    no_names: Annotated[
+        bool, typer.Option("--no-names", help="Call cases row-1, row-2, ... instead of by their names.")
+    ] = False,
 ) -> None:
     """Write radiomic features, a row a case, and a .json beside it that says how they were made."""
     from autoonco.arguments import cores, feature_table
@@ -148,6 +151,8 @@ def features(
     dataset = Dataset.from_path(data, labelled=False, **pictures.reading())
     terminal.keep_out(dataset.cases)
     table, spec = feature_table(dataset, settings, n_threads=cores())
+    if no_names:
+        table = table.assign(case=[f"row-{case.row}" for case in dataset.cases])
     beside = write_features(table, spec, output, versions=versions())
     n_failed = int((table["status"] != "ok").sum())
     terminal.say(f"features: {output} ({len(table)} cases, {n_failed} failed)")

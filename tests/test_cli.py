@@ -285,3 +285,8 @@ def test_features_writes_a_table_keyed_by_case(manifest, tmp_path):
     assert table["case"].tolist() == [f"c{i}" for i in range(24)]
     assert table.query("status != 'ok'")["case"].tolist() == ["c3"]
     assert (tmp_path / "f.json").is_file()
+    words = ["features", str(manifest), "-o", str(tmp_path / "g.parquet"), "--no-names"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    bare = pd.read_parquet(tmp_path / "g.parquet")
+    assert bare["case"].tolist() == [f"row-{row}" for row in range(1, 25)]
+    pd.testing.assert_frame_equal(bare.drop(columns="case"), table.drop(columns="case"))
