@@ -206,6 +206,10 @@ def test_tasks_checkpoints_and_models_come_back_and_a_killed_worker_costs_nothin
         assert pool.n_idle(gpu=False) == 0
         until(pool, lambda: n_at(gate) == 2)
         pids = client.run(os.getpid)
+        for pid in pids.values():  # Ctrl-C at the terminal that they share with the run
+            os.kill(pid, signal.SIGINT)
+        assert client.run(os.getpid) == pids
+        assert n_at(gate) == 2  # nothing has begun anew
         address, pid = next(iter(pids.items()))
         own = psutil.Process(pid).children(recursive=True)
         assert own
