@@ -118,6 +118,12 @@ class Bundle:
         patients = self.trust.decisions.patients
         return MEAN if patients is None else patients.how
 
+    @property
+    def knows_patients(self) -> bool:
+        """Whether it was learned how patients with several cases are decided on."""
+        patients = self.trust.decisions.patients
+        return patients is not None and patients.decisions is not None
+
     def for_patients(self, *, is_several: bool) -> Bundle:
         """Return the model as it decides on a patient's merged probabilities; those are not calibrated again.
 

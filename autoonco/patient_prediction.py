@@ -18,9 +18,7 @@ Told = tuple[Answer, tuple[str, ...] | None]
 """A case's answer and the parts in which it is odd."""
 CASE, PATIENT = BY = "case", "patient"
 """What a row of a table of predictions may be of."""
-_NEVER_SEVERAL = (
-    "No training patient had several cases: that one class is right for this patient was never judged."
-)
+_NEVER_SEVERAL = "No training patient had several cases: how well such a patient is told was never judged."
 
 
 def patient_predictions(
@@ -86,9 +84,7 @@ def _row(bundle: Bundle, own: Sequence[Told], names: Sequence[str], *, abstain: 
         **decided_columns(proba, model, abstain=abstain),
         **dict(zip(names, np.full(len(names), np.nan) if proba is None else proba, strict=True)),
         "out_of_distribution": "" if proba is None else odd_text(odd),
-        **_status(
-            own, good, is_judged=len(own) == 1 or model.prediction_sets(np.ones((1, len(names)))) is not None
-        ),
+        **_status(own, good, is_judged=len(own) == 1 or bundle.knows_patients),
     }
 
 
