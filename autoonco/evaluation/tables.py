@@ -222,7 +222,8 @@ def _intervals(names: Sequence[str], cases: pd.DataFrame, how: Mapping[str, Any]
     every = [fold for _, fold in cases.groupby("fold")]
     telling = [fold for fold in every if fold["truth"].nunique() > 1]
     if len(every) == len(telling) == 1:  # resamples are drawn once for all figures
-        return _of_one_set(names, every[0], how)
+        of_all = _of_one_set(names, every[0], how)
+        return {name: of_all[name] for name in names}
     found: dict[str, Interval] = {}
     for folds, wanted in (
         (every, [name for name in names if name in _OF_ONE_CLASS]),

@@ -6,7 +6,7 @@ one test set: BCa bootstrap over patients. Several outer folds have intervals of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -254,6 +254,7 @@ def evaluate_resamples(
     """Return the values ``(..., resamples)`` of ``statistic(weights)`` for patients drawn with replacement."""
     n_patients = int(patients.max()) + 1
     step = max(1, _CELLS // len(patients))
+    draw: Callable[[int, int, int, int], Iterable[NDArray[np.int16]]]
     draw = _kept_counts if n_patients * resamples <= _KEPT_CELLS else _counts
     out = [
         statistic(counts[:, patients].astype(np.float64))

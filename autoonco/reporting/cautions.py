@@ -72,8 +72,8 @@ def _baseline_warnings(evaluation: pd.DataFrame, delivered: str | None) -> list[
         return []
     rows = evaluation[evaluation["subset"] == TEST].to_dict("records")
     model = next(row for row in rows if row["model"] == delivered)
-    outline = next((row["auc"] for row in rows if row["model"] == LESION_OUTLINE), None)
-    is_outline = outline is not None and outline > max(_TELLING, model["auc"] - _NEAR)
+    outline = next((float(row["auc"]) for row in rows if row["model"] == LESION_OUTLINE), float("nan"))
+    is_outline = bool(outline > max(_TELLING, model["auc"] - _NEAR))
     found = [
         f"{title(row['model'])} reaches an AUC of {number(row['auc'])}, inside the interval of the delivered model."
         for row in rows
@@ -83,7 +83,7 @@ def _baseline_warnings(evaluation: pd.DataFrame, delivered: str | None) -> list[
     ]
     if is_outline:
         found.append(
-            f"The drawn outline of the lesion, without a single grey value, gives an AUC of {number(float(outline))}: "
+            f"The drawn outline of the lesion, without a single grey value, gives an AUC of {number(outline)}: "
             "much of the answer is in how lesions were drawn. Expect less of masks from another reader or from "
             "software, and don't take the difference to networks for one in what the scans show."
         )

@@ -109,7 +109,7 @@ def _curve(trials: Trials, metric: str) -> Picture:
 def _leaderboard_block(board: pd.DataFrame, trials: Trials, metric: str) -> Table:
     board = board[board["score"].notna()]
     configs = {trial["id"]: trial["config"] for trial in trials}
-    rows = [
+    rows: list[tuple[Any, ...]] = [
         (
             int(row["rank"]),
             title(row["family"]),
