@@ -6,6 +6,7 @@ import pandas as pd
 
 from autoonco.evaluation.pairs import FAMILIES
 from autoonco.evaluation.tables import CLEAN, TEST
+from autoonco.evaluation.tasks import ORDINAL
 from autoonco.evaluation.verdict import title
 from autoonco.metrics.scores import get_metric
 from autoonco.reporting import plots
@@ -96,10 +97,10 @@ def _own_block(own: pd.DataFrame, name: str) -> Table | Picture:
 
 def _patients_block(data: RunData, patients: pd.DataFrame) -> Table | Picture:
     how = "the mean of their cases" if data.patient_level == "mean" else "those of their worst case"
-    note = (
-        f"Patients with several test cases count once: their probabilities are {how}, and they are of the highest "
-        "class among their cases."
-    )
+    label = "they are of the highest class among their cases"
+    if len(data.classes) > 2 and data.task != ORDINAL:
+        label = "those whose cases are of several classes are left out"
+    note = f"Patients with several test cases count once: their probabilities are {how}, and {label}."
     return _figures_table("patients", "The same figures, of patients", patients, note, of="Patients")
 
 

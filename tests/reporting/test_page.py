@@ -270,6 +270,7 @@ def test_tables_stand_beside_the_page(build_run: BuildRun) -> None:
     folder = build_run(n_trials=50)
     write_report(folder)
     tables = {path.stem: pd.read_csv(path) for path in (folder / "report" / "tables").iterdir()}
+    assert {"patients", "more_figures", "left_out"} & set(tables) == {"patients", "more_figures"}
     assert {"evaluation", "comparison", "leaderboard", "checks", "checklists", "cost", "typicality"} <= set(
         tables
     )
