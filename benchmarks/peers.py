@@ -6,7 +6,8 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,7 +22,9 @@ OTHERS: Mapping[str, str] = {
     "aucmedi": "aucmedi",
 }
 """Peers that are tried, by what pip is asked for. One that does not install is told with its error."""
-INSTALL_S = 1200.0
+INSTALL_S = 600.0
+BUILD_NEEDS = ("numpy<2", "scipy", "setuptools<81", "wheel", "cython<3")
+"""What old packages import in their build without saying so; they get it where a first try fails."""
 SCRIPT = """
 import json, sys
 import numpy as np, pandas as pd
@@ -64,19 +67,27 @@ def environment(name: str, requirement: str, shared: Path) -> Path:
     if (folder / "installed.txt").exists():
         return python
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True, capture_output=True)
-    try:
-        done = subprocess.run(
-            [str(python), "-m", "pip", "install", "-q", requirement],
-            capture_output=True, text=True, timeout=INSTALL_S, check=False,
-        )  # fmt: skip
-        reason = "" if done.returncode == 0 else first_cause(done.stderr)
-    except subprocess.TimeoutExpired:
-        reason = f"not installed within {INSTALL_S:.0f} s"
+    end = time.monotonic() + INSTALL_S
+    reason = _pip(python, [requirement], end)
+    if reason and not _pip(python, BUILD_NEEDS, end):  # its build may need more than it tells pip
+        reason = _pip(python, ["--no-build-isolation", requirement], end)
     if reason:
         failed.write_text(f"pip install {requirement}: {reason}", encoding="utf-8")
         raise NotHereError(failed.read_text(encoding="utf-8"))
     (folder / "installed.txt").write_text(requirement, encoding="utf-8")
     return python
+
+
+def _pip(python: Path, wanted: Sequence[str], end: float) -> str:
+    """Install until the clock shows `end`; return what went wrong, nothing if all is well."""
+    try:
+        done = subprocess.run(
+            [str(python), "-m", "pip", "install", "-q", *wanted],
+            capture_output=True, text=True, timeout=max(1.0, end - time.monotonic()), check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        return f"not installed within {INSTALL_S:.0f} s"
+    return "" if done.returncode == 0 else first_cause(done.stderr)
 
 
 def first_cause(said: str) -> str:
