@@ -178,8 +178,15 @@ def other_ways(folder: Path, table: pd.DataFrame) -> None:
         example["write_series"](scan, folder / "studies" / row.case, row.patient)
         shutil.copy(volumes.parent / row.image, folder / "nnunet" / "imagesTr" / f"{row.case}_0000.nii.gz")
         shutil.copy(volumes.parent / row.mask, folder / "nnunet" / "labelsTr" / f"{row.case}.nii.gz")
+        structures = folder / "totalseg" / row.case / "segmentations"
+        structures.mkdir(parents=True)
+        shutil.copy(volumes.parent / row.image, structures.parent / "ct.nii.gz")
+        shutil.copy(volumes.parent / row.mask, structures / "liver_tumor.nii.gz")
+        empty = sitk.ReadImage(str(volumes.parent / row.mask)) * 0
+        sitk.WriteImage(empty, str(structures / "liver_cyst.nii.gz"))
     scans[["patient", "label"]].to_csv(folder / "labels.csv", index=False)
-    scans[["case", "label"]].to_csv(folder / "nnunet" / "labels.csv", index=False)
+    for part in ("nnunet", "totalseg"):
+        scans[["case", "label"]].to_csv(folder / part / "labels.csv", index=False)
     description = {
         "channel_names": {"0": "CT"},
         "labels": {"background": 0, "tumour": 1},
