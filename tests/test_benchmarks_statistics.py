@@ -8,6 +8,7 @@ from scipy.stats import norm
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.metrics import roc_auc_score
 
+from autoonco.evaluation.verdict import verdict
 from benchmarks.coverage import auc_coverage, said
 from benchmarks.simulated import (
     SHIFT,
@@ -19,7 +20,19 @@ from benchmarks.simulated import (
     repeated_aucs,
     true_auc,
 )
-from benchmarks.verdicts import EQUAL, Study, cases_of, predictions_of, studies, true_difference, verdicts_of
+from benchmarks.verdicts import (
+    EQUAL,
+    FAMILIES,
+    MODELS,
+    Study,
+    cases_of,
+    predictions_of,
+    quick_verdicts_of,
+    studies,
+    true_difference,
+    verdict_of_folds,
+    verdicts_of,
+)
 
 
 def test_the_quick_learner_is_fishers_and_the_quick_area_scikit_learns() -> None:
@@ -101,3 +114,21 @@ def test_studies_are_those_that_are_asked_for() -> None:
     assert [(each.n, each.repeats, each.signals) for each in found] == [
         (60, repeats, (signal, signal)) for repeats in (0, 10) for signal in EQUAL
     ]
+
+
+@pytest.mark.parametrize("signals", [(1.5, 1.5), (0.3, 3.0), (0.0, 0.0)])
+def test_the_quick_verdict_of_folds_is_the_verdict_of_a_run(signals: tuple[float, float]) -> None:
+    table = predictions_of(np.random.default_rng(1), Study(title="", n=60, repeats=2, signals=signals))
+    aucs = {
+        name: [
+            auc_of_pair(fold["truth"].to_numpy(), fold["p_1"].to_numpy()) for _, fold in own.groupby("fold")
+        ]
+        for name, own in table.groupby("model")
+    }
+    told = verdict_of_folds(aucs["pretrained2d"], aucs["radiomics"])
+    assert told == str(verdict(table, MODELS, FAMILIES).kind)
+
+
+def test_quick_studies_find_a_large_difference_and_its_direction() -> None:
+    study = Study(title="", n=200, repeats=2, signals=(3.0, 0.3))
+    assert quick_verdicts_of(study, tries=4, seed=0) == {"worse": 4}
