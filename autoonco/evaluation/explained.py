@@ -184,9 +184,12 @@ class Explaining:
     def _in_time(self, until: float, what: str, done: int, of: int) -> bool:
         if not self._is_past(until):
             return True
-        self.notes.append(
-            f"{what}: the time allowed {done} of {of}; a longer time limit leaves more for them."
-        )
+        if self._allowance.was_cut():
+            self.notes.append(f"{what}: {done} of {of} were made when the run was stopped.")
+        else:
+            self.notes.append(
+                f"{what}: the time allowed {done} of {of}; a longer time limit leaves more for them."
+            )
         return False
 
     def _gallery(self, until: float) -> Iterator[dict[str, Any]]:
