@@ -34,7 +34,7 @@ from autoonco.search.store import read_events
 from autoonco.search.trial import Trial
 
 PICTURES = Path(__file__).parent / "pictures"
-PAGE, TERMINAL = (1280, 1400), (1000, 420)
+PAGE, TERMINAL = (1280, 980), (1000, 420)
 FONT = re.compile(r"@font-face \{.*?\}", re.S)
 """What rich puts into an SVG to have its letters from the internet."""
 UNDECIDED, DECIDED = 0.35, 1.0
