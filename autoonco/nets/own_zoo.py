@@ -22,14 +22,14 @@ OWN_ZOO = "AUTOONCO_ZOO"
 """Environment variable that names a folder of zoo entries of one's own; workers inherit it."""
 BUILDERS = {"timm": 2, "monai": 3}
 """Dimensions of what each builder makes."""
-_NEEDED = {
-    "builder": str,
-    "architecture": str,
-    "dimensions": int,
-    "input_size": int,
+_NEEDED: Mapping[str, tuple[type, ...]] = {
+    "builder": (str,),
+    "architecture": (str,),
+    "dimensions": (int,),
+    "input_size": (int,),
     "mean": (float, int, list),
     "std": (float, int, list),
-    "cost": dict,
+    "cost": (dict,),
 }
 _COSTS = ("size", "forward", "train")
 
@@ -122,9 +122,9 @@ def _complete(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
     AutoOncoError
         If what may not is missing, or of another kind.
     """
-    for key, kind in _NEEDED.items():
-        if not isinstance(entry.get(key), kind) or isinstance(entry.get(key), bool):
-            words = " or ".join(each.__name__ for each in (kind if isinstance(kind, tuple) else (kind,)))
+    for key, kinds in _NEEDED.items():
+        if not isinstance(entry.get(key), kinds) or isinstance(entry.get(key), bool):
+            words = " or ".join(kind.__name__ for kind in kinds)
             raise AutoOncoError(f"{name}.yaml: `{key}` should be {words}, got {entry.get(key)!r}.")
     if entry["builder"] not in BUILDERS:
         raise UnknownNameError(f"builder in {name}.yaml", entry["builder"], BUILDERS)
@@ -132,6 +132,8 @@ def _complete(name: str, entry: Mapping[str, Any]) -> dict[str, Any]:
         raise AutoOncoError(
             f"{name}.yaml: builder {entry['builder']} makes networks of {made} dimensions, got {entry['dimensions']}."
         )
+    if not isinstance(entry.get("options", {}), dict):
+        raise AutoOncoError(f"{name}.yaml: `options` should be a mapping, got {entry['options']!r}.")
     if lacking := [key for key in _COSTS if not isinstance(entry["cost"].get(key), int | float)]:
         raise AutoOncoError(f"{name}.yaml: `cost` should have a number for {' and '.join(lacking)}.")
     _check_code(name, entry)

@@ -127,6 +127,7 @@ FAULTS = {
     "unknown builder": ({"builder": "monay"}, "Did you mean 'monai'"),
     "other dimensions": ({"dimensions": 2}, "makes networks of 3 dimensions, got 2"),
     "a text for a number": ({"input_size": "32"}, "`input_size` should be int, got '32'"),
+    "options in a list": ({"options": [1]}, "`options` should be a mapping, got [1]"),
     "no cost": ({"cost": None}, "`cost` should be dict"),
     "half a cost": ({"cost": {"size": 32, "forward": 0.1}}, "`cost` should have a number for train"),
     "a list of means without weights": ({"mean": [0.5]}, "`mean` should be a number, got [0.5]"),
