@@ -29,6 +29,7 @@ from autoonco.families.state import write_state
 SCHEMA = "https://project-monai.github.io/schema/meta_schema_20240725.json"
 VERSION = "0.1.0"
 """Of the bundle's layout."""
+_SIGNS = ("$", "@", "%")
 _PARTS = "autoonco.exporting.monai_parts"
 _PACKAGES = ("autoonco", "timm", "safetensors", "scikit-learn", "skops", "SimpleITK", "nibabel", "pydicom")
 
@@ -64,7 +65,12 @@ def _json(plain: Mapping[str, Any]) -> str:
 
 def inference(member: NetworkMember, bundle: Bundle, sha256: Mapping[str, str]) -> dict[str, Any]:
     """Return ``inference.json``, which ``python -m monai.bundle run --config_file configs/inference.json`` runs."""
-    facts = bundle.facts
+    reading = {
+        "channels": list(bundle.fingerprint.channels),
+        "clinical": list(bundle.fingerprint.clinical),
+        "repair": bundle.facts.get("repair"),
+        "reading": bundle.facts.get("reading"),
+    }
     return {
         "imports": ["$import torch"],
         "bundle_root": ".",
@@ -81,12 +87,9 @@ def inference(member: NetworkMember, bundle: Bundle, sha256: Mapping[str, str]) 
         "cases": {
             "_target_": f"{_PARTS}.cases_of",
             "manifest": "@manifest",
-            "channels": list(bundle.fingerprint.channels),
-            "clinical": list(bundle.fingerprint.clinical),
-            "repair": facts.get("repair"),
-            "reading": facts.get("reading"),
+            "reading": inert(reading),
         },
-        "preprocessing": {"_target_": f"{_PARTS}.CaseCrop", "spec": member.model.spec.to_json()},
+        "preprocessing": {"_target_": f"{_PARTS}.CaseCrop", "spec": inert(member.model.spec.to_json())},
         "dataset": {"_target_": "monai.data.Dataset", "data": "@cases", "transform": "@preprocessing"},
         "dataloader": {
             "_target_": "monai.data.DataLoader",
@@ -102,7 +105,7 @@ def inference(member: NetworkMember, bundle: Bundle, sha256: Mapping[str, str]) 
                 "network": "@network",
                 "loader": "@dataloader",
                 "inferer": "@inferer",
-                "classes": list(bundle.classes),
+                "classes": inert(list(bundle.classes)),
                 "device": "@device",
                 "path": "@output",
             }
@@ -110,9 +113,30 @@ def inference(member: NetworkMember, bundle: Bundle, sha256: Mapping[str, str]) 
     }
 
 
+def inert(plain: Any) -> str:
+    r"""Return JSON as text that `ConfigParser` leaves alone, whatever classes and channels are called.
+
+    A text of a config that begins with ``$`` is run as Python, one with ``@`` or ``%`` stands for something else.
+
+    Examples
+    --------
+    >>> inert(["$1/0"])
+    '["\\u00241/0"]'
+    """
+    text = json.dumps(plain)
+    for sign in _SIGNS:
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+def _words(name: str) -> str:
+    """Return a name as a text of the metadata, which may be parsed as a config too."""
+    return f"'{name}'" if name.startswith(_SIGNS) else name
+
+
 def metadata(member: NetworkMember, bundle: Bundle) -> dict[str, Any]:
     """Return ``metadata.json``."""
-    data, classes = bundle.fingerprint, ", ".join(bundle.classes)
+    data, classes = bundle.fingerprint, ", ".join(map(_words, bundle.classes))
     return {
         "schema": SCHEMA,
         "version": VERSION,
@@ -134,7 +158,7 @@ def metadata(member: NetworkMember, bundle: Bundle) -> dict[str, Any]:
         "pred_classes": classes,
         "intended_use": f"{USE} For research. Not a medical device.",
         "network_data_format": {"inputs": {"image": _input(member)}, "outputs": {"pred": _output(bundle)}},
-        "ensemble": {"member": member.number, **member.facts},
+        "ensemble": inert({"member": member.number, **member.facts}),
     }
 
 
@@ -146,7 +170,7 @@ def _input(member: NetworkMember) -> dict[str, Any]:
     return {
         "type": "image",
         "format": "magnitude",
-        "modality": ", ".join(f"{name} ({unit})" for name, unit in spec.intensity.items()),
+        "modality": ", ".join(f"{_words(name)} ({unit})" for name, unit in spec.intensity.items()),
         "num_channels": channels,
         "spatial_shape": list(sides),
         "dtype": "float32",
@@ -166,7 +190,7 @@ def _output(bundle: Bundle) -> dict[str, Any]:
         "dtype": "float32",
         "value_range": [0, 1],
         "is_patch_data": False,
-        "channel_def": {str(number): name for number, name in enumerate(bundle.classes)},
+        "channel_def": {str(number): _words(name) for number, name in enumerate(bundle.classes)},
     }
 
 

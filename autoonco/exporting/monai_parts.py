@@ -1,13 +1,15 @@
 """What the configs of an exported MONAI bundle name: a member as a torch module, its crops, and its answers.
 
 A bundle brings no code: these are its loader and its transforms, under names that `monai.bundle.ConfigParser` finds.
+What users have named comes as JSON in one text, see `monai_bundle.inert`.
 """
 
 from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -132,11 +134,11 @@ class CaseCrop:
     Parameters
     ----------
     spec
-        What `InputSpec.to_json` gave.
+        JSON of what `InputSpec.to_json` gave.
     """
 
-    def __init__(self, spec: Mapping[str, Any]) -> None:
-        self.spec = InputSpec.from_json(spec)
+    def __init__(self, spec: str) -> None:
+        self.spec = InputSpec.from_json(json.loads(spec))
 
     def __call__(self, case: Case) -> dict[str, Any]:
         """Return the crop of `case`.
@@ -150,17 +152,14 @@ class CaseCrop:
         return {"image": values, "row": case.row}
 
 
-def cases_of(
-    manifest: Any,
-    *,
-    channels: Sequence[str],
-    clinical: Sequence[str] = (),
-    repair: str | None = None,
-    reading: Mapping[str, Any] | None = None,
-) -> list[Case]:
-    """Return the cases of a manifest (.csv), a folder or a list of images, read as those the model was made from."""
-    found = as_cases(manifest, clinical=list(clinical))
-    return [fitted_to(case, channels, repair, reading) for case in found]
+def cases_of(manifest: Any, *, reading: str) -> list[Case]:
+    """Return the cases of a manifest (.csv), a folder or a list of images, read as those the model was made from.
+
+    `reading` is JSON with ``channels``, ``clinical``, ``repair`` and ``reading``, see `arguments.fitted_to`.
+    """
+    how = json.loads(reading)
+    found = as_cases(manifest, clinical=how["clinical"])
+    return [fitted_to(case, how["channels"], how["repair"], how["reading"]) for case in found]
 
 
 def write_answers(
@@ -168,11 +167,14 @@ def write_answers(
     loader: Iterable[Mapping[str, Any]],
     inferer: Callable[..., torch.Tensor],
     *,
-    classes: Sequence[str],
+    classes: str,
     device: torch.device | str,
     path: str,
 ) -> str:
-    """Write the probabilities of all crops of a loader to a CSV file, a row a case; return its path."""
+    """Write the probabilities of all crops of a loader to a CSV file, a row a case; return its path.
+
+    `classes` is JSON of their names.
+    """
     rows: list[list[Any]] = []
     network.eval()
     with torch.inference_mode():
@@ -183,7 +185,7 @@ def write_answers(
     def write(new: Path) -> None:
         with new.open("w", newline="", encoding="utf-8") as stream:
             writer = csv.writer(stream)
-            writer.writerow(["row", *(f"probability_{name}" for name in classes)])
+            writer.writerow(["row", *(f"probability_{name}" for name in json.loads(classes))])
             writer.writerows(rows)
 
     write_atomically(Path(path), write)

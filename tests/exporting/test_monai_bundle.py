@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from monai.bundle import run as run_bundle
 
 import autoonco
 from autoonco.errors import AutoOncoError, UnsafeBundleError
+from autoonco.exporting.monai_bundle import inert, write_monai_bundle
 
 NUMBERS = range(4)
 
@@ -108,6 +110,22 @@ def test_a_bundle_brings_no_pickle_no_code_and_no_name(bundles: list[Path], scan
         assert "SECRETCASE" not in text
         assert str(scans.parent) not in text
         assert str(bundle) not in text
+
+
+def test_a_name_is_never_run(model: autoonco.AutoOncoClassifier, scans: Path, tmp_path: Path) -> None:
+    bundle, names = model._fitted(), ("$1/0", "@device", "%manifest")
+    spec = replace(bundle.fingerprint, classes=names[:2], clinical=())
+    alone = replace(
+        bundle, classes=names[:2], fingerprint=spec, members=bundle.members[3:], families=("volumetric3d",)
+    )
+    (written,) = write_monai_bundle(alone, tmp_path / "b")
+    parser = parsed(written, manifest=str(scans), output=str(tmp_path / "out.csv"), device="cpu")
+    parser.get_parsed_content("run")
+    assert list(pd.read_csv(tmp_path / "out.csv")) == ["row", *(f"probability_{name}" for name in names[:2])]
+    said = parser.get_parsed_content("_meta_")["network_data_format"]["outputs"]["pred"]["channel_def"]
+    assert list(said.values()) == ["'$1/0'", "'@device'"]
+    assert json.loads(inert(names)) == list(names)
+    assert not set("$@%") & set(inert(names))
 
 
 def test_changed_weights_are_told_and_nothing_is_overwritten(
