@@ -9,8 +9,8 @@ past runs tried different ones, so what is missing is predicted by a forest per 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,15 @@ from ConfigSpace import ConfigurationSpace
 from numpy.typing import NDArray
 
 from autoonco.data.cache import write_atomically
-from autoonco.data.fingerprint import Fingerprint
+from autoonco.data.fingerprint import Fingerprint, Intensity
 from autoonco.errors import AutoOncoError
+from autoonco.families import get_family
 from autoonco.families.contract import Config
 from autoonco.search.portfolio_file import FORMAT, Portfolio, dump
 from autoonco.search.space import DELIMITER, ROOT, config_key, join, split
 from autoonco.search.store import JOURNAL, read_trials, stops_on_full_disk
 from autoonco.search.trial import Origin, Status, Trial
+from autoonco.tabular.pipeline import complete
 
 _SIZE = 8
 _SMALL = 200  # cases; networks begin to pay beyond
@@ -65,34 +67,70 @@ def starts(
 ) -> list[tuple[str, Config]]:
     """Return the (family, config) pairs to start from, each family's first before anyone's second.
 
-    A family's list is that of the most specific kind that has one; points outside `space` are left out. What a config
-    doesn't name and hangs on nothing but the data, such as how values of a unit are scaled, has the space's default.
+    A family's list is that of the most specific kind that has one. A portfolio learned elsewhere names what these data
+    may not have, such as colours or a unit's bins: that is left out, and what a config doesn't name has the space's
+    default. A config with a name that its family has on no data, or a value that is not in `space`, is left out.
     """
     known = portfolio["starts"]
     lists = []
     for family in space[ROOT].choices:  # type: ignore[attr-defined]
         kind = next((kind for kind in kinds_of(fingerprint) if family in known.get(kind, {})), None)
         configs = [] if kind is None else known[kind][family]
-        points = (_point(space, family, config) for config in configs)
+        names = _names_elsewhere(family, fingerprint) if configs else frozenset()
+        points = (_point(space, family, config, names) for config in configs)
         lists.append([(family, point) for point in points if point is not None])
     return [start for rank in zip_longest(*lists) for start in rank if start is not None]
 
 
-def _point(space: ConfigurationSpace, family: str, config: Config) -> Config | None:
-    """Return a config with the defaults of what it doesn't name and hangs on the family alone; None outside `space`."""
-    named = {
-        name.removeprefix(family + DELIMITER): name for name in space if name.startswith(family + DELIMITER)
-    }
-    free = {
-        own: space[name].default_value
-        for own, name in named.items()
-        if all(parent.name == ROOT for parent in space.parents_of[name])
-    }
-    try:
-        _, point = split(join(space, family, {**free, **config}))
-    except ValueError:  # another version's hyperparameter, or a network that is not on this machine
+def _names_elsewhere(family: str, fingerprint: Fingerprint) -> frozenset[str]:
+    """Return the hyperparameters that a family has on a picture or a volume that lacks nothing."""
+    units = (Intensity.ARBITRARY, Intensity.HOUNSFIELD, Intensity.SUV)
+    channels = tuple(map(str, units))
+    picture = replace(
+        fingerprint,
+        ndim=2,
+        channels=("image",),
+        is_colour=True,
+        has_mask=True,
+        has_site=True,
+        spacing_mm=(1.0, 1.0),
+        shape=(512, 512),
+        lesion_mm=(64.0, 64.0),
+        lesion_voxels=3000.0,
+        intensity={"image": Intensity.BYTE},
+    )
+    volume = replace(
+        picture,
+        ndim=3,
+        channels=channels,
+        is_colour=False,
+        spacing_mm=(1.0, 1.0, 5.0),
+        shape=(256, 256, 64),
+        lesion_mm=(64.0, 64.0, 64.0),
+        intensity=dict(zip(channels, units, strict=True)),
+    )
+    found = get_family(family)
+    able = [data for data in (picture, volume) if found.why_not(data) is None]
+    return frozenset(name for data in able for name in found.space(data))
+
+
+def _point(
+    space: ConfigurationSpace, family: str, config: Config, names_elsewhere: Collection[str]
+) -> Config | None:
+    """Return a config in the terms of `space`: without what other data alone have, with the defaults of the rest.
+
+    None where it names what its family has nowhere, or is not a point of `space`.
+    """
+    own = {name: value for name, value in config.items() if f"{family}{DELIMITER}{name}" in space}
+    if not own or not config.keys() - own.keys() <= set(names_elsewhere):
         return None
-    return {**point, **config}
+    values = {ROOT: family} | {f"{family}{DELIMITER}{name}": value for name, value in own.items()}
+    try:
+        _, point = split(complete(space, values))
+        join(space, family, point)
+    except (ValueError, KeyError):  # a value of another version, or a network that is not on this machine
+        return None
+    return point if own.keys() <= point.keys() else None
 
 
 def read_run(folder: Path) -> Recorded:

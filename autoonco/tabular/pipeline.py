@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from ConfigSpace import (
     CategoricalHyperparameter,
+    Configuration,
     ConfigurationSpace,
     ForbiddenAndConjunction,
     ForbiddenEqualsClause,
     ForbiddenInClause,
     InCondition,
 )
-from ConfigSpace.util import deactivate_inactive_hyperparameters
+from ConfigSpace.types import NotSet
 from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
@@ -145,7 +146,25 @@ def complete(space: ConfigurationSpace, values: Mapping[str, Any]) -> dict[str, 
         if name not in space:
             raise UnknownNameError("hyperparameter", name, space)
     merged = {name: parameter.default_value for name, parameter in space.items()} | dict(values)
-    return plain(deactivate_inactive_hyperparameters(merged, space))
+    return plain(Configuration(space, values=_active(space, merged)))
+
+
+def _active(space: ConfigurationSpace, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of `values`, which are for all of `space`, whose conditions hold.
+
+    A pass leaves out what hangs on what the pass before left out, until nothing more is. ConfigSpace's own function
+    makes and checks a configuration for each that it leaves out: of a family's 130, half a second and more.
+    """
+    found = dict(values)
+    while True:
+        known = {name: found.get(name, NotSet) for name in values}
+        holds = {
+            name: all(condition.satisfied_by_value(known) for condition in space.parent_conditions_of[name])
+            for name in found
+        }
+        if all(holds.values()):
+            return found
+        found = {name: value for name, value in found.items() if holds[name]}
 
 
 def plain(config: Mapping[str, Any]) -> dict[str, Any]:

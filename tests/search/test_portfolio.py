@@ -24,6 +24,7 @@ from autoonco.search.portfolio_file import dump, load_portfolio, parse
 from autoonco.search.space import build_space, join
 from autoonco.search.store import Store
 from autoonco.search.trial import Origin, Status, Trial
+from autoonco.tabular.pipeline import complete
 
 TWO_D = ("2d/mask/small/two", "2d/mask/small", "2d/mask", "2d", "any")
 THREE_D = ("3d/mask/small/two", "3d/mask/small", "3d/mask", "3d", "any")
@@ -226,46 +227,67 @@ def test_none_is_no_portfolio(problem, toy):
     assert starts(problem.fingerprint, space, load_portfolio("none")) == []
 
 
-def shipped_entries():
-    for kind, families in load_portfolio()["starts"].items():
-        yield from ((kind, family, configs) for family, configs in families.items())
+KINDS_OF_DATA = {
+    "grey pictures": {"ndim": 2, "unit": "byte"},
+    "colour pictures": {"ndim": 2, "unit": "byte", "is_colour": True},
+    "CT": {"ndim": 3, "unit": "hounsfield"},
+    "CT of thick slices": {"ndim": 3, "unit": "hounsfield", "slice_mm": 6.0},
+    "MR": {"ndim": 3, "unit": "arbitrary"},
+    "PET": {"ndim": 3, "unit": "suv"},
+}
 
 
-def test_what_ships_is_valid_in_the_spaces_of_its_families(problem):
-    # A space holds a hyperparameter only where the data have what it acts on, so each config must fit one of these.
-    prints = [
-        replace(
-            problem.fingerprint, ndim=ndim, channels=("image",), has_mask=has_mask, spacing_mm=(1.0,) * ndim,
-            shape=(64,) * ndim, lesion_mm=(20.0,) * ndim, lesion_voxels=900.0, intensity={"image": unit},
-            is_colour=unit == "byte",
-        )
-        for ndim in (2, 3) for has_mask in (True, False) for unit in ("byte", "arbitrary", "hounsfield", "unit")
-    ]  # fmt: skip
-    shipped = {}
-    for _, family, configs in shipped_entries():
-        shipped.setdefault(family, []).extend(configs)
-    for family, configs in shipped.items():
-        able = [print_ for print_ in prints if get_family(family).why_not(print_) is None]
-        left = configs
-        for print_ in able:
-            if left:
-                space = build_space([family], print_)
-                left = [config for config in left if not _fits(space, family, config)]
-        assert not left, family
-    assert sum(map(len, shipped.values())) > 10
-
-
-@pytest.mark.parametrize(("unit", "slice_mm"), [("arbitrary", 1.0), ("hounsfield", 6.0), ("suv", 1.0)])
-def test_what_ships_of_volumes_starts_a_search_whatever_their_unit(unit, slice_mm, problem):
-    solid = replace(
-        problem.fingerprint, ndim=3, channels=("image",), has_mask=True, spacing_mm=(1.0, 1.0, slice_mm),
-        shape=(64,) * 3, lesion_mm=(20.0,) * 3, lesion_voxels=900.0, intensity={"image": unit}, is_colour=False,
+def data_of(problem, *, ndim, unit, is_colour=False, slice_mm=1.0, **more):
+    """Return the fingerprint of data of one image and its mask a case."""
+    return replace(
+        problem.fingerprint, ndim=ndim, channels=("image",), has_mask=True, spacing_mm=(1.0, 1.0, slice_mm)[:ndim],
+        shape=(64,) * ndim, lesion_mm=(20.0,) * ndim, lesion_voxels=900.0, intensity={"image": unit},
+        is_colour=is_colour, **more,
     )  # fmt: skip
-    shipped = load_portfolio()["starts"]["3d"]["volumetric3d"]
-    space = build_space(["volumetric3d"], solid)
-    found = [config for _, config in starts(solid, space, load_portfolio())]
-    assert [{name: got[name] for name in said} for said, got in zip(shipped, found, strict=True)] == shipped
-    assert all(_fits(space, "volumetric3d", config) for config in found)
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_DATA)
+def test_all_that_ships_starts_a_search_whatever_the_data(kind, problem):
+    data = data_of(problem, **KINDS_OF_DATA[kind])
+    families = [
+        name
+        for name in ("radiomics", "pretrained2d", "volumetric3d")
+        if get_family(name).why_not(data) is None
+    ]
+    shipped = load_portfolio()["starts"]["2d" if data.ndim == 2 else "3d"]
+    space = build_space(families, data)
+    found = starts(data, space, load_portfolio())
+    for family in families:
+        configs = [config for name, config in found if name == family]
+        assert len(configs) == len(shipped[family])
+        assert all(_fits(space, family, config) for config in configs)
+        for said, config in zip(shipped[family], configs, strict=True):  # nothing that applies is changed
+            own = {name for name in said if f"{family}:{name}" in space}
+            assert {name: config[name] for name in own} == {name: said[name] for name in own}
+            assert len(own) > len(said) / 2
+    assert families[:2] == ["radiomics", "pretrained2d"]
+
+
+def test_bins_of_one_unit_become_those_of_another_and_colours_stay_behind(problem):
+    pictures = {"bin_count": 64, "colour": "channels", "normalise": "zscore", "location": "on"}
+    data = data_of(problem, ndim=2, unit="byte", is_colour=True)
+    whole = complete(get_family("radiomics").space(data), pictures)
+    found = {"format": 1, "starts": {"any": {"radiomics": [whole]}}}
+    assert starts(data, build_space(["radiomics"], data), found) == [("radiomics", whole)]
+    ct = data_of(problem, ndim=3, unit="hounsfield")
+    ((_, config),) = starts(ct, build_space(["radiomics"], ct), found)
+    assert not {"bin_count", "colour", "normalise"} & config.keys()
+    assert (config["location"], config["bin_width"]) == ("on", 25)
+
+
+def test_a_volume_s_slices_stay_behind_on_pictures(problem):
+    ct, family = data_of(problem, ndim=3, unit="hounsfield"), get_family("pretrained2d")
+    whole = complete(family.space(ct), {"slices": "planes", "plane_pooling": "max", "size": 128})
+    found = {"format": 1, "starts": {"any": {"pretrained2d": [whole]}}}
+    pictures = data_of(problem, ndim=2, unit="byte", is_colour=True)
+    ((_, config),) = starts(pictures, build_space(["pretrained2d"], pictures), found)
+    assert not {"slices", "plane_pooling"} & config.keys()
+    assert config["size"] == 128
 
 
 def _fits(space, family, config):

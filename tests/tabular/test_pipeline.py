@@ -8,7 +8,7 @@ import warnings
 
 import numpy as np
 import pytest
-from ConfigSpace import CategoricalHyperparameter
+from ConfigSpace import CategoricalHyperparameter, Configuration
 from sklearn.datasets import make_classification
 
 from autoonco.errors import UnknownNameError
@@ -224,3 +224,23 @@ def test_unknown_names_are_told():
         complete(tabular_space(), {"learners": "svm"})
     with pytest.raises(UnknownNameError, match="xgboost"):
         build({"learner": "xgbost"})
+
+
+@pytest.mark.parametrize("component", ["tabular", "parametric3d", "training", "slices"])
+def test_a_completed_config_is_a_point_and_what_configspace_draws_is_complete(component) -> None:
+    """ConfigSpace refuses a value too many or too few."""
+    space = tabular_space() if component == "tabular" else load_space(component)
+    space.seed(0)
+    for drawn in map(dict, space.sample_configuration(25)):
+        assert complete(space, drawn) == drawn
+        roots = {name: value for name, value in drawn.items() if not space.parents_of[name]}
+        found = complete(space, roots)
+        assert dict(Configuration(space, values=found)) == found
+        assert all(found[name] in (drawn.get(name), space[name].default_value) for name in found)
+
+
+def test_what_hangs_on_something_left_out_is_left_out_too() -> None:
+    """A transformer has no stem, so no step of it, though `stem` has the default that the step hangs on."""
+    found = complete(load_space("parametric3d"), {"body": "transformer"})
+    assert not {"stem", "stem_stride", "stem_patch", "stages"} & found.keys()
+    assert {"patch_size", "layers"} <= found.keys()
