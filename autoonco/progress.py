@@ -22,7 +22,8 @@ from autoonco.terminal import clock, is_live
 if TYPE_CHECKING:
     import pandas as pd
 
-_LINE_EVERY_S = 15.0
+_LINE_EVERY_S, _LINES = 15.0, 200
+"""Seconds between two lines at least, and how many a search has at most."""
 
 
 class ProgressTable:
@@ -61,7 +62,7 @@ class ProgressTable:
             return
         if self._live is not None:
             self._live.update(progress_table(progress))
-        elif time.monotonic() - self._last_line >= _LINE_EVERY_S:
+        elif time.monotonic() - self._last_line >= max(_LINE_EVERY_S, progress.limit_s / _LINES):
             self._last_line = time.monotonic()
             self._console.print(progress_line(progress), highlight=False, soft_wrap=True)
 
