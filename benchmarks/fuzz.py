@@ -31,13 +31,13 @@ from pathlib import Path
 
 from autoonco.archive import MANIFEST
 from autoonco.errors import AutoOncoError
-from benchmarks.originals import write
+from benchmarks.originals import PACKED, write
 
 KINDS = {
     "NIfTI": ("nii", "nii.gz"),
     "NRRD, MetaImage": ("nrrd", "gzip.nrrd", "mha", "zlib.mha"),
     "pictures": ("png", "jpg", "bmp", "tif"),
-    "DICOM": ("dcm",),
+    "DICOM": ("dcm", *PACKED),
     "model files": ("onco",),
 }
 READER = "from benchmarks.fuzz import _read_all; _read_all()"

@@ -15,8 +15,18 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 FORMATS = (
     "png", "jpg", "bmp", "tif", "nii", "nii.gz", "nrrd", "gzip.nrrd", "mha", "zlib.mha", "mhd", "npy", "npz", "dcm",
+    "lossless.dcm", "j2k.dcm", "jls.dcm", "lossy.dcm",
 )  # fmt: skip
 """What comes after the first dot of a file's name."""
+
+
+PACKED = {
+    "lossless.dcm": "JPEGLosslessProcess14_1",
+    "j2k.dcm": "JPEG2000Lossless",
+    "jls.dcm": "JPEGLSLossless",
+    "lossy.dcm": "JPEGExtendedProcess2_4",
+}
+"""Kinds of compressed DICOM, and what GDCM calls them."""
 
 
 def picture() -> NDArray[np.uint8]:
@@ -42,6 +52,10 @@ def write(folder: Path, kind: str) -> Path:
         np.save(path, volume(), allow_pickle=False)
     elif kind == "npz":
         np.savez_compressed(path, image=volume(), allow_pickle=False)
+    elif kind in PACKED:
+        stored = (volume()[3] + 1024).astype(np.uint16)
+        write_dicom(path, PixelRepresentation=0, BitsStored=12, HighBit=11, PixelData=stored.tobytes())
+        pack(path, PACKED[kind])
     elif kind == "dcm":
         write_dicom(path)
     else:
@@ -75,6 +89,23 @@ def write_dicom(path: Path, **changes: object) -> None:
         else:
             setattr(data, name, value)
     pydicom.dcmwrite(path, data, enforce_file_format=True)
+
+
+def pack(path: Path, syntax: str) -> None:
+    """Compress the pixels of a DICOM file."""
+    import gdcm
+
+    reader, change, writer = gdcm.ImageReader(), gdcm.ImageChangeTransferSyntax(), gdcm.ImageWriter()
+    reader.SetFileName(str(path))
+    read = reader.Read()
+    change.SetTransferSyntax(gdcm.TransferSyntax(getattr(gdcm.TransferSyntax, syntax)))
+    change.SetInput(reader.GetImage())
+    packed = change.Change()
+    writer.SetFile(reader.GetFile())
+    writer.SetImage(change.GetOutput())
+    writer.SetFileName(str(path))
+    if not (read and packed and writer.Write()):
+        raise RuntimeError(f"GDCM could not write {syntax}.")
 
 
 def gz(content: bytes) -> bytes:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-import math
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import gdcm
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
+from pydicom.dataset import FileMetaDataset
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, convert_color_space
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import JPEGExtended12Bit
+from pydicom.uid import (
+    JPEG2000,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLossless,
+    JPEGLosslessSV1,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
 
+from autoonco.data.apart import decoded
 from autoonco.data.formats import refuse_absurd_claim
 from autoonco.errors import ImageReadError
 
@@ -23,7 +35,14 @@ QUANTITATIVE = ("CT", "PT", "NM", "RTDOSE")
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 """Elements that hold pixels."""
 _BYTE_BITS = 8
-_LAST = "gdcm"  # decodes everything that GDCM can, in C++; the others come first where they can too
+_OF_PIXELS = (
+    "Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+    "PlanarConfiguration",
+)  # fmt: skip
+_BY_ITK = (
+    JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLossless, JPEGLosslessSV1, JPEG2000Lossless, JPEG2000,
+)  # fmt: skip
+"""What is decoded by ITK where nothing else does: all of JPEG but JPEG-LS, of which GDCM misreads some depths."""
 
 
 def values_of(dataset: pydicom.Dataset, path: Path, frame: int | None = None) -> NDArray[Any]:
@@ -49,7 +68,7 @@ def values_of(dataset: pydicom.Dataset, path: Path, frame: int | None = None) ->
         If the compression is one that can't be read here, or there are no pixels.
     """
     _refuse_unreadable(dataset, path)
-    stored = _decoded(dataset, path, frame)
+    stored = _decoded(dataset, frame)
     interpretation = str(dataset.get("PhotometricInterpretation", ""))
     if interpretation == "PALETTE COLOR":
         colours = apply_color_lut(stored, dataset)
@@ -69,7 +88,7 @@ def _refuse_unreadable(dataset: pydicom.Dataset, path: Path) -> None:
     refuse_absurd_claim(claim, path.stat().st_size)
 
 
-def _decoded(dataset: pydicom.Dataset, path: Path, frame: int | None) -> NDArray[Any]:
+def _decoded(dataset: pydicom.Dataset, frame: int | None) -> NDArray[Any]:
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
         decoder = get_decoder(syntax)
@@ -78,43 +97,60 @@ def _decoded(dataset: pydicom.Dataset, path: Path, frame: int | None) -> NDArray
             f"The pixels are compressed as {syntax.name}, which can't be read here: export the series again without "
             "compression."
         ) from None
-    if not decoder.is_available:
+    if not decoder.is_available and syntax not in _BY_ITK:
         raise ImageReadError(
             f"The pixels are compressed as {syntax.name}, and what decodes it isn't installed: pip install "
             "'autoonco[codecs]', or export the series again without compression."
         )
     if not syntax.is_encapsulated:
         return pixel_array(dataset, index=frame)
-    for plugin in sorted(decoder.available_plugins, key=lambda name: name == _LAST):
+    # pydicom's way to GDCM ends this process where a frame is damaged: what it alone decodes goes another way
+    ways = [
+        partial(pixel_array, dataset, index=frame, decoding_plugin=plugin)
+        for plugin in decoder.available_plugins
+        if plugin != "gdcm"
+    ]
+    if syntax in _BY_ITK:
+        ways.append(partial(_by_itk, dataset, frame))
+    for way in ways:
         try:
-            return pixel_array(dataset, index=frame, decoding_plugin=plugin)
+            return way()
         except (RuntimeError, ValueError, NotImplementedError) as error:
             last = error  # it can't do this depth or variant; another one may
-    if syntax == JPEGExtended12Bit and (found := _of_12_bits(dataset, path)) is not None:
-        return found if frame is None or found.ndim == 2 else found[frame]
     raise ImageReadError(
         f"The pixels, compressed as {syntax.name}, can't be decoded: they are damaged, or of a variant that is "
         "not read here; export the series again without compression."
     ) from last
 
 
-def _of_12_bits(dataset: pydicom.Dataset, path: Path) -> NDArray[np.uint16] | None:
-    """Return all frames of grey JPEG of 9 to 12 bits, None where that is not what the file holds.
+def _by_itk(dataset: pydicom.Dataset, frame: int | None) -> NDArray[Any]:
+    """Return one frame, or all of them, as stored, decoded by the GDCM within ITK.
 
-    pydicom leaves these to a package under the GPL; GDCM decodes them too, from the file.
+    Raises
+    ------
+    RuntimeError, ValueError
+        If the frame is damaged.
     """
-    if int(dataset.BitsAllocated) != 16 or dataset.PixelRepresentation or dataset.SamplesPerPixel != 1:
-        return None
-    reader = gdcm.ImageReader()
-    reader.SetFileName(str(path))
-    if not reader.Read():
-        return None
-    stored = reader.GetImage().GetBuffer().encode("utf-8", "surrogateescape")
     n_frames = int(dataset.get("NumberOfFrames") or 1)
-    shape = (n_frames, int(dataset.Rows), int(dataset.Columns))
-    if len(stored) != 2 * math.prod(shape):
-        return None
-    return np.frombuffer(stored, "<u2").reshape(shape[n_frames == 1 :])
+    if frame is None and n_frames > 1:
+        return np.stack([_by_itk(dataset, index) for index in range(n_frames)])
+    is_grey = int(dataset.SamplesPerPixel) == 1
+    alone = pydicom.Dataset()
+    alone.file_meta = FileMetaDataset()
+    alone.file_meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
+    alone.file_meta.MediaStorageSOPClassUID = alone.SOPClassUID = SecondaryCaptureImageStorage
+    alone.file_meta.MediaStorageSOPInstanceUID = alone.SOPInstanceUID = generate_uid()
+    for name in _OF_PIXELS:
+        if name in dataset:
+            alone[name] = dataset[name]
+    alone.PhotometricInterpretation = "MONOCHROME2" if is_grey else "RGB"  # so that ITK converts nothing
+    alone.PixelData = encapsulate([get_frame(dataset.PixelData, frame or 0, number_of_frames=n_frames)])
+    file = BytesIO()
+    alone.save_as(file, enforce_file_format=True)
+    shape = (int(dataset.Rows), int(dataset.Columns), *(() if is_grey else (3,)))
+    stored = decoded(file.getvalue()).reshape(shape)
+    stated = str(dataset.PhotometricInterpretation)
+    return convert_color_space(stored, stated, "RGB") if stated.startswith("YBR_FULL") else stored
 
 
 def _bytes(colours: NDArray[Any], bits: int) -> NDArray[np.uint8]:

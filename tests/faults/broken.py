@@ -79,6 +79,19 @@ def dicom(**changes: object) -> Fault:
     return make
 
 
+def packed(kind: str, start: bytes, at: int, value: int) -> Fault:
+    """Return a fault: compressed DICOM with a byte `at` so far behind the `start` of its stream replaced."""
+
+    def make(folder: Path) -> Path:
+        path = write(folder, kind)
+        content = bytearray(path.read_bytes())
+        content[content.index(start) + at] = value
+        path.write_bytes(bytes(content))
+        return path
+
+    return make
+
+
 def content(name: str, data: bytes) -> Fault:
     def make(folder: Path) -> Path:
         (folder / name).write_bytes(data)
@@ -352,6 +365,9 @@ FAULTS: dict[str, tuple[Fault, str]] = {
     "dicom of odd bits": (dicom(BitsAllocated=13), "AO101"),
     "dicom with a spacing of zero": (dicom(PixelSpacing=[0, 0]), "AO101"),
     "dicom without its photometric meaning": (dicom(PhotometricInterpretation="THING"), "AO101"),
+    "dicom of lossless jpeg of odd depth": (packed("lossless.dcm", b"\xff\xd8\xff", 6, 0xFF), "AO101"),
+    "dicom of lossless jpeg with a table of no length": (packed("lossless.dcm", b"\xff\xd8\xff", 16, 0), "AO101"),
+    "dicom of jpeg 2000 of odd depth": (packed("j2k.dcm", b"\xff\x4f\xff", 42, 0xFF), "AO101"),
     "text called png": (content("broken.png", b"<html>404 not found</html>"), "AO101"),
     "text called dcm": (content("broken.dcm", b"<html>404 not found</html>"), "AO101"),
     "png called nifti": (renamed("png", "broken.nii"), "AO101"),
