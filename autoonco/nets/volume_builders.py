@@ -56,24 +56,15 @@ def build_3d(
 ) -> Network:
     """Return 3D network `name` for crops of `size` voxels, a number a side or one for depth, height and width.
 
+    What is not said here is as in `nets.builders.build_2d`, the errors raised included.
+
     Parameters
     ----------
-    n_classes
-        Outputs of the classifier; 0 leaves it out and the network returns its pooled features.
     in_channels, mask_channels
         Channels of grey values, and of masks after them.
     stem_stride
         Step of the first convolution, of networks whose entry says that it may vary: 1 costs eight times as much as
         2. Where the crop has fewer slices than rows, axes are reduced as `nets.strides` says.
-    pretrained
-        Whether to fill everything but the classifier with weights that are on this machine. Never a download.
-    seed
-        Seed of the random weights.
-
-    Raises
-    ------
-    WeightsError
-        If pretrained weights are asked for and missing, damaged or of another network.
     """
     entry = entry_of(name)
     sides: Sides = (size, size, size) if isinstance(size, int) else tuple(size)  # type: ignore[assignment]
