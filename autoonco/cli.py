@@ -267,9 +267,8 @@ def demo(
         manifest, unseen = make_phantoms(folder / "seen", n=n, ndim=3, seed=0), folder / "unseen"
         unseen = make_new_scans(unseen, n=_DEMO_NEW, ndim=3)
     dataset = Dataset.from_csv(manifest)
-    classifier = AutoOncoClassifier(
-        time_limit="60s" if quick else time_limit, run_dir=run, settings="quick" if quick else "standard"
-    )
+    limit = "60s" if quick and time_limit == _DEMO_LIMIT else time_limit
+    classifier = AutoOncoClassifier(time_limit=limit, run_dir=run, settings="quick" if quick else "standard")
     _fit(classifier, dataset, terminal)
     if unseen is None:
         is_test = dataset.split == "test" if dataset.split is not None else None
@@ -297,7 +296,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     try:
-        app()
+        app(prog_name="autoonco")
     except AutoOncoError as error:
         _exit(str(error))
     except OSError as error:
