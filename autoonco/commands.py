@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ from autoonco.terminal import Answering, Showing, Talking, Terminal, records
 
 if TYPE_CHECKING:
     from autoonco.data.checks import Finding
+
+_LOG = logging.getLogger(__name__)
 
 weights = typer.Typer(no_args_is_help=True, help="Pretrained weights: what is here, fetch more, check them.")
 portfolios = typer.Typer(no_args_is_help=True, help="Start configs learned from past runs.")
@@ -157,6 +160,7 @@ def features(
     n_failed = int((table["status"] != "ok").sum())
     terminal.say(f"features: {output} ({len(table)} cases, {n_failed} failed)")
     terminal.say(f"settings: {beside}")
+    _LOG.info("features of %d cases, %d of them failed", len(table), n_failed)
     if (table["status"] != "ok").all():
         raise AutoOncoError(f"No case gave features. The first: {table['message'].iloc[0]}")
 
@@ -220,6 +224,9 @@ def _say_findings(terminal: Terminal, found: Sequence[Finding], most: int) -> No
     """Say the first findings of each kind, and how many more there are."""
     shown = Counter[str]()
     for finding in found:
+        _LOG.info(
+            "%s %s, %s", finding.code, finding.severity, f"row {finding.row}" if finding.row else "all data"
+        )
         shown[finding.code] += 1
         if shown[finding.code] <= most:
             terminal.say(f"{finding.code} {finding.severity}: {finding.message} {finding.remedy}")

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from autoonco.search.problem import BEFORE, Progress
 from autoonco.search.trial import Status, Trial
-from autoonco.terminal import clock, is_live
+from autoonco.terminal import clock, is_live, print_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,14 +57,14 @@ class ProgressTable:
     def __call__(self, progress: Progress) -> None:
         """Show `progress`."""
         for note in progress.notes:
-            self._console.print(note, markup=False, highlight=False, soft_wrap=True)
+            print_line(self._console, note)
         if progress.scope == BEFORE:
             return
         if self._live is not None:
             self._live.update(progress_table(progress))
         elif time.monotonic() - self._last_line >= max(_LINE_EVERY_S, progress.limit_s / _LINES):
             self._last_line = time.monotonic()
-            self._console.print(progress_line(progress), highlight=False, soft_wrap=True)
+            print_line(self._console, progress_line(progress))
 
 
 def progress_table(progress: Progress, *, now: datetime | None = None) -> Table:
@@ -106,7 +106,7 @@ def progress_line(progress: Progress) -> str:
     bad = sum(trial.has_failed for trial in progress.trials)
     parts += [f"{bad} failed"] if bad else []
     spent = f"{clock(progress.elapsed_s)} of {clock(progress.limit_s)}"
-    return f"[{progress.scope}] {spent}: {', '.join(parts)}".replace("[", r"\[")
+    return f"[{progress.scope}] {spent}: {', '.join(parts)}"
 
 
 def _best(trials: list[Trial]) -> str:

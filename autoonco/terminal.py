@@ -247,8 +247,9 @@ def is_live(console: Console) -> bool:
 
 
 def print_line(console: Console, line: str) -> None:
-    """Print a line as it is: no word of it is markup, and a path in it stays whole."""
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    """Print a line as it is: no word of it is markup; a window breaks it between words, if at all."""
+    whole = not console.is_terminal or any(len(word) >= console.width for word in line.split())
+    console.print(line, markup=False, highlight=False, soft_wrap=whole)
 
 
 def print_frame(console: Console, frame: pd.DataFrame, title: str) -> None:
