@@ -296,7 +296,8 @@ class Judge:
             spares = [best for best in bests.values() if best.key in probas]
             limit_s = self.settings.max_predict_seconds
             alive = refit.quick_enough(alive, spares, limit_s, self._runtime, self.dataset)
-        seconds = {name: self._search_seconds(split.scope, name) for name in problem.families}
+        trials = self.store.scope_trials(split.scope)
+        seconds = {name: sum(t.seconds for t in trials if t.family == name) for name in problem.families}
         searched_s = sum(seconds.values())
         patients, task = self.dataset.groups, self.task.name
         whole, decided = judged_ensemble(
@@ -346,6 +347,3 @@ class Judge:
             limit_s=np.inf if self.reproducible else _BASELINE * self.limit_s,
             notes=self.notes,
         ).judged(split)
-
-    def _search_seconds(self, scope: str, family: str) -> float:
-        return sum(trial.seconds for trial in self.store.scope_trials(scope) if trial.family == family)

@@ -29,6 +29,7 @@ def card_of(data: RunData, evaluation: pd.DataFrame, warnings: Sequence[str], ve
         "metric": data.metric,
         "inner_score": delivered.get("inner_score"),
         "evaluation": data.evaluation,
+        "stopped": data.run.get("stopped"),
     }
     rows = [] if evaluation.empty else evaluation.to_dict("records")
     card = model_card(data.fingerprint, families=members, facts=facts, performance=_plain(rows))
