@@ -195,7 +195,7 @@ def _networks(data: RunData, ids: Mapping[int, str]) -> list[Block]:
             planes += ", a line where the slice that the network saw lies edge on" if "2d" in family else ""
         note = (
             f"{title(family)}, {without_paths(str(own[0].get('network') or 'own architecture'))}: {methods} for the "
-            f"predicted class{planes}. Outline of the lesion: orange, blue on the map. A bright place raised the "
+            f"predicted class{planes}. The line is the outline of the lesion. A bright place raised the "
             "class; a map says where a network looked, not what it saw there."
         )
         caption = f"Where {_mid_sentence(family)} looked"

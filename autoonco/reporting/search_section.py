@@ -181,7 +181,11 @@ def _failures_block(trials: Trials) -> Table:
     ]
     note = f"The {MOST_REASONS} most frequent of {len(groups)} reasons." if len(groups) > MOST_REASONS else ""
     return table(
-        "failures", "Why trials gave no result", ["Family", "Ended as", "Trials", "Reason"], rows, note
+        "failures",
+        "Trials that did not come to their end, and why",
+        ["Family", "Ended as", "Trials", "Reason"],
+        rows,
+        note,
     )
 
 

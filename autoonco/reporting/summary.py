@@ -148,7 +148,8 @@ def _described(data: RunData, delivered: str | None) -> str:
         return ""
     members: Sequence[Any] = next((m.get("members") or () for m in data.models if m["name"] == delivered), ())
     size = f" of {count(len(members), 'model')}" if delivered == "ensemble" and members else ""
-    return f"{title(delivered)}{size}, chosen without the test cases"
+    has_test = data.predictions is not None
+    return f"{title(delivered)}{size}{', chosen without the test cases' if has_test else ''}"
 
 
 def _best_inner(data: RunData) -> str:
