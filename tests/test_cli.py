@@ -259,7 +259,10 @@ def test_fit_leaves_a_bad_case_out_if_told_to_and_says_so(manifest):
 
 @pytest.mark.slow
 def test_ctrl_c_twice_says_that_nothing_is_lost(manifest):
-    command = [sys.executable, "-c", "from autoonco.cli import main; main()", "fit", "data.csv", "-o", "run"]
+    # what is begun in the background may be deaf to Ctrl-C, and hands that on
+    hears = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    main = hears + "from autoonco.cli import main; main()"
+    command = [sys.executable, "-c", main, "fit", "data.csv", "-o", "run"]
     process = subprocess.Popen(
         command, cwd=manifest.parent, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )

@@ -35,15 +35,10 @@ class Terminal:
         pd.DataFrame(rows).to_csv(folder / "data.csv", index=False)
 
     def fit(self):
-        entry = [
-            sys.executable,
-            "-c",
-            "from autoonco.cli import main; main()",
-            "fit",
-            "data.csv",
-            "-o",
-            "run",
-        ]
+        # what is begun in the background may be deaf to Ctrl-C, and hands that on
+        hears = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        main = hears + "from autoonco.cli import main; main()"
+        entry = [sys.executable, "-c", main, "fit", "data.csv", "-o", "run"]
         options = ["--families", "toy", "--clinical", "signal", "--preset", "quick", "--max-trials", "3"]
         options += ["--time-limit", "1h", "--evaluation", "nested"]
         self.process = subprocess.Popen(
