@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 _LINE_EVERY_S, _LINES = 15.0, 200
 """Seconds between two lines at least, and how many a search has at most."""
 
+_FULL = 72
+"""Characters from which on the table has place for all of its columns."""
+_WIDE_ONLY = ("best, any budget", "time")
+
 
 class ProgressTable:
     """An observer of searches that draws on `console`; use it as a context manager."""
@@ -61,16 +65,16 @@ class ProgressTable:
         if progress.scope == BEFORE:
             return
         if self._live is not None:
-            self._live.update(progress_table(progress))
+            self._live.update(progress_table(progress, width=self._console.width))
         elif time.monotonic() - self._last_line >= max(_LINE_EVERY_S, progress.limit_s / _LINES):
             self._last_line = time.monotonic()
             print_line(self._console, progress_line(progress))
 
 
-def progress_table(progress: Progress, *, now: datetime | None = None) -> Table:
+def progress_table(progress: Progress, *, now: datetime | None = None, width: int = _FULL) -> Table:
     """Return the table of a search: a row a family, the budget left, and when it will end at the latest.
 
-    `now` is the time of day, by default the clock's.
+    `now` is the time of day, by default the clock's; `width` is that of the terminal, which may have no place for all.
     """
     left_s = max(0.0, progress.limit_s - progress.elapsed_s)
     ends = (now or datetime.now()) + timedelta(seconds=left_s)
@@ -80,21 +84,29 @@ def progress_table(progress: Progress, *, now: datetime | None = None) -> Table:
         title=f"search '{progress.scope}': {clock(progress.elapsed_s)} spent, {clock(left_s)} left",
         caption=f"{ok} trials ok, {bad} failed; the search ends at {ends:%H:%M}, then the best are refitted",
     )
-    table.add_column("family")
-    for name in ("best, all folds", "best, any budget", "done", "failed", "time", "now"):
+    rows = [_family_cells(progress, family) for family in progress.families]
+    names = ["best, all folds", "best, any budget", "done", "failed", "time", "now"]
+    shown = names if width >= _FULL else [name for name in names if name not in _WIDE_ONLY]
+    table.add_column("family", no_wrap=True)
+    for name in shown:
         table.add_column(name, justify="right")
-    for family in progress.families:
-        trials = [trial for trial in progress.trials if trial.family == family]
-        table.add_row(
-            family,
-            _best([trial for trial in trials if trial.budget == 1.0 and trial.status is Status.SUCCESS]),
-            _best(trials),
-            str(sum(trial.status is Status.SUCCESS for trial in trials)),
-            str(sum(trial.has_failed for trial in trials)),
-            clock(sum(trial.seconds for trial in trials)),
-            "running" if family in progress.running else "",
-        )
+    for family, cells in zip(progress.families, rows, strict=True):
+        table.add_row(family, *(cells[name] for name in shown))
     return table
+
+
+def _family_cells(progress: Progress, family: str) -> dict[str, str]:
+    """Return what is shown of a family, by column."""
+    trials = [trial for trial in progress.trials if trial.family == family]
+    whole = [trial for trial in trials if trial.budget == 1.0 and trial.status is Status.SUCCESS]
+    return {
+        "best, all folds": _best(whole),
+        "best, any budget": _best(trials),
+        "done": str(sum(trial.status is Status.SUCCESS for trial in trials)),
+        "failed": str(sum(trial.has_failed for trial in trials)),
+        "time": clock(sum(trial.seconds for trial in trials)),
+        "now": "running" if family in progress.running else "",
+    }
 
 
 def progress_line(progress: Progress) -> str:
