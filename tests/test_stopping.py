@@ -146,3 +146,14 @@ def test_asked_before_any_search_a_model_comes_that_nobody_judged(toy, tmp_path)
     assert "0 of 5 outer folds" in result.stopped()
     assert result.stopped() in clf.report(tmp_path / "report").read_text()
     assert result.stopped() in result.model_card()["limits"]
+
+
+def test_asked_while_the_data_are_checked_it_leaves_with_nothing_begun(toy, tmp_path):
+    Terminal(tmp_path)
+    dataset, begun = autoonco.Dataset.from_csv(tmp_path / "data.csv", clinical=["signal"]), []
+    with watching(pytest.fail) as stop:
+        stop.ask()
+        with pytest.raises(KeyboardInterrupt):
+            autoonco.fit(dataset, families=["toy"], run_dir=tmp_path / "run", progress=begun.append)
+    assert not begun
+    assert not (tmp_path / "run").exists()
