@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 _PROGRAM = "from autoonco.data.apart import serve; serve()"
 _SECONDS = 120.0  # of silence, after which it hangs
 _PIECE = 2**20
+_MOST_BYTES = 8 * 2**30  # of memory: a stream may claim to be larger than its header says
 _idle: dict[int, SimpleQueue[Helper]] = {}
 """Helpers that wait, by the process that started them: one after a fork has none."""
 
@@ -49,8 +50,8 @@ class Helper:
         """Return the pixels of a DICOM file; see `decoded`."""
         assert self._process.stdin is not None
         path = Path(self._folder.name) / "frame.dcm"
-        path.write_bytes(file)
         try:
+            path.write_bytes(file)
             _write(self._process.stdin, os.fsencode(path) + b"\n")
             (size,) = struct.unpack(">Q", self._read(8))
             told = json.loads(self._read(size))
@@ -61,7 +62,7 @@ class Helper:
         except OSError as error:
             raise RuntimeError("the decoder ended or hangs") from error
         finally:
-            path.unlink()
+            path.unlink(missing_ok=True)
 
     def close(self) -> None:
         """End the process."""
@@ -130,6 +131,9 @@ def _close_all() -> None:
 def serve() -> None:
     """Decode the files that standard input names, until it ends."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # pixels of a patient are dumped nowhere
+    most = resource.getrlimit(resource.RLIMIT_AS)[1]
+    enough = _MOST_BYTES if most == resource.RLIM_INFINITY else min(_MOST_BYTES, most)
+    resource.setrlimit(resource.RLIMIT_AS, (enough, most))
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what a library prints is no answer
     import SimpleITK as sitk
