@@ -3,14 +3,35 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
 from torch.nn import functional
 
+from autoonco.errors import TrainingMemoryError
 from autoonco.nets.pace import Pace
 
 MAX_PARTS = 8
+
+
+@contextmanager
+def memory_told(device: str, *, batch_size: int) -> Iterator[None]:
+    """Say in a sentence that the memory of `device` holds no eighth of a batch of `batch_size` cases.
+
+    Raises
+    ------
+    TrainingMemoryError
+        In place of ``torch.cuda.OutOfMemoryError``.
+    """
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        raise TrainingMemoryError(
+            f"The memory of {device} is too small for this network, even with parts of a batch of "
+            f"{batch_size} cases; a smaller network, input or batch needs less."
+        ) from error
 
 
 def batch_gradient(
@@ -51,23 +72,57 @@ def batch_gradient(
         If the memory holds no eighth of the batch.
     """
     pace = pace or Pace.prior(batch.ndim, on_gpu=batch.is_cuda)
+
+    def attempt(parts: int) -> torch.Tensor:
+        return _add_up(network, batch, y, weights, label_smoothing, parts, pace)
+
+    return within_memory(attempt, network, n_cases=len(y), n_parts=n_parts)
+
+
+def within_memory(
+    attempt: Callable[[int], torch.Tensor],
+    network: nn.Module,
+    *,
+    n_cases: int,
+    n_parts: int = 1,
+    generator: torch.Generator | None = None,
+) -> tuple[torch.Tensor, int]:
+    """Return the loss of ``attempt(n_parts)``, which leaves its gradient in `network`, and the number of parts.
+
+    Where the memory is not enough a 3D network keeps less, then parts are twice as many, as in `batch_gradient`.
+
+    Parameters
+    ----------
+    attempt
+        Takes the batch of `n_cases` in so many parts, or in as many as have two cases each.
+    generator
+        What `attempt` draws from beside torch's own; what a failed one drew is taken back.
+
+    Raises
+    ------
+    torch.cuda.OutOfMemoryError
+        If the memory holds no eighth of the batch.
+    """
+    device = next(network.parameters()).device
     buffers = {name: buffer.clone() for name, buffer in network.named_buffers()}
-    random = torch.get_rng_state()
-    cuda = torch.cuda.get_rng_state(batch.device) if batch.is_cuda else None
+    random, drawn = torch.get_rng_state(), None if generator is None else generator.get_state()
+    cuda = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
     while True:
         try:
-            loss = _add_up(network, batch, y, weights, label_smoothing, n_parts, pace)
+            loss = attempt(n_parts)
         except torch.cuda.OutOfMemoryError:
             if not _saves_more(network):
-                if n_parts == MAX_PARTS or n_parts >= len(y) // 2:
+                if n_parts == MAX_PARTS or n_parts >= n_cases // 2:
                     raise
                 n_parts *= 2
         else:
             return loss, n_parts
         # What the failed attempt left is taken back: random numbers drawn, statistics of norms, its graph.
         torch.set_rng_state(random)
+        if generator is not None and drawn is not None:
+            generator.set_state(drawn)
         if cuda is not None:
-            torch.cuda.set_rng_state(cuda, batch.device)
+            torch.cuda.set_rng_state(cuda, device)
         for name, buffer in network.named_buffers():
             buffer.copy_(buffers[name])
         network.zero_grad(set_to_none=True)
@@ -75,9 +130,16 @@ def batch_gradient(
         torch.cuda.empty_cache()
 
 
+def parts_of(batch: torch.Tensor, n_parts: int) -> tuple[torch.Tensor, ...]:
+    """Return a batch in so many parts, or in as many as have two cases each."""
+    parts: tuple[torch.Tensor, ...] = batch.tensor_split(max(1, min(n_parts, len(batch) // 2)))
+    return parts
+
+
 def _saves_more(network: nn.Module) -> bool:
     """Have a 3D network keep less for its gradient, if it can and does not yet; return whether that was so."""
-    backbone = getattr(network, "backbone", None)
+    inner = getattr(network, "network", network)  # that of a lesson
+    backbone = getattr(inner, "backbone", None)
     if backbone is None or not hasattr(backbone, "maps") or backbone.grad_checkpointing:
         return False
     backbone.set_grad_checkpointing()
@@ -104,8 +166,7 @@ def _add_up(
     else:
         mass = (weights[y] if y.ndim == 1 else y @ weights).sum()
     total = torch.zeros((), device=batch.device)
-    n_parts = max(1, min(n_parts, len(y) // 2))
-    for part, labels in zip(batch.tensor_split(n_parts), y.tensor_split(n_parts), strict=True):
+    for part, labels in zip(parts_of(batch, n_parts), parts_of(y, n_parts), strict=True):
         with torch.autocast(part.device.type, dtype=torch.bfloat16, enabled=pace.is_half):
             logits = network(part.contiguous(memory_format=pace.order(part)))
         loss = functional.cross_entropy(

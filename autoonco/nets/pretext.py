@@ -11,6 +11,7 @@ import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,6 +26,7 @@ from autoonco.errors import TrainingDivergedError
 from autoonco.nets.augmentation import Augmentation, augment
 from autoonco.nets.checkpoints import checkpoint_epoch, load_checkpoint, save_checkpoint
 from autoonco.nets.embeddings import pick_device, torch_threads, weights_id
+from autoonco.nets.gradients import memory_told, parts_of, within_memory
 from autoonco.nets.pace import Pace
 from autoonco.nets.recipe import Recipe, learning_rate, optimizer_of
 from autoonco.nets.seeding import seeded
@@ -94,6 +96,8 @@ def learn_pretext(
     ------
     TrainingDivergedError
         If a loss is no longer finite.
+    TrainingMemoryError
+        If the network and an eighth of a batch do not fit into the GPU's memory.
     """
     device = pick_device(device)
     pace = pace or Pace.prior(crops.ndim, on_gpu=device.startswith("cuda"))
@@ -122,7 +126,8 @@ def learn_pretext(
             load_checkpoint(folder, networks=parts, optimizer=optimizer)
         start, saved = (done if done <= last else 0), time.monotonic()
         for epoch in range(start, last):
-            _epoch(lesson, optimizer, crops, recipe, how, pace, epoch=epoch, seed=seed)
+            with memory_told(device, batch_size=how.batch_size):
+                _epoch(lesson, optimizer, crops, recipe, how, pace, epoch=epoch, seed=seed)
             late = time.monotonic() - saved > SAVE_EVERY_S
             if folder and epoch + 1 < how.epochs and (late or epoch + 1 == last):
                 _save(folder, epoch + 1, identity, parts, optimizer)
@@ -149,24 +154,39 @@ def _epoch(
     generator = torch.Generator().manual_seed(int(digest("pretext", seed, epoch)[:15], 16))
     torch.manual_seed(generator.initial_seed())
     rows_of = batches(len(crops), how.batch_size, generator)
-    losses = []
+    losses, n_parts = [], 1  # found anew in each epoch, which a training that was cut may begin with
     for index, rows in enumerate(rows_of):
         batch = torch.from_numpy(crops[rows.numpy()]).to(device).float().div_(255)
         changed = augment(
             batch, lesson.augmentation, n_image_channels=lesson.n_image_channels, generator=generator
         )
-        optimizer.zero_grad(set_to_none=True)
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=pace.is_half):
-            loss = lesson(changed.contiguous(memory_format=pace.order(changed)), generator)
-        loss.backward()
+        attempt = partial(_add_up, lesson, changed, generator, pace)
+        loss, n_parts = within_memory(
+            attempt, lesson, n_cases=len(rows), n_parts=n_parts, generator=generator
+        )
         rate = learning_rate(epoch * len(rows_of) + index, how.epochs * len(rows_of), recipe)
         for group in optimizer.param_groups:
             group["lr"] = rate
         nn.utils.clip_grad_norm_(lesson.parameters(), recipe.clip)
         optimizer.step()
-        losses.append(loss.detach())
+        losses.append(loss)
     if not bool(torch.isfinite(torch.stack(losses).mean())):
         raise TrainingDivergedError(f"Learning without labels diverged in epoch {epoch + 1}.")
+
+
+def _add_up(
+    lesson: _Lesson, batch: torch.Tensor, generator: torch.Generator, pace: Pace, n_parts: int
+) -> torch.Tensor:
+    """Return the loss of a batch taken in parts, each counting by its cases, and leave its gradient."""
+    lesson.zero_grad(set_to_none=True)
+    total = torch.zeros((), device=batch.device)
+    for part in parts_of(batch, n_parts):
+        with torch.autocast(batch.device.type, dtype=torch.bfloat16, enabled=pace.is_half):
+            loss = lesson(part.contiguous(memory_format=pace.order(part)), generator)
+        loss = loss * (len(part) / len(batch))
+        loss.backward()
+        total += loss.detach()
+    return total
 
 
 def _lesson(

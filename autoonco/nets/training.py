@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from autoonco.data.cache import digest
-from autoonco.errors import DataError, TrainingMemoryError
+from autoonco.errors import DataError
 from autoonco.nets.checkpoints import (
     checkpoint_epoch,
     checkpoint_notes,
@@ -27,6 +27,7 @@ from autoonco.nets.checkpoints import (
     save_checkpoint,
 )
 from autoonco.nets.embeddings import pick_device, torch_threads, weights_id
+from autoonco.nets.gradients import memory_told
 from autoonco.nets.norms import settle_norms
 from autoonco.nets.pace import Pace
 from autoonco.nets.recipe import Recipe
@@ -123,17 +124,12 @@ def train(
             "n_classes": n_classes,
             "n_image_channels": n_image_channels,
         }
-        try:
+        with memory_told(device, batch_size=recipe.batch_size):
             for epoch in range(start, until_epoch):
                 if lesson.is_over:
                     break
                 run.epoch(*lesson.at(recipe, epoch), epoch=epoch, seed=seed, **how)
                 lesson.judge(run)
-        except torch.cuda.OutOfMemoryError as error:
-            raise TrainingMemoryError(
-                f"The memory of {device} is too small for this network, even with parts of a batch of "
-                f"{recipe.batch_size} cases; a smaller network, input or batch needs less."
-            ) from error
         if checkpoint and until_epoch > done:
             save_checkpoint(
                 checkpoint,

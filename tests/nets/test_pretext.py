@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from autoonco.errors import TrainingMemoryError
 from autoonco.nets import pretext as pretext_module
 from autoonco.nets.architecture import Architecture
 from autoonco.nets.augmentation import Augmentation
 from autoonco.nets.builders import build_3d, build_parametric
 from autoonco.nets.checkpoints import checkpoint_epoch
 from autoonco.nets.embeddings import weights_id
+from autoonco.nets.pace import Pace
 from autoonco.nets.pretext import Pretext, _Hidden, learn_pretext, turn, turns
 
 STILL = Augmentation(strength=0.0, flips="none")
@@ -152,3 +154,44 @@ def test_every_kind_of_network_can_learn_it(name: str) -> None:
         how = Pretext(kind=kind, epochs=1, batch_size=4)
         learn_pretext(net, crops, how, n_image_channels=channels, seed=0)
     assert weights_id(net) != before
+
+
+@pytest.mark.parametrize("kind", ["masked", "rotation"])
+def test_out_of_memory_halves_the_batch_as_in_a_training(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of 8 and 4 where 3 fit: in four parts of 2, then in two; with room for none, it is told in a sentence."""
+    lesson = {"masked": pretext_module._Hidden, "rotation": pretext_module._Turned}[kind]
+    forward, holds, seen = lesson.forward, 3, []
+
+    def hungry(self: Any, batch: torch.Tensor, *more: Any) -> torch.Tensor:
+        loss = forward(self, batch, *more)  # random numbers are drawn and statistics spoiled by then
+        seen.append(len(batch))
+        if len(batch) > holds:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return loss
+
+    monkeypatch.setattr(lesson, "forward", hungry)
+    how = Pretext(kind=kind, epochs=1, batch_size=8, augmentation=STILL)
+    found = learned(how, "parametric")
+    assert seen == [8, 8, 4, 2, 2, 2, 2, 2, 2]  # the network keeps less before the batch is halved
+    whole = pretext_module._add_up
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pretext_module, "_add_up", lambda *args: whole(*args[:-1], 4))
+        expected = learned(how, "parametric")
+    assert weights_id(found) == weights_id(expected)
+    holds = 1
+    with pytest.raises(TrainingMemoryError, match="batch of 8 cases"):
+        learned(how, "parametric")
+
+
+def test_parts_of_a_lesson_add_up_to_the_gradient_of_the_batch() -> None:
+    """For a network in which cases don't see each other: oracle is the gradient of the whole batch."""
+    lesson = pretext_module._Turned(network("monai_vit_tiny"), (1, *SIDES), 1, STILL).eval()
+    batch = torch.from_numpy(volumes(7)).float() / 255
+    loss = lesson(batch, torch.Generator().manual_seed(0))
+    learning = [parameter for parameter in lesson.parameters() if parameter.requires_grad]
+    expected = torch.autograd.grad(loss, learning, allow_unused=True)
+    found = pretext_module._add_up(lesson, batch, torch.Generator().manual_seed(0), Pace(), 3)
+    torch.testing.assert_close(found, loss.detach(), atol=1e-5, rtol=0)
+    for parameter, gradient in zip(learning, expected, strict=True):
+        if gradient is not None:
+            torch.testing.assert_close(parameter.grad, gradient, atol=1e-5, rtol=1e-3)
