@@ -189,7 +189,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--time-limit", default="15min", help="of each search")
     parser.add_argument("--families", default=",".join(FAMILIES))
     parser.add_argument("--train", type=int, default=160)
-    parser.add_argument("--test", type=int, default=200)
+    parser.add_argument("--test", type=int, default=300)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2, help="of a fit, without a search")
     parser.add_argument("--seeds", default="0", help="0,1,2: everything once for each")
