@@ -175,17 +175,17 @@ class Predictor(Exports):
 
         Parameters
         ----------
-        X, missing_mask, lesion, box, axes
+        X
             As for `predict_proba`.
-        by
-            ``"case"``, or ``"patient"`` for a row a patient: ``patient`` and ``n_cases`` in place of ``case``, the
-            probabilities of the patient's cases made one as `Settings.patient_level` said at the fit, decided on by
-            what was learned on training *patients*. A patient some of whose cases could not be predicted is
-            ``"partial"``.
-        abstain
-            Whether the prediction of an ambiguous case is ``uncertain``.
-        on_progress
-            Called with (cases done, all cases).
+        **how
+            ``missing_mask``, ``lesion``, ``box`` and ``axes`` as for `predict_proba`, and
+
+            - ``by``: ``"case"``, or ``"patient"`` for a row a patient: ``patient`` and ``n_cases`` in place of
+              ``case``, the probabilities of the patient's cases made one as `Settings.patient_level` said at the fit,
+              decided on by what was learned on training *patients*. A patient some of whose cases could not be
+              predicted is ``"partial"``.
+            - ``abstain``: whether the prediction of an ambiguous case is ``uncertain``.
+            - ``on_progress``: called with (cases done, all cases).
         """
         return pd.concat(list(self.predict_tables(X, **how)), ignore_index=True)
 
