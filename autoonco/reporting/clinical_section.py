@@ -127,7 +127,10 @@ def _confusion(data: RunData, predictions: pd.DataFrame, model: str) -> Picture:
         name="confusion",
         heading=f"Confusion matrix of {title(model)} on the test cases",
         description=f"{said}.",
-        caption=f"Confusion matrix of {title(model)} at its threshold, {cases_said(own)}.",
+        caption=(
+            f"Confusion matrix of {title(model)}{' at its threshold' if len(data.classes) == 2 else ''}, "
+            f"{cases_said(own)}."
+        ),
     )
 
 

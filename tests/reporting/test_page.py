@@ -232,7 +232,13 @@ def test_what_explains_is_no_warning_and_nothing_is_said_twice(build_run: BuildR
     }
     (folder / "run.json").write_text(json.dumps(run))
     (folder / "evaluation" / "power.json").write_text(json.dumps({"difference": 0.11, "sentence": power}))
-    report(folder)
+    same = [
+        {"code": "AO408", "severity": "warning", "row": k, "message": f"like {k + 1}", "remedy": "look"}
+        for k in range(5)
+    ]
+    pd.DataFrame(same).to_csv(folder / "checks.csv", index=False)
+    page = report(folder)
+    assert "AO408 warning 5 Row 0: like 1. Row 1: like 2. Row 2: like 3. And 2 more. look" in page.text
     told = json.loads((folder / "report" / "report.json").read_text())
     assert {chosen, power} <= set(told["remarks"])
     assert grave in told["warnings"]
