@@ -63,7 +63,9 @@ def is_dicom_source(path: Path) -> bool:
 def _read(path: Path, pick: Pick, *, palette_indices: bool, of_mask: bool = False) -> sitk.Image:
     suffix = suffix_of(path)
     if not path.is_dir() and not path.is_file():
-        raise ImageReadError("The file does not exist; correct its path, which in a manifest is relative to it.")
+        raise ImageReadError(
+            "The file does not exist; correct its path, which in a manifest is relative to it."
+        )
     if path.is_file() and path.stat().st_size == 0:
         raise ImageReadError("The file is empty; copy or export it again.")
     if is_dicom_source(path):

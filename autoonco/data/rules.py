@@ -221,12 +221,14 @@ def alike_classes(dataset: Dataset, _: Sequence[CaseFacts]) -> Found:
 
 
 def nearly_numbers(dataset: Dataset, _: Sequence[CaseFacts]) -> Found:
-    """Yield clinical columns of many numbers that a few cells of text make categories."""
+    """Yield clinical columns of many numbers that a few cells of text, or decimal commas, make categories."""
     for name in dataset.clinical:
         cells = {case.row: case.clinical.get(name) for case in dataset.cases}
         texts = {row: cell for row, cell in cells.items() if isinstance(cell, str)}
         odd = [row for row, cell in texts.items() if number_of(cell) is None]
-        if len({*texts.values()}) > MIN_NUMBERS and 0 < len(odd) <= MOST_TEXT * len(texts):
+        have_commas = all(number_of(texts[row].replace(",", ".")) is not None for row in odd)
+        is_mistake = have_commas or len(odd) <= MOST_TEXT * len(texts)
+        if odd and is_mistake and len({*texts.values()}) > MIN_NUMBERS:
             yield (
                 None,
                 f"The clinical column {name!r} is taken for categories, as {len(odd)} of its {len(texts)} values are "

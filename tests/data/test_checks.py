@@ -218,6 +218,10 @@ def text_among_numbers(frame: pd.DataFrame, folder: Path) -> None:
     frame["age"] = [("?" if i == 6 else str(40 + i)) for i in range(N)]
 
 
+def decimal_commas(frame: pd.DataFrame, folder: Path) -> None:
+    frame["age"] = [f"{40 + i},5" for i in range(N)]
+
+
 def look_alike_of(frame: pd.DataFrame, folder: Path, row: int) -> None:
     """The picture of row 7 smaller, brighter and compressed, in place of another one's."""
     seen = Image.open(folder / frame.image[6])
@@ -290,6 +294,7 @@ FAULTS: list[tuple[Fault, str, int | None]] = [
     (alone, "AO304", None),
     (alike_names, "AO305", None),
     (text_among_numbers, "AO306", None),
+    (decimal_commas, "AO306", None),
     (two_labels, "AO406", None),
     (near_with_other_label, "AO407", None),
     (near_in_test, "AO408", None),
