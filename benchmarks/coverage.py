@@ -155,8 +155,8 @@ def of_folds(tries: int, seed: int) -> None:
         at_once = max(1, 100_000 // (n * max(REPEATS)))
         for start in range(0, tries, at_once):
             studies = min(at_once, tries - start)
-            how = {"signal": signal, "k": 5, "repeats": max(REPEATS), "studies": studies}
-            for aucs in repeated_aucs(rng, n, **how):
+            every = repeated_aucs(rng, n, signal=signal, k=5, repeats=max(REPEATS), studies=studies)
+            for aucs in every:
                 inside += [_holds(aucs[:number].ravel(), truth, n // 10) for number in REPEATS]
         cells = "".join(f"{said(share, tries):>9}" for share in inside / tries)
         print(f"{signal:>8}{n:>5}{truth:>8.3f}{cells}", flush=True)

@@ -108,8 +108,8 @@ def comparison_table(
     gain = _gain(predictions, models, names, how)
     rows += [] if gain is None else [_pair(ENSEMBLE, BEST_SINGLE, GAIN, seconds) | gain]
     for row in rows:
-        adjusted = row["p_holm"], row["p_equivalent_holm"]
-        row["verdict"] = str(kind_of(row["difference"], *adjusted, above_chance=row["above_chance"]))
+        shown = row["p_holm"], row["p_equivalent_holm"]
+        row["verdict"] = str(kind_of(row["difference"], *shown, above_chance=row["above_chance"]))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
@@ -143,9 +143,12 @@ def compare_models(
         how: dict[str, Any] = {"margin": margin, "level": level, "seed": seed, "metric": kind.auc}
         found = compare_auc(truth[rows], p[rows], q[rows], both["group"].to_numpy()[rows], **how)
     else:
-        aucs = [[figure_of(kind.auc, truth[rows], each[rows]) for rows in folds] for each in (p, q)]
+        differences = [
+            figure_of(kind.auc, truth[rows], p[rows]) - figure_of(kind.auc, truth[rows], q[rows])
+            for rows in folds
+        ]
         ratio = fold_ratio([both.iloc[rows] for rows in folds])
-        found = compare_folds(np.subtract(*aucs).tolist(), ratio, margin=margin, level=level)
+        found = compare_folds(differences, ratio, margin=margin, level=level)
     better = p if found.difference > 0 else q
     counts: dict[str, Any] = {"n": both["row"].nunique(), "n_folds": len(folds), "above_chance": None}
     if found.p < ALPHA:

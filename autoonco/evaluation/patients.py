@@ -109,11 +109,12 @@ def by_patient(predictions: pd.DataFrame, *, how: str = MEAN, task: str = CLASSI
     """
     columns = probability_columns(predictions)
     grouped = predictions.groupby(_KEYS, sort=False)
-    codes, proba = grouped.ngroup().to_numpy(), predictions[columns].to_numpy(dtype=np.float64)
+    codes = np.asarray(grouped.ngroup(), dtype=np.int64)
     kept = {name: "first" for name in ("repeat", "n_train") if name in predictions}
     found = grouped.agg({**kept, "truth": "max", "is_clean": "min"})
     found["n_cases"] = grouped.size()
-    found[columns] = merged(proba, codes, how=how)
+    together = merged(predictions[columns].to_numpy(dtype=np.float64), codes, how=how)
+    found = found.assign(**dict(zip(columns, together.T, strict=True)))
     if len(columns) > 2 and task != ORDINAL:
         found = found[grouped["truth"].nunique() == 1]
     found = found.reset_index()
