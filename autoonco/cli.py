@@ -125,7 +125,7 @@ def _fit(classifier: AutoOncoClassifier, dataset: Dataset, terminal: Terminal) -
     terminal.tell(f"{len(dataset)} cases, classes {', '.join(dataset.classes)}.")
     try:
         with watching(terminal.tell):
-            with ProgressTable(terminal.err) as table:
+            with ProgressTable(terminal.err, notes=not terminal.verbose) as table:  # the log says them too
                 classifier.set_params(progress=table).fit(dataset)
             _show(classifier.set_params(progress=None), terminal)
     except KeyboardInterrupt:
@@ -139,8 +139,6 @@ def _show(classifier: AutoOncoClassifier, terminal: Terminal) -> None:
 
     result = classifier.result_
     assert result is not None
-    if (stopped := result.stopped()) is not None:
-        terminal.tell(stopped)
     if (stopped := result.stopped()) is not None:
         terminal.tell(stopped)
     left_out = result.excluded()

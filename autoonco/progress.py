@@ -31,10 +31,13 @@ _WIDE_ONLY = ("best, any budget", "time")
 
 
 class ProgressTable:
-    """An observer of searches that draws on `console`; use it as a context manager."""
+    """An observer of searches that draws on `console`; use it as a context manager.
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    Not with `notes`, what is known before the search is left to whoever says it otherwise.
+    """
+
+    def __init__(self, console: Console, *, notes: bool = True) -> None:
+        self._console, self._notes = console, notes
         self._live: Live | None = None
         self._last_line = -_LINE_EVERY_S
 
@@ -60,7 +63,7 @@ class ProgressTable:
 
     def __call__(self, progress: Progress) -> None:
         """Show `progress`."""
-        for note in progress.notes:
+        for note in progress.notes if self._notes else ():
             print_line(self._console, note)
         if progress.scope == BEFORE:
             return
