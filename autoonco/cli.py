@@ -8,6 +8,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,6 +58,22 @@ _DEFECT = (
     "files. What a run has finished is kept, and the same command goes on from there."
 )
 _DEMO_LIMIT, _DEMO_CASES, _DEMO_NEW = "5min", 180, 8
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"autoonco {version('autoonco')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_tell_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -57,13 +58,21 @@ def test_each_end_has_its_exit_code(monkeypatch, capsys, error, code, said):
 
 
 def test_help_and_a_wrong_option(monkeypatch, capsys):
-    for words, code in ((["--help"], 0), (["fit", "--no-such-option"], 2), (["nothing"], 2)):
+    for words, code in (
+        (["--help"], 0),
+        (["--version"], 0),
+        (["fit", "--no-such-option"], 2),
+        (["nothing"], 2),
+    ):
         monkeypatch.setattr(sys, "argv", ["autoonco", *words])
         with warnings.catch_warnings(), pytest.raises(SystemExit) as end:
             cli.main()
         logging.disable(logging.NOTSET)
         assert end.value.code == code
-    assert "Traceback" not in capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert f"autoonco {version('autoonco')}\n" in out
+    assert "honest figures" in out
+    assert "Traceback" not in err
 
 
 def test_a_log_file_may_not_lie_in_the_folder_of_a_new_run(tmp_path):
