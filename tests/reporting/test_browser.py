@@ -52,6 +52,7 @@ def driver() -> Iterator[Any]:
     )
     made.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": LISTEN})
     made.set_script_timeout(240)
+    made.command_executor.client_config.timeout = 300  # axe on a loaded machine: longer than a script may take
     yield made
     made.quit()
 
@@ -207,7 +208,7 @@ def test_the_page_of_a_real_run(
     assert page.stat().st_size < 5_000_000
     for width, dark in ((1280, False), (390, True)):
         check(driver, page, width=width, dark=dark)
-        assert violations(driver) == []
+    assert violations(driver) == []
     for part in (
         "#gallery img",
         "#maps-pretrained2d img",
