@@ -12,10 +12,11 @@ import pandas as pd
 from autoonco.arguments import Unlabelled, as_read
 from autoonco.bundle import Bundle
 from autoonco.data.case import Case
-from autoonco.exporting.dicom_sr import Origin, check_sources, with_reports
+from autoonco.exporting.dicom_sr import check_sources, with_reports
 from autoonco.exporting.folder import write_folder
 from autoonco.exporting.monai_bundle import write_monai_bundle
 from autoonco.exporting.networks import write_onnx
+from autoonco.exporting.sr_content import Origin
 
 
 class Exports:

@@ -21,7 +21,8 @@ from autoonco.bundle import Bundle
 from autoonco.cli import app
 from autoonco.data.case import Case
 from autoonco.errors import DataError
-from autoonco.exporting.dicom_sr import COLUMN, SCHEME, STATEMENT, Origin, report_of
+from autoonco.exporting.dicom_sr import COLUMN, report_of
+from autoonco.exporting.sr_content import SCHEME, STATEMENT, Origin
 from tests.dicom_files import noise, read_back, slices, write_seg, write_series
 from tests.exporting.kinds import VOLUMES
 
