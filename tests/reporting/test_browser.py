@@ -52,7 +52,9 @@ def driver() -> Iterator[Any]:
     )
     made.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": LISTEN})
     made.set_script_timeout(240)
-    made.command_executor.client_config.timeout = 300  # axe on a loaded machine: longer than a script may take
+    made.command_executor.client_config.timeout = (
+        300  # axe on a loaded machine: longer than a script may take
+    )
     yield made
     made.quit()
 
@@ -200,7 +202,7 @@ def test_the_page_of_a_real_run(
         few(task),
         time_limit="10min",
         families=["radiomics", "pretrained2d"],
-        evaluation="holdout",
+        evaluation="external" if task.startswith("busi") else "holdout",
         run_dir=tmp_path / "run",
         settings=Settings(inner_folds=2, max_trials=2, finalists=0, shortcuts=False),
     )
