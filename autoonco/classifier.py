@@ -18,6 +18,7 @@ from autoonco.data.cache import ArtefactCache, digest
 from autoonco.data.checks import CaseFacts, Finding, errors_of, findings, inspect
 from autoonco.data.contract import contract_of
 from autoonco.data.feature_table import FeatureTable
+from autoonco.data.labels import classes_as_in
 from autoonco.data.manifest import Dataset
 from autoonco.errors import AutoOncoError
 from autoonco.evaluation.experiment import run_experiment
@@ -97,7 +98,8 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
     Attributes
     ----------
     classes_
-        Names of the classes, in the order of `predict_proba`'s columns.
+        Names of the classes, in the order of `predict_proba`'s columns; numbers after a fit to numbers `y`. A model
+        from a file has names.
     clinical_
         Names of the clinical columns that the model takes.
     result_
@@ -193,6 +195,8 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
         self.result_: Result | None = Result(folder.path)
         self._ids = {case.row: case.case for case in dataset.cases}  # in memory alone
         self._take(folder.path / MODEL_FILE)
+        if y is not None:
+            self.classes_ = classes_as_in(y, self.classes_)
         return self
 
     def _run(

@@ -18,7 +18,7 @@ from autoonco.arguments import Unlabelled, as_labelled, as_read, fitted_to
 from autoonco.bundle import Bundle
 from autoonco.card import card_text
 from autoonco.data.case import Case
-from autoonco.data.manifest import labels_of
+from autoonco.data.labels import labels_of
 from autoonco.data.mark import marks_of, with_marks
 from autoonco.errors import DataError, UnknownNameError
 from autoonco.exporting.exports import Exports
@@ -160,7 +160,7 @@ class Predictor(Exports):
             data = as_labelled(X, clinical=self.clinical)  # type: ignore[arg-type]
             assert data.y is not None
             X, y = data, np.array(data.classes)[data.y]
-        return float(accuracy_score(labels_of(y), self.predict(X), sample_weight=sample_weight))
+        return float(accuracy_score(labels_of(y), labels_of(self.predict(X)), sample_weight=sample_weight))
 
     def predict_table(self, X: Unlabelled, **how: Unpack[Wishes]) -> pd.DataFrame:
         """Return a row a case: case, prediction, ``probability_<class>``, and how far to trust it; status, message.

@@ -16,6 +16,7 @@ from autoonco.data import columns as cols
 from autoonco.data.cache import content_hash, digest
 from autoonco.data.case import Case
 from autoonco.data.feature_table import FeatureTable, read_features, values_of
+from autoonco.data.labels import labels_of
 from autoonco.data.pick import Always
 from autoonco.data.redaction import identifiers, redact
 from autoonco.data.rows import make_cases, pick_clinical, read_splits, refuse_rows, scan_cases
@@ -333,14 +334,3 @@ class Dataset(Ways):
     @cached_property
     def _identifiers(self) -> Mapping[str, int]:
         return identifiers(self.cases)
-
-
-def labels_of(y: ArrayLike) -> list[str]:
-    """Return the class names that labels stand for, as a manifest's column of them would give.
-
-    Examples
-    --------
-    >>> labels_of([1, 0.0]), labels_of(["yes", "no"])
-    (['1', '0'], ['yes', 'no'])
-    """
-    return cols.class_labels(cols.as_text(pd.DataFrame({"y": np.asarray(y).ravel()}))["y"], "y")
