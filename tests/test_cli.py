@@ -220,6 +220,7 @@ def test_fit_report_predict_from_the_command_line(manifest):
         (["fit", "data.csv", "--seed", "-1"], "seed must be 0 or more"),
         (["fit", "data.csv", "--device", "tpu"], "device must be"),
         (["fit", "data.csv", "--on-bad-case", "shrug"], "on_bad_case"),
+        (["predict", "data.csv", "data.csv", "--by", "patient", "--dicom-sr", "out"], "report is of a case"),
     ],
 )
 def test_a_wrong_argument_is_a_sentence(manifest, words, sentence):
