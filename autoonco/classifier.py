@@ -196,7 +196,7 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
         self._ids = {case.row: case.case for case in dataset.cases}  # in memory alone
         self._take(folder.path / MODEL_FILE)
         if y is not None:
-            self.classes_ = classes_as_in(y, self.classes_)
+            self.classes_ = classes_as_in(y, self.classes_.tolist())
         return self
 
     def _run(
