@@ -54,7 +54,9 @@ def keep(
     }
     text = json.dumps(content)
     with stops_on_full_disk():
-        write_atomically(scope_path(folder, scope), lambda path: path.write_text(text + "\n", encoding="utf-8"))
+        write_atomically(
+            scope_path(folder, scope), lambda path: path.write_text(text + "\n", encoding="utf-8")
+        )
 
 
 def kept_result(
