@@ -112,16 +112,18 @@ def configs_of(name: str, known: Fingerprint) -> list[Config]:
 
 
 def told_arms(found: Mapping[str, Sequence[float]], task: str) -> None:
-    """Print what each family's configs reached, and whether those that should see do and the others do not."""
+    """Print what each family's configs reached, on `handedness` beside the bar."""
     for name, reached in found.items():
-        sees = name in WINNERS[task]
-        is_right = max(reached) >= SEES if sees else max(reached) <= BLIND
-        bar = f"bar: at least {SEES}" if sees else f"bar: at most {BLIND}"
-        every = ", ".join(f"{one:.3f}" for one in reached)
-        print(
-            f"  {name:<14}{max(reached):.3f} ({bar}: {'kept' if is_right else 'MISSED'}); all: {every}",
-            flush=True,
-        )
+        every, bar = ", ".join(f"{one:.3f}" for one in reached), ""
+        if task == "handedness":
+            bar = _bar(max(reached), least=SEES) if name in WINNERS[task] else _bar(max(reached), most=BLIND)
+        print(f"  {name:<14}best {max(reached):.3f}{bar}; all: {every}", flush=True)
+
+
+def _bar(reached: float, *, least: float = 0.0, most: float = 1.0) -> str:
+    """Return in words whether a figure keeps its bar."""
+    said = f"at least {least}" if least else f"at most {most}"
+    return f" (bar: {said}: {'kept' if least <= reached <= most else 'MISSED'})"
 
 
 def search(
@@ -150,9 +152,8 @@ def told(result: Result, seconds: float, *, task: str, all_of_them: bool) -> Non
         first, reached = winner(summary), shares(result.leaderboard())
         verdict = "as it should" if first in WINNERS[task] else f"not {' or '.join(WINNERS[task])}"
         best = summary.loc[summary["model"] == first, "auc"].item()
-        print(
-            f"  won by {first}: {verdict}; AUC {best:.3f} (bar: {SEES}: {'kept' if best >= SEES else 'MISSED'})"
-        )
+        bar = _bar(best, least=SEES) if task == "handedness" else ""
+        print(f"  won by {first}: {verdict}; AUC {best:.3f}{bar}")
         print(reached.to_string(index=False), flush=True)
 
 
