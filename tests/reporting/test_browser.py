@@ -200,7 +200,7 @@ def test_the_page_of_a_real_run(
 
     found = fit(
         few(task),
-        time_limit="10min",
+        time_limit="2h",  # the number of trials ends it
         families=["radiomics", "pretrained2d"],
         evaluation="external" if task.startswith("busi") else "holdout",
         run_dir=tmp_path / "run",
