@@ -145,9 +145,8 @@ def test_a_small_3d_network_that_is_taught_without_flips_tells_the_hand(tmp_path
     small = {"network": "parametric3d", "architecture:width": 16, "size": 16, "extent": 1.0, "epochs": 8}
     config = complete(family.space(known), {**small, "augmentation:flips": "none", "training:batch_size": 8})
     artefacts = ArtefactCache(tmp_path / "cache")
-    assert data.y is not None
-
     labels = data.y
+    assert labels is not None
 
     def reached(config: Config) -> float:
         context = FitContext(runtime=Runtime(artefacts=artefacts), fingerprint=known, seed=0)
