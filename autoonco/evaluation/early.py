@@ -1,8 +1,9 @@
 """What a run that was asked to end still does, and what it tells of it.
 
 It is a run whose time limit is the moment in which it was asked: what was searched is chosen from, refitted and judged.
-Outer searches that had not begun are left out, and the delivered model comes from what the final search has, or else
-from the one config that did best in the outer ones. Nothing of it counts as ended: the same command goes on.
+Outer searches that had not begun are left out, unless an earlier session judged them, and the delivered model comes
+from what the final search has, or else from the one config that did best in the outer ones. Nothing of it counts as
+ended: the same command goes on.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from autoonco.families.contract import Config
 from autoonco.search.space import holds
 from autoonco.search.store import Store
 from autoonco.search.trial import Origin, Status
+from autoonco.settings import Settings
 
 
 def refitting_s(
@@ -32,11 +34,16 @@ def refitting_s(
     return max(least_s, searched_s * share / (1 - share))
 
 
-def best_elsewhere(store: Store, space: ConfigurationSpace) -> list[tuple[str, Config]]:
+def best_elsewhere(
+    store: Store, space: ConfigurationSpace, scope: str, settings: Settings
+) -> list[tuple[str, Config]]:
     """Return the config that did best in the outer searches, of those in `space`: it is judged there, unlike a default.
 
-    Nothing of it reaches a test case: the final search, which begins with it, is not judged where there are outer ones.
+    For the final search alone, which is not judged where there are outer ones: one of these would begin with what was
+    chosen on its test cases. And for none that leaves patients apart, for the outer searches learned from those.
     """
+    if scope != FINAL or settings.conformal_share:
+        return []
     tried = (
         trial
         for trial in store.trials

@@ -61,8 +61,8 @@ _AGAIN, _REFITS = "scoring again", "refits"
 class Judge:
     """Runs scopes. `limit_s` is the whole time of one scope, its refits included.
 
-    `cut_short` takes the scopes whose results are of a run that was asked to end: nothing of them is kept, so that they
-    go on another time, as does what follows them.
+    `cut_short` takes the scopes whose search was ended early, for the run was asked to end. What a scope gives then is
+    not kept, so that it goes on another time, as does what follows it.
     """
 
     dataset: Dataset
@@ -85,20 +85,15 @@ class Judge:
     def problem(self, split: OuterSplit) -> Problem:
         """Return the search problem of a scope."""
         return inner_problem(
-            self.dataset,
-            self.facts,
-            split,
-            metric=self.metric,
-            families=self.families,
-            settings=self.settings,
-            seed=self.seed,
-            task=self.task,
-        )
+            self.dataset, self.facts, split, metric=self.metric, families=self.families, settings=self.settings,
+            seed=self.seed, task=self.task,
+        )  # fmt: skip
 
     def run(self, split: OuterSplit, *, already_s: float = 0.0) -> ScopeResult | None:
         """Search, choose, refit and predict; `already_s` of the scope's time are spent on preparations.
 
-        None for an outer scope that has nothing to judge, where the run was asked to end.
+        None for an outer scope that has nothing to judge, where the run was asked to end; what one gave in an earlier
+        session with another time limit is judged then.
 
         Raises
         ------
@@ -106,14 +101,16 @@ class Judge:
             If no trial succeeded at full budget, with the reasons.
         """
         asked = {"limit_s": self.limit_s, "settings": settings_json(self.settings)}
-        kept = kept_result(self.store.folder, split.scope, asked=asked)
+        kept, may_lack = kept_result(self.store.folder, split.scope, asked=asked), split.scope != FINAL
+        if kept is None and may_lack and stop_asked():
+            kept = kept_result(self.store.folder, split.scope, asked={"settings": asked["settings"]})
+            if kept is None:
+                return None
+            self.cut_short.append(split.scope)
         if kept is not None:
             result, notes = kept
             self.notes.extend(notes)
             return result
-        may_lack = split.scope != FINAL
-        if may_lack and stop_asked():
-            return None
         n_notes = len(self.notes)
         try:
             result = self._run(split, already_s=already_s, asked=digest(asked))
@@ -121,10 +118,10 @@ class Judge:
             if may_lack and stop_asked():
                 return None
             raise
-        if stop_asked():
-            self.cut_short.append(split.scope)
-        else:
+        if not stop_asked():
             keep(self.store.folder, split.scope, result, asked=asked, notes=self.notes[n_notes:])
+        elif self.store.phase_s(split.scope, _AGAIN, asked=digest(asked)) is None:
+            self.cut_short.append(split.scope)
         return result
 
     def _run(self, split: OuterSplit, *, already_s: float, asked: str) -> ScopeResult:
@@ -174,7 +171,7 @@ class Judge:
             reproducible=self.reproducible,
             earlier_s=(lambda: 0.0) if self.reproducible else earlier_s,
             must_come=problem.scope == FINAL,
-            first=best_elsewhere(self.store, space) if stop_asked() else (),
+            first=best_elsewhere(self.store, space, problem.scope, self.settings) if stop_asked() else (),
         ).run()
 
     def _rescore(
@@ -237,17 +234,13 @@ class Judge:
             plan_s=_PLAN * left_s if by_time else np.inf,
             n_workers=self._side_by_side,
         )
-        refit = Refit(
-            problem=problem,
-            split=split,
-            pool=self.pool,
-            store=self.store,
-            seed=self.seed,
-            clock=clock,
-            notes=self.notes,
-            keeps_states=bool(len(split.test) and self.settings.shortcuts)
-            or self.settings.max_predict_seconds is not None,
+        needs_states = (
+            bool(len(split.test) and self.settings.shortcuts) or self.settings.max_predict_seconds is not None
         )
+        refit = Refit(
+            problem=problem, split=split, pool=self.pool, store=self.store, seed=self.seed, clock=clock,
+            notes=self.notes, keeps_states=needs_states,
+        )  # fmt: skip
         spares = {best.key: own[name] for name, best in choice.bests.items()} if by_time else {}
         stop_s = _STOP * left_s - (clock.elapsed() - since_s)
         # Where kills have used the time up, what the model is made of still has the time that was planned for it.
@@ -292,16 +285,20 @@ class Judge:
     ) -> tuple[ScopeResult, tuple[Delivered, ...]]:
         """Return what the scope gave, and the members of its ensemble, which only the final scope delivers."""
         alive = alive_members(members, bests, probas, self.notes)
-        if self.settings.max_predict_seconds is not None:
+        if (limit_s := self.settings.max_predict_seconds) is not None:
             spares = [best for best in bests.values() if best.key in probas]
-            limit_s = self.settings.max_predict_seconds
             alive = refit.quick_enough(alive, spares, limit_s, self._runtime, self.dataset)
         trials = self.store.scope_trials(split.scope)
         seconds = {name: sum(t.seconds for t in trials if t.family == name) for name in problem.families}
-        searched_s = sum(seconds.values())
         patients, task = self.dataset.groups, self.task.name
         whole, decided = judged_ensemble(
-            problem, alive, probas, self.settings, search_s=searched_s, patients=patients, task=task
+            problem,
+            alive,
+            probas,
+            self.settings,
+            search_s=sum(seconds.values()),
+            patients=patients,
+            task=task,
         )
         families = [
             judged_family(problem, name, best, probas[best.key], self.settings, search_s=seconds[name])

@@ -64,6 +64,8 @@ def kept_result(
 ) -> tuple[ScopeResult, list[str]] | None:
     """Return what a scope gave and the notes on it; None where it has not ended, or something else was asked of it.
 
+    What `asked` does not name may have been anything.
+
     Raises
     ------
     AutoOncoError
@@ -72,7 +74,8 @@ def kept_result(
     path = scope_path(folder, scope)
     content = read_json(path) if path.exists() else None
     # compared as JSON, for a tuple comes back as a list
-    if content is None or content["asked"] != json.loads(json.dumps(asked)):
+    wanted = json.loads(json.dumps(asked))
+    if content is None or any(content["asked"].get(name) != value for name, value in wanted.items()):
         return None
     delivered = tuple(
         Delivered(family=item["family"], weight=item["weight"], folder=folder / item["folder"])

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from autoonco.errors import NothingToFitError
-from autoonco.evaluation.early import told
+from autoonco.evaluation.early import best_elsewhere, told
 from autoonco.evaluation.kept import kept_result
 from autoonco.evaluation.request import settings_json
 from autoonco.evaluation.splits import FINAL, OuterSplit
 from autoonco.search.interrupt import watching
+from autoonco.search.space import build_space
 from autoonco.search.store import Store
 from autoonco.search.trial import Ended, Origin, Status
 from autoonco.settings import Settings
@@ -60,7 +61,7 @@ class Run:
         self.time, self.folder = simulate(monkeypatch, families), folder
         self.settings, self.families, self.n_workers = settings, families, n_workers
 
-    def session(self, splits, *, asks_at=None, fails=lambda _: False):
+    def session(self, splits, *, asks_at=None, fails=lambda _: False, limit_s=LIMIT_S):
         families = {family.name: family for family in self.families}
         with watching(lambda _: None) as stop:
             self.pool = Asking(
@@ -75,7 +76,7 @@ class Run:
             if asks_at == 0:
                 stop.ask()
             self.store = Store(self.folder)
-            self.judge = made_judge(self.families, self.pool, self.store, self.settings, limit_s=LIMIT_S)
+            self.judge = made_judge(self.families, self.pool, self.store, self.settings, limit_s=limit_s)
             return [self.judge.run(split) for split in splits]
 
     def is_kept(self, scope):
@@ -146,6 +147,7 @@ def test_asked_among_the_refits_ends_them_and_the_choice_stays(monkeypatch, tmp_
     assert len(run.pool.begun) == first_refit + 1
     assert len(result.delivered) == 1
     assert any("were not refitted, for the run was stopped" in note for note in run.judge.notes)
+    assert run.judge.cut_short == []  # its search was at its end
     assert run.phases() == ["scoring again", "refits"]
     (again,) = run.session([TESTED])
     assert len(run.pool.begun) == n_refits - 1
@@ -200,6 +202,28 @@ def test_outer_folds_that_had_not_begun_are_left_out_and_the_best_of_the_others_
     assert all(result is not None for result in results)
     assert run.judge.cut_short == []
     assert len(searched(run.store)) > 1
+
+
+def test_an_outer_fold_that_an_earlier_session_judged_in_less_time_still_judges(run):
+    """Whoever wants more time and changes their mind does not lose what was judged."""
+    splits = [OUTER[0], FINAL_ONE]
+    earlier, _ = run.session(splits)
+    again, _ = run.session(splits, asks_at=0, limit_s=2 * LIMIT_S)
+    assert run.judge.cut_short == ["outer0", FINAL]
+    assert [(m.name, m.proba.tolist()) for m in again.judged] == [
+        (m.name, m.proba.tolist()) for m in earlier.judged
+    ]
+    assert all(task.save_to for task in run.pool.begun)  # nothing but refits of the final search
+    assert run.is_kept("outer0")
+
+
+def test_only_a_final_search_that_leaves_nobody_apart_begins_with_what_did_best_elsewhere(run):
+    run.session(OUTER[:1])
+    space = build_space([family.name for family in FAMILIES], run.judge.problem(FINAL_ONE).fingerprint)
+    assert len(best_elsewhere(run.store, space, FINAL, SETTINGS)) == 1
+    assert best_elsewhere(run.store, space, "outer1", SETTINGS) == []
+    apart = SETTINGS.model_copy(update={"conformal_share": 0.2})
+    assert best_elsewhere(run.store, space, FINAL, apart) == []
 
 
 def test_an_outer_fold_under_way_judges_what_it_has_or_nothing(run, monkeypatch, tmp_path):
