@@ -136,12 +136,11 @@ def _read_folder(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
         raise AutoOncoError(
             f"There is no {MANIFEST} in {path}: give a model file, or a folder that was exported."
         )
+    for name in (MANIFEST, *_PARTS):  # before they are looked into
+        _refuse_special(path / name, path)
     found = sorted(item for part in _PARTS for item in (path / part).rglob("*"))
-    for item in (path / MANIFEST, *(path / part for part in _PARTS), *found):
-        if item.is_symlink() or (item.exists() and not (item.is_dir() or item.is_file())):
-            raise UnsafeBundleError(
-                f"{item.name!r} in {path} is a link or another special file. Don't trust it."
-            )
+    for item in found:
+        _refuse_special(item, path)
     files = {item.relative_to(path).as_posix(): item for item in found if not item.is_dir()}
     for name in files:
         if not MEMBER.fullmatch(name):
@@ -158,6 +157,11 @@ def _read_folder(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     return manifest, {
         name: _member(item.read_bytes(), name, manifest["sha256"], path) for name, item in files.items()
     }
+
+
+def _refuse_special(item: Path, path: Path) -> None:
+    if item.is_symlink() or (item.exists() and not (item.is_dir() or item.is_file())):
+        raise UnsafeBundleError(f"{item.name!r} in {path} is a link or another special file. Don't trust it.")
 
 
 def _too_large(path: Path) -> UnsafeBundleError:

@@ -7,6 +7,7 @@ this process makes and removes, and answers in plain JSON and bytes.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import math
 import os
@@ -29,6 +30,10 @@ _PIECE = 2**20
 _MOST_BYTES = 8 * 2**30  # of memory: a stream may claim to be larger than its header says
 _idle: dict[int, SimpleQueue[Helper]] = {}
 """Helpers that wait, by the process that started them: one after a fork has none."""
+
+
+class _RefusedError(ValueError):
+    """What a helper that is well says of a file."""
 
 
 class Helper:
@@ -56,7 +61,7 @@ class Helper:
             (size,) = struct.unpack(">Q", self._read(8))
             told = json.loads(self._read(size))
             if "error" in told:
-                raise ValueError(told["error"])
+                raise _RefusedError(told["error"])
             dtype, shape = np.dtype(told["dtype"]), tuple(told["shape"])
             return np.frombuffer(self._read(math.prod(shape) * dtype.itemsize), dtype).reshape(shape)
         except OSError as error:
@@ -76,8 +81,10 @@ class Helper:
     def _read(self, size: int) -> bytes:
         assert self._process.stdout is not None
         number, found = self._process.stdout.fileno(), bytearray()
+        silence = select.poll()  # which takes any number, `select` none from 1024 on
+        silence.register(number, select.POLLIN)
         while len(found) < size:
-            if not select.select([number], [], [], _SECONDS)[0]:
+            if not silence.poll(_SECONDS * 1000):
                 raise TimeoutError
             piece = os.read(number, min(size - len(found), _PIECE))
             if not piece:
@@ -108,7 +115,7 @@ def decoded(file: bytes) -> NDArray[Any]:
 def _asked(helper: Helper, file: bytes, idle: SimpleQueue[Helper]) -> NDArray[Any]:
     try:
         found = helper.ask(file)
-    except ValueError:  # said by one that is well
+    except _RefusedError:
         idle.put(helper)
         raise
     except BaseException:
@@ -133,7 +140,8 @@ def serve() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # pixels of a patient are dumped nowhere
     most = resource.getrlimit(resource.RLIMIT_AS)[1]
     enough = _MOST_BYTES if most == resource.RLIM_INFINITY else min(_MOST_BYTES, most)
-    resource.setrlimit(resource.RLIMIT_AS, (enough, most))
+    with contextlib.suppress(ValueError, OSError):  # macOS refuses any
+        resource.setrlimit(resource.RLIMIT_AS, (enough, most))
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what a library prints is no answer
     import SimpleITK as sitk

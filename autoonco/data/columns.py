@@ -75,7 +75,7 @@ def _header(path: Path) -> tuple[int, str, list[str]]:
     """Return how many lines come before the header, what is between its cells, and the names in it."""
     with path.open(encoding="utf-8-sig") as stream:
         line = stream.readline()
-        told = _SEPARATOR.fullmatch(line.strip())
+        told = _SEPARATOR.fullmatch(line.rstrip("\r\n"))  # what it names may be a tab
         line = line if told is None else stream.readline()
     separator = max(",;\t", key=line.count) if told is None else told[1]
     names = [name.strip() for name in next(csv.reader([line], delimiter=separator), [])]
@@ -84,7 +84,8 @@ def _header(path: Path) -> tuple[int, str, list[str]]:
 
 def _with_points(column: pd.Series[str]) -> pd.Series[str]:
     """Return a column of decimal commas with points; any other, and lists of a mask's values, as it is."""
-    if str(column.name).strip().startswith((*MASK_OPTIONS, *RESERVED)):
+    name = str(column.name).strip()
+    if name in RESERVED or name.startswith(MASK_OPTIONS):
         return column
     filled = [cell.strip() for cell in column.dropna() if cell.strip().lower() not in MISSING]
     if not any("," in cell for cell in filled) or not all(map(_DECIMAL_COMMA.fullmatch, filled)):

@@ -85,19 +85,27 @@ def parse_cell(cell: str, root: Path, *, may_be_several: bool = False) -> tuple[
     >>> parse_cell("scans\\a.png", Path("data"))[0].as_posix()
     'data/scans/a.png'
     """
-    if "\\" in cell and not (root / cell).exists():  # a manifest that was written on Windows
+    if "\\" in cell and not _is_there(root / cell):  # a manifest that was written on Windows
         cell = cell.replace("\\", "/")
-    if may_be_several and "|" in cell and not (root / cell).exists():
+    if may_be_several and "|" in cell and not _is_there(root / cell):
         first, *others = (part.strip() for part in cell.split("|"))
         path, pick = parse_cell(first, root)
         return path, replace(pick, also=tuple(root / other for other in others if other))
-    if not (cell.endswith("]") or "::" in cell) or (root / cell).exists():
+    if not (cell.endswith("]") or "::" in cell) or _is_there(root / cell):
         return root / cell, WHOLE
     found = _CELL.fullmatch(cell)
     if found is None:
         return root / cell, WHOLE
     index = found["index"]
     return root / found["path"], Pick(index=None if index is None else int(index), member=found["member"])
+
+
+def _is_there(path: Path) -> bool:
+    """Return whether there is such a file; a list of many masks is longer than any name may be."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def parse_labels(text: str) -> tuple[int, ...]:

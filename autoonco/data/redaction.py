@@ -18,7 +18,9 @@ _PATH = re.compile(
 )
 _MORE_SUFFIXES = (".npy", ".npz", ".dcm", ".dicom", ".ima", ".csv", ".parquet", ".onco")
 _FILE_SUFFIXES = sorted((*SUFFIXES, *_MORE_SUFFIXES), key=len, reverse=True)
-_FILE = re.compile(rf"[^\s'\"`]+(?:{'|'.join(map(re.escape, _FILE_SUFFIXES))})(?![^\W_])", re.IGNORECASE)
+_FILE = re.compile(  # tried where a word begins alone: from each letter of a long one it would take minutes
+    rf"(?<![^\s'\"`])[^\s'\"`]+(?:{'|'.join(map(re.escape, _FILE_SUFFIXES))})(?![^\W_])", re.IGNORECASE
+)
 
 
 def identifiers(cases: Sequence[Case]) -> dict[str, int]:

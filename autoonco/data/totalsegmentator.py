@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from autoonco.data.folders import is_image_file
 from autoonco.data.formats import NIFTI_SUFFIXES, suffix_of
 from autoonco.data.label_tables import LabelTable, as_frame, joined, read_labels
 from autoonco.errors import DataError, ImageReadError, UnknownNameError
@@ -80,14 +81,28 @@ def totalsegmentator_table(
 
 
 def is_totalsegmentator(root: Path) -> bool:
-    """Return whether a folder holds a folder a case with a scan and, beside it, its ``segmentations``."""
+    """Return whether a folder holds a folder a case with a scan and, beside it, what TotalSegmentator wrote.
+
+    That is a folder ``segmentations``, or a file ``segmentation`` that names its structures: other data sets call
+    theirs so too, and have ``segmentations`` beside ``images``.
+    """
     for item in root.iterdir():
+        inside = sorted(item.iterdir()) if item.is_dir() else []
+        if not any(is_image_file(file) and _stem(file) not in _MULTILABEL for file in inside):
+            continue
         inner = item / "segmentations"
         if inner.is_dir() and any(_is_nifti(file) for file in inner.iterdir()):
             return True
-        if any((item / f"{_MULTILABEL[0]}{end}").is_file() for end in NIFTI_SUFFIXES):
+        if any(_stem(file) == _MULTILABEL[0] and _is_nifti(file) and _says_names(file) for file in inside):
             return True
     return False
+
+
+def _says_names(path: Path) -> bool:
+    try:
+        return bool(structures_in(path))
+    except DataError:
+        return False
 
 
 def names_of(structures: str | Sequence[str]) -> tuple[str, ...]:
@@ -156,11 +171,12 @@ def _scans(images: Path, segmentations: Path) -> dict[str, Path]:
         elif item.is_dir() and not item.name.startswith(".") and item != segmentations:
             own = [file for file in sorted(item.iterdir()) if _is_nifti(file)]
             own = [file for file in own if _stem(file) not in _MULTILABEL]
+            scans = own
             if images == segmentations and len(own) > 1:  # a scan among the files of structures
-                own = [file for file in own if _stem(file) in ("ct", "mri", "mr", "image", item.name)]
-            if len(own) == 1:
-                found[item.name] = own[0]
-            elif not own and any(file.is_file() for file in item.iterdir()):
+                scans = [file for file in own if _stem(file) in ("ct", "mri", "mr", "image", item.name)]
+            if len(scans) == 1:
+                found[item.name] = scans[0]
+            elif any(is_image_file(file) and not _is_nifti(file) for file in sorted(item.iterdir())):
                 found[item.name] = item  # DICOM
             elif own:
                 raise DataError(

@@ -257,7 +257,7 @@ class Ways:
             return cls.from_csv(place, **options)
         if (place / DESCRIPTION).is_file():
             return cls._of_nnunet(place, labels, options)
-        if is_totalsegmentator(place):
+        if not channels and is_totalsegmentator(place):
             return cls._of_totalsegmentator(place, labels, options)
         is_new = labels is None and not options.get("labelled", True)
         if (

@@ -8,6 +8,7 @@ DeepCAVE's own format is not used: version 1.4.1 can't read back what it writes.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _FAILED = float(np.finfo(np.float32).max)
 """Cost of a trial without a loss: infinity is no JSON."""
+_SCOPE = re.compile(r"[\w-]+")  # becomes the name of a folder
 
 
 def write_deepcave(run: Path, folder: Path) -> tuple[Path, ...]:
@@ -41,7 +43,7 @@ def write_deepcave(run: Path, folder: Path) -> tuple[Path, ...]:
         about = json.loads((run / "run.json").read_bytes())
         space = _space(run / "space.json")
         trials = [trial for trial in read_trials(run) if trial.status is not Status.SKIPPED]
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(
             f"{run} is no run folder with a search in it: it has no {Path(error.filename).name}. Give the folder that "
             "`autoonco fit -o` wrote."
@@ -51,6 +53,8 @@ def write_deepcave(run: Path, folder: Path) -> tuple[Path, ...]:
     if not trials:
         raise DataError(f"No trial of {run} has ended yet: wait for the first, or give another run.")
     scopes = dict.fromkeys(trial.scope for trial in trials)
+    if not all(map(_SCOPE.fullmatch, scopes)):
+        raise DataError(f"{run} is damaged (name of a search): it can't be exported.")
     return tuple(
         _write_scope(folder / scope, [trial for trial in trials if trial.scope == scope], space, about)
         for scope in scopes

@@ -22,12 +22,25 @@ def damaged(folder: Path) -> bytes:
     return bytes(content)
 
 
-def test_a_process_serves_many_frames_and_threads(tmp_path: Path) -> None:
+def test_a_process_serves_many_frames_and_threads(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(apart, "_idle", {})  # others' tests may have left some
     files = [write(tmp_path, kind).read_bytes() for kind in ("lossless.dcm", "j2k.dcm")] * 6
     with ThreadPoolExecutor(3) as pool:
         for found in pool.map(apart.decoded, files):
             assert np.array_equal(found[0], EXPECTED)
     assert 1 <= apart._idle[os.getpid()].qsize() <= 3
+    apart._close_all()
+
+
+def test_an_answer_out_of_step_is_the_last_of_its_process(monkeypatch) -> None:
+    """What it still says would be taken for the pixels of the next frame."""
+    monkeypatch.setattr(apart, "_idle", {})
+    monkeypatch.setattr(
+        apart, "_PROGRAM", "input(); print('\\0' * 7 + '\\2' + '??' + 'more', flush=True); input()"
+    )
+    with pytest.raises(ValueError, match="Expecting value"):
+        apart.decoded(b"anything")
+    assert apart._idle[os.getpid()].empty()
 
 
 def test_what_ends_the_decoder_is_an_error_and_leaves_no_file(tmp_path: Path, monkeypatch) -> None:

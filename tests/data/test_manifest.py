@@ -106,6 +106,17 @@ def test_a_table_as_spreadsheets_write_it(folder: Path) -> None:
     assert (pick.labels, [one.name for one in pick.also]) == ((1, 2), ["b.png"])
 
 
+def test_what_excel_is_told_of_may_be_a_tab(folder: Path) -> None:
+    (folder / "m.csv").write_text("sep=\t\nimage\tlabel\na.png\tno\nb.png\tyes\n")
+    assert Dataset.from_csv(folder / "m.csv").classes == ("no", "yes")
+
+
+def test_a_name_that_begins_as_one_of_ours_has_decimal_commas_too(folder: Path) -> None:
+    (folder / "m.csv").write_text("image;label;patient_age\na.png;no;61,5\nb.png;yes;7\n")
+    data = Dataset.from_csv(folder / "m.csv", clinical=["patient_age"])
+    assert [case.clinical["patient_age"] for case in data.cases] == [61.5, 7.0]
+
+
 def test_a_column_that_is_there_twice_is_told(folder: Path) -> None:
     frame = table()
     twice = pd.concat([frame, frame[["label"]].rename(columns={"label": " label"})], axis=1)

@@ -160,6 +160,14 @@ def test_a_page_of_a_tiff_and_a_volume_of_four_dimensions(folder: Path) -> None:
             read_image(path, pick)
 
 
+@pytest.mark.parametrize("between", ["", "masks\\"])
+def test_many_masks_make_a_cell_longer_than_a_name_may_be(tmp_path: Path, between: str) -> None:
+    names = [f"{between}lesion-{number}.png" for number in range(60)]
+    path, pick = parse_cell(" | ".join(names), tmp_path, may_be_several=True)
+    home = tmp_path / "masks" if between else tmp_path
+    assert [path, *pick.also] == [home / f"lesion-{number}.png" for number in range(60)]
+
+
 def test_a_file_that_is_called_so_comes_first(folder: Path) -> None:
     for name in ("scan[1]", "a::b", "x | y.png"):
         (folder / name).write_bytes(b"")

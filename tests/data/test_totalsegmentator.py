@@ -131,3 +131,28 @@ def test_what_does_not_fit_is_told(home: Path, tmp_path: Path) -> None:
     bare = write(tmp_path / "x.nii.gz", drawn(TUMOUR))
     with pytest.raises(DataError, match="--mask-label"):
         structures_in(bare)
+
+
+def test_other_folders_with_segmentations_are_read_as_before(tmp_path: Path) -> None:
+    for name in ("benign", "malignant"):
+        for kind, values in (("images", scan()), ("segmentations", drawn(TUMOUR))):
+            write(tmp_path / "classes" / name / kind / f"{name}.nii.gz", values)
+        write(tmp_path / "cases" / name / "imaging.nii.gz", scan())
+        write(tmp_path / "cases" / name / "segmentation.nii.gz", drawn(TUMOUR))
+    assert Dataset.from_path(tmp_path / "classes").classes == ("benign", "malignant")
+    labels = pd.DataFrame({"case": ["benign", "malignant"], "label": ["no", "yes"]})
+    for given in (None, labels):
+        how = {"labels": given, "labelled": given is not None, "channels": ["imaging"]}
+        data = Dataset.from_path(tmp_path / "cases", **how)
+        assert [case.masks["mask"].name for case in data.cases] == ["segmentation.nii.gz"] * 2
+    alone = Dataset.from_path(
+        tmp_path / "cases", labelled=False
+    )  # a file that names no structures is no sign
+    assert len(alone) == 4
+
+
+def test_a_scan_of_another_name_among_structures_is_no_dicom(tmp_path: Path) -> None:
+    for name in ("liver", "spleen", "thorax"):
+        write(tmp_path / "s1" / f"{name}.nii.gz", drawn(TUMOUR))
+    with pytest.raises(DataError, match=r"3 images.*name the scan ct\.nii\.gz"):
+        Dataset.from_totalsegmentator(tmp_path, structures="liver")

@@ -124,6 +124,12 @@ def test_deepcave_opens_it(run: Path, tmp_path: Path) -> None:
 def test_a_folder_without_a_search_is_told(run: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no run folder.*run\.json"):
         write_deepcave(tmp_path, tmp_path / "out")
+    with pytest.raises(DataError, match=r"no run folder.*run\.json"):
+        write_deepcave(run / "run.json", tmp_path / "out")  # or a model file
+    outside = trial(23, Status.SUCCESS, scope="../../elsewhere")
+    Store(run).add_trial(outside)
+    with pytest.raises(DataError, match="damaged"):
+        write_deepcave(run, tmp_path / "out")
     (run / "journal.jsonl").write_text("")
     with pytest.raises(DataError, match="No trial"):
         write_deepcave(run, tmp_path / "out")

@@ -233,6 +233,15 @@ def test_other_formats_are_refused_before_anything_is_predicted(
     assert not (tmp_path / "sr").exists()
 
 
+def test_no_report_takes_the_place_of_another(
+    model: autoonco.AutoOncoClassifier, manifest: Path, tmp_path: Path
+) -> None:
+    cases = autoonco.Dataset.from_csv(manifest, labelled=False).cases
+    with pytest.raises(DataError, match="row 2: two cases"):
+        model.to_dicom_sr([*cases[:2], replace(cases[0], row=2)], tmp_path / "sr")
+    assert not (tmp_path / "sr").exists()
+
+
 def test_the_command_writes_them_on_request_alone(
     model: autoonco.AutoOncoClassifier, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,6 +91,13 @@ def test_a_changed_foreign_missing_or_linked_file_is_told(folder: Path) -> None:
         autoonco.load(folder)
 
 
+def test_what_a_linked_folder_holds_is_not_looked_at(folder: Path, tmp_path: Path) -> None:
+    (folder / "members").rename(tmp_path / "elsewhere")
+    (folder / "members").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UnsafeBundleError, match=r"'members'.*is a link"):
+        autoonco.load(folder)
+
+
 def test_nothing_is_overwritten(
     model: autoonco.AutoOncoClassifier, folder: Path, scans: Path, tmp_path: Path
 ) -> None:
