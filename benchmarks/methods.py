@@ -17,8 +17,8 @@ from autoonco.data.manifest import Dataset
 from autoonco.families import all_families
 from autoonco.reporting.result import Result
 from autoonco.settings import Settings
-from benchmarks.peers import NotHereError, autogluon, peer_names, plain_peer
-from benchmarks.radiomics_paper import LEARNERS, paper_features
+from benchmarks.peers import NotHereError, autogluon, peer_names, plain_peer, worc
+from benchmarks.radiomics_paper import LEARNERS, feature_names, paper_features
 from benchmarks.single_network import FINETUNING, fitted
 
 
@@ -79,6 +79,8 @@ def method_of(name: str) -> Method:
         return _fine_tuned
     if name == "autogluon":
         return _autogluon
+    if name == "worc":
+        return _worc
     if name in peer_names():
         return lambda job: plain_peer(name, job.shared)
     raise SystemExit(f"There is no method {name!r}; there are: {', '.join(method_names())}.")
@@ -136,12 +138,29 @@ def _fine_tuned(job: Job) -> Answer:
 
 def _autogluon(job: Job) -> Answer:
     """Fit AutoGluon on the same radiomic features; extraction counts in its time."""
-    train, test, seconds = paper_features(job.train, job.test, job.shared)
-    left_s = job.time_limit_s - seconds
-    if left_s < 5:
-        raise NotHereError(f"Extraction alone took {seconds:.0f} s of the time limit.")
+    train, test, seconds, left_s = _features_in_time(job)
     assert job.train.y is not None
     proba = autogluon(
         train, np.asarray(job.train.y), test, limit_s=left_s, shared=job.shared, folder=job.folder
     )
     return Answer(proba=proba, facts={"extraction_s": seconds})
+
+
+def _worc(job: Job) -> Answer:
+    """Run WORC's search on the same radiomic features; extraction counts in its time."""
+    train, test, seconds, left_s = _features_in_time(job)
+    assert job.train.y is not None
+    proba, facts = worc(
+        train, np.asarray(job.train.y), test, feature_names(job.train.cases, train.shape[1]), limit_s=left_s,
+        seed=job.seed, shared=job.shared, folder=job.folder,
+    )  # fmt: skip
+    return Answer(proba=proba, facts={"extraction_s": seconds, **facts})
+
+
+def _features_in_time(job: Job) -> tuple[NDArray[Any], NDArray[Any], float, float]:
+    """Return pyradiomics' features of both, the seconds that they take, and those that are left of the limit."""
+    train, test, seconds = paper_features(job.train, job.test, job.shared)
+    left_s = job.time_limit_s - seconds
+    if left_s < 5:
+        raise NotHereError(f"Extraction alone took {seconds:.0f} s of the time limit.")
+    return train, test, seconds, left_s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -116,19 +117,58 @@ def autogluon(
 ) -> NDArray[Any]:
     """Return AutoGluon's probabilities, fitted in its own process within `limit_s` seconds."""
     python = environment("autogluon", AUTOGLUON, shared)
-    folder.mkdir(parents=True, exist_ok=True)
-    np.savez(folder / "data.npz", train=train, y=y, test=test)
+    job = {"path": str(folder / "autogluon"), "limit_s": limit_s, "cpus": cpus}
+    return _answer("AutoGluon", [str(python), "-c", SCRIPT], folder, job, train=train, y=y, test=test)
+
+
+def worc(
+    train: NDArray[Any],
+    y: NDArray[Any],
+    test: NDArray[Any],
+    names: Sequence[tuple[str, str]],
+    *,
+    limit_s: float,
+    seed: int,
+    shared: Path,
+    folder: Path,
+    cpus: int = 2,
+) -> tuple[NDArray[Any], dict[str, int]]:
+    """Return the probabilities of WORC's search within `limit_s` seconds, and how many workflows it tried.
+
+    `names` are channel and pyradiomics' name of each feature: WORC searches over groups of features too.
+    """
+    python = environment("worc", OTHERS["worc"], shared)
+    facts = folder / "facts.json"
     job = {
-        "data": str(folder / "data.npz"),
-        "out": str(folder / "proba.npy"),
-        "path": str(folder / "autogluon"),
+        "facts": str(facts),
+        "folder": str(folder),
+        "names": list(names),
         "limit_s": limit_s,
+        "seed": seed,
         "cpus": cpus,
     }
-    (folder / "job.json").write_text(json.dumps(job), encoding="utf-8")
+    command = [str(python), "-I", "-W", "ignore", str(Path(__file__).with_name("worc_search.py"))]
+    proba = _answer("WORC", command, folder, job, train=train, y=y, test=test)
+    return proba, json.loads(facts.read_text(encoding="utf-8"))
+
+
+def _answer(
+    name: str, command: Sequence[str], folder: Path, job: Mapping[str, Any], **arrays: NDArray[Any]
+) -> NDArray[Any]:
+    """Run a peer's script on a job; return the probabilities that it wrote. Its home is its environment's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    data, out, path = folder / "data.npz", folder / "proba.npy", folder / "peer_job.json"
+    np.savez(data, **arrays)
+    path.write_text(json.dumps({**job, "data": str(data), "out": str(out)}), encoding="utf-8")
+    home = Path(command[0]).parents[1] / "home"  # caches and settings that a tool leaves there
+    home.mkdir(exist_ok=True)
     done = subprocess.run(
-        [str(python), "-c", SCRIPT, str(folder / "job.json")], capture_output=True, text=True, check=False
+        [*command, str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "HOME": str(home)},
     )
     if done.returncode != 0:
-        raise RuntimeError(f"AutoGluon: {done.stderr.strip().splitlines()[-1] if done.stderr else 'died'}")
-    return np.asarray(np.load(folder / "proba.npy", allow_pickle=False))
+        raise RuntimeError(f"{name}: {first_cause(done.stderr)}")
+    return np.asarray(np.load(out, allow_pickle=False))

@@ -60,39 +60,54 @@ def _extract(cases: Sequence[Case]) -> Table:
     return np.array([[row.get(name, np.nan) for name in names] for row in rows])
 
 
+def feature_names(cases: Sequence[Case], n_features: int) -> list[tuple[str, str]]:
+    """Return channel and pyradiomics' name of each column that `paper_features` gives such cases.
+
+    Their values are kept and their names are not, so that the first case is extracted for them again.
+    """
+    found: set[tuple[str, str]] = set()
+    for case in cases:
+        found |= {(channel, name) for channel in case.images for name in channel_features(case, channel)}
+        if len(found) == n_features:
+            break
+    return sorted(found, key="_".join)
+
+
 def features_of(case: Case) -> dict[str, float]:
     """Return pyradiomics' features of a case: original and wavelet images, LoG too where voxels have a size."""
+    return {
+        f"{channel}_{name}": value
+        for channel in case.images
+        for name, value in channel_features(case, channel).items()
+    }
+
+
+def channel_features(case: Case, channel: str) -> dict[str, float]:
+    """Return pyradiomics' features of one image of a case."""
     from radiomics import featureextractor, setVerbosity
 
     setVerbosity(60)
     logging.getLogger("radiomics").setLevel(logging.CRITICAL)
-    found: dict[str, float] = {}
-    for channel in case.images:
-        scan = read_scan(case, channel)
-        image = luminance(scan.image) if scan.image.GetNumberOfComponentsPerPixel() > 1 else scan.image
-        flat = image.GetDimension() == 2
-        if flat:
-            image, mask = sitk.JoinSeries(image), sitk.JoinSeries(scan.mask)
-        else:
-            mask = scan.mask
-        values = sitk.GetArrayViewFromImage(image)
-        binning = {"binCount": 32} if np.ptp(values) < SMALL_RANGE else {"binWidth": 25}
-        extractor = featureextractor.RadiomicsFeatureExtractor(**binning, force2D=flat)
-        extractor.enableImageTypeByName("Wavelet")
-        if not flat:
-            extractor.enableImageTypeByName("LoG", customArgs={"sigma": SIGMAS_MM})
-        if flat:
-            extractor.enableFeatureClassByName("shape2D")
-            extractor.disableAllFeatures()
-            for name in ("firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm", "shape2D"):
-                extractor.enableFeatureClassByName(name)
-        values_of = extractor.execute(sitk.Cast(image, sitk.sitkFloat64), mask)
-        found |= {
-            f"{channel}_{name}": float(value)
-            for name, value in values_of.items()
-            if not name.startswith("diagnostics")
-        }
-    return found
+    scan = read_scan(case, channel)
+    image = luminance(scan.image) if scan.image.GetNumberOfComponentsPerPixel() > 1 else scan.image
+    flat = image.GetDimension() == 2
+    if flat:
+        image, mask = sitk.JoinSeries(image), sitk.JoinSeries(scan.mask)
+    else:
+        mask = scan.mask
+    values = sitk.GetArrayViewFromImage(image)
+    binning = {"binCount": 32} if np.ptp(values) < SMALL_RANGE else {"binWidth": 25}
+    extractor = featureextractor.RadiomicsFeatureExtractor(**binning, force2D=flat)
+    extractor.enableImageTypeByName("Wavelet")
+    if not flat:
+        extractor.enableImageTypeByName("LoG", customArgs={"sigma": SIGMAS_MM})
+    if flat:
+        extractor.enableFeatureClassByName("shape2D")
+        extractor.disableAllFeatures()
+        for name in ("firstorder", "glcm", "glrlm", "glszm", "gldm", "ngtdm", "shape2D"):
+            extractor.enableFeatureClassByName(name)
+    values_of = extractor.execute(sitk.Cast(image, sitk.sitkFloat64), mask)
+    return {name: float(value) for name, value in values_of.items() if not name.startswith("diagnostics")}
 
 
 def lasso(seed: int) -> Any:
