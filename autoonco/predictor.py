@@ -211,7 +211,7 @@ class Predictor(Exports):
     def explain(
         self,
         X: Unlabelled,
-        target: str | None = None,
+        target: str | float | None = None,
         *,
         lesion: Any = None,
         box: Any = None,
@@ -226,7 +226,7 @@ class Predictor(Exports):
         X
             As for `predict_proba`, but a single case.
         target
-            Name of the class to explain, or None for the one that is predicted.
+            Class to explain, by name or as it stands in `classes_`; None for the one that is predicted.
         lesion, box, axes
             As for `predict_proba`; what is shown is then of the members that can do with a place.
 
@@ -238,18 +238,16 @@ class Predictor(Exports):
             If no member of the ensemble looks at pixels.
         """
         bundle = self._fitted()
-        names = [str(name) for name in self.classes_]
+        name = target if target is None or isinstance(target, str) else labels_of([target])[0]
         with self._cases(X, lesion=lesion, box=box, axes=axes) as cases:
             if len(cases) != 1:
                 raise DataError(f"One case is explained at a time, got {len(cases)}: give a single one.")
-            if target is not None and target not in names:
-                raise UnknownNameError("class", target, names)
+            if name is not None and name not in bundle.classes:
+                raise UnknownNameError("class", name, bundle.classes)
             if cases[0].mark is not None:
                 bundle = bundle.able(cases[0]) or bundle
-            wanted = (
-                int(bundle.told(bundle.predict_proba(cases))[0]) if target is None else names.index(target)
-            )
-            return bundle.explain(cases[0], wanted)
+            told = bundle.told(bundle.predict_proba(cases))[0] if name is None else bundle.classes.index(name)
+            return bundle.explain(cases[0], int(told))
 
     def card(self) -> str:
         """Return the model card as Markdown: what the model was made from, what it wants, how good it was."""

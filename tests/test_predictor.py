@@ -77,6 +77,16 @@ def test_nothing_to_show_is_told_with_each_reason(picture: Path) -> None:
         model((0.5, Table()), (0.5, Looks(0))).explain(picture, "no")
 
 
+def test_a_class_that_is_a_number_is_named_as_it_stands_in_classes(picture: Path) -> None:
+    clf = model((1.0, Looks(0)))
+    clf._bundle = replace(clf._fitted(), classes=("0", "1"))
+    clf.classes_ = np.array([0.0, 1.0])  # of a model that was fitted to such labels
+    for target in (clf.classes_[1], 1, "1"):
+        assert clf.explain(picture, target).target == 1
+    with pytest.raises(UnknownNameError, match="'2'"):
+        clf.explain(picture, 2)
+
+
 def test_a_wrong_class_several_cases_and_no_model_are_told(picture: Path) -> None:
     with pytest.raises(UnknownNameError, match="yes"):
         model((1.0, Looks(0))).explain(picture, "yess")
