@@ -175,10 +175,8 @@ def _die_with_parent(parent: int) -> None:
 def main() -> None:
     """Serve the connection whose file descriptor and parent process are on the command line."""
     descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
-    # Ctrl-C reaches the whole terminal, a batch system's SIGTERM all processes of a job: the parent decides what
-    # becomes of its workers. SIGTERM is not ignored but handled: what is ignored stays so in processes of a fit.
+    # Ctrl-C reaches the whole terminal; the parent decides what becomes of its workers. Of SIGTERM see `workers`.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: None)
     threading.Thread(target=_die_with_parent, args=(parent,), daemon=True).start()
     with Connection(descriptor) as connection:
         serve(connection)

@@ -25,7 +25,12 @@ from autoonco.search.worker import Answer, Setup
 _POLL_S = 0.5
 # Not `-m`: as `__main__` the module's classes would be others than those that come back over the wire.
 # And `-P`, for a numpy.py in the folder where the user happens to be is not ours.
-_ENTRY = "from autoonco.search.worker import main; main()"
+# A batch system's SIGTERM reaches all processes of a job, also one that is still importing: the parent decides what
+# becomes of its workers. It is not ignored but handled: what is ignored stays so in processes of a fit.
+_ENTRY = (
+    "import signal; signal.signal(signal.SIGTERM, lambda *_: None); "
+    "from autoonco.search.worker import main; main()"
+)
 _EXIT_S = 5.0
 
 

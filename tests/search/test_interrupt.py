@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -12,7 +13,7 @@ import types
 
 import pytest
 
-from autoonco.search import interrupt
+from autoonco.search import interrupt, workers
 from autoonco.search.interrupt import Allowance, deaf_to_ctrl_c, leave_if_asked, stop_asked, watching
 from autoonco.search.trial import FoldTask, Status, Task
 from autoonco.search.workers import WorkerPool
@@ -166,6 +167,16 @@ def test_workers_outlive_what_a_terminal_and_a_batch_system_send_to_all_processe
             os.kill(pool._slots[0].worker.process.pid, number)
         found = ended_in(pool)
         assert found.status is Status.SUCCESS, found.reason
+
+
+def test_a_worker_outlives_sigterm_also_while_it_still_imports():
+    before, _, imports = workers._ENTRY.partition("from autoonco")
+    assert imports
+    code = before + "import os; os.kill(os.getpid(), signal.SIGTERM); print('still here')"
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.stdout == "still here\n", done
 
 
 def ended_in(pool):
