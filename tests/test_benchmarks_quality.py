@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,10 +13,10 @@ import pytest
 
 from autoonco.data.manifest import Dataset
 from autoonco.data.phantoms import make_phantoms
-from benchmarks import methods, peers
+from benchmarks import methods, peers, worc_search
 from benchmarks.quality import _append, _is_done, _task_argument, run_cell
 from benchmarks.quality_tables import absent, figures, judge, ranks, reached, signed_ranks, write_tables
-from benchmarks.radiomics_paper import _AtLeast, lasso, xgboost
+from benchmarks.radiomics_paper import _AtLeast, feature_names, features_of, lasso, xgboost
 from benchmarks.tasks import outer_split, task_of, task_specs
 
 
@@ -89,6 +92,86 @@ def test_a_failed_installation_is_remembered(tmp_path):
     (folder / "failed.txt").write_text("pip install x: no", encoding="utf-8")
     with pytest.raises(peers.NotHereError, match="pip install x: no"):
         peers.environment("x", "x", tmp_path)
+
+
+def trial(score, seconds=5.0):
+    """What one workflow of five folds told."""
+    return {"results": [{"test_scores": score}] * 5, "error": None, "seconds": seconds}
+
+
+def test_worcs_script_needs_nothing_of_autoonco():
+    """It runs in WORC's environment, where neither the package nor what it depends on is."""
+    tree = ast.parse(Path(worc_search.__file__).read_text(encoding="utf-8"))
+    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {alias.name for node in imports if isinstance(node, ast.Import) for alias in node.names}
+    names |= {str(node.module) for node in imports if isinstance(node, ast.ImportFrom)}
+    tops = {name.split(".")[0] for name in names}
+    assert {"WORC", "numpy"} < tops
+    assert tops - sys.stdlib_module_names == {"WORC", "numpy", "sklearn", "joblib"}
+
+
+def test_worc_gets_a_row_and_its_labels_a_case_and_gaps_for_what_is_no_number():
+    table = np.array([[1.0, np.inf, 3.0], [np.nan, 2.0, -1e300]])
+    cases = worc_search.cases_of(table, ["a", "b", "c"])
+    assert [labels for _, labels in cases] == [["a", "b", "c"]] * 2
+    np.testing.assert_array_equal([values for values, _ in cases], [[1, np.nan, 3], [np.nan, 2, np.nan]])
+
+
+def test_worcs_probabilities_sum_to_one_and_order_cases_as_its_scores():
+    one, two = np.array([0.2, 0.9]), np.array([0.0, 0.3])
+    np.testing.assert_allclose(worc_search.probabilities([one]), [[0.8, 0.2], [0.1, 0.9]])
+    table = worc_search.probabilities([one, two, two])
+    np.testing.assert_allclose(table.sum(axis=1), 1)
+    np.testing.assert_allclose(table, [[1, 0, 0], [0.6, 0.2, 0.2]])
+    np.testing.assert_allclose(worc_search.probabilities([two * 0] * 3), 1 / 3)  # no class has a voice
+
+
+def test_worcs_refits_are_reckoned_by_the_best_workflows():
+    slow_and_good, quick_and_bad, failed = trial(0.9, 50.0), trial(0.5, 5.0), trial(np.nan, 500.0)
+    assert worc_search.refit_s([], 100) == 0
+    nine = [quick_and_bad] * 8 + [slow_and_good]
+    assert worc_search.kept(9, 100) == worc_search.kept(10, 100) == 1
+    assert worc_search.refit_s(nine, 100) == pytest.approx(worc_search.REFIT_COST * 10)
+    eleven = [*nine, failed, failed]
+    assert worc_search.kept(11, 100) == 2
+    assert worc_search.refit_s(eleven, 100) == pytest.approx(worc_search.REFIT_COST * 11)
+    assert worc_search.kept(1000, 100) == worc_search.kept(5000, 100) == 100
+
+
+def test_names_are_those_of_the_features_in_their_order(manifest):
+    pytest.importorskip("radiomics")
+    cases = Dataset.from_csv(manifest).cases[:2]
+    found = features_of(cases[0])
+    names = feature_names(cases, len(found))
+    assert ["_".join(pair) for pair in names] == sorted(found)
+    assert {channel for channel, _ in names} == set(cases[0].images)
+    assert ("image", "original_shape2D_Elongation") in names
+
+
+PEER = """
+import json, os, sys
+import numpy as np
+job = json.load(open(sys.argv[1]))
+data = np.load(job["data"], allow_pickle=False)
+if len(data["test"]) == 1:
+    raise ValueError("one case\\nis too few")
+np.save(job["out"], np.c_[data["test"], data["test"] * job["factor"]])
+open(os.path.expanduser("~/left"), "w").close()
+"""
+
+
+def test_a_peer_answers_from_its_own_home_and_its_error_is_told(tmp_path):
+    python = tmp_path / "environment" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    command = [str(python), "-c", PEER]
+    test = np.array([1.0, 2.0])
+    answer = peers._answer("Peer", command, tmp_path / "cell", {"factor": 3}, test=test)
+    np.testing.assert_array_equal(answer, [[1, 3], [2, 6]])
+    assert (tmp_path / "environment" / "home" / "left").exists()
+    with pytest.raises(RuntimeError, match=r"^Peer: ValueError: one case$"):
+        peers._answer("Peer", command, tmp_path / "cell", {"factor": 3}, test=test[:1])
 
 
 @pytest.mark.parametrize("make", [lasso, xgboost])
