@@ -52,6 +52,10 @@ class Terminal:
             assert self.process.poll() is None, self.process.communicate()
             time.sleep(0.05)
 
+    def says(self, word):
+        """Return whether the command says so before it ends; on a busy machine it may take a while to hear a signal."""
+        return any(word in line for line in self.process.stderr)
+
     def ended(self):
         out, err = self.process.communicate(timeout=WAIT_S)
         assert "Traceback" not in err
@@ -100,7 +104,8 @@ def test_ctrl_c_once_brings_the_model_and_twice_ends_the_run(toy, tmp_path):
     workers = psutil.Process(terminal.process.pid).children(recursive=True)
     assert workers
     terminal.process.send_signal(signal.SIGINT)
-    time.sleep(0.3)
+    assert terminal.says(SENTENCE.split()[0])
+    time.sleep(0.2)  # or it would be one press
     terminal.process.send_signal(signal.SIGINT)
     code, _, err = terminal.ended()
     assert code == 130

@@ -284,7 +284,10 @@ def with_test_figures(decided: Decided, tested: OutOfFold, *, task: str = CLASSI
     if patients is None or patients.decisions is None:
         return found
     # where every test patient has one case, that is the patient
-    several = patients_of(tested, how=patients.how, task=task) or tested
+    is_lone = tested.patient is None or len(np.unique(tested.patient)) == len(tested.y)
+    several = tested if is_lone else patients_of(tested, how=patients.how, task=task)
+    if several is None:  # the cases of each are of several classes
+        return found
     own = _tested(Decided(decisions=patients.decisions, record=decided.record["patients"]), several)
     return replace(found, record={**found.record, "patients": own.record})
 

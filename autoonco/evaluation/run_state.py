@@ -129,8 +129,8 @@ def run_state(folder: Path, *, now: float | None = None) -> RunState:
     AutoOncoError
         If there is no run in it.
     """
-    run = read_json(folder / "run.json")
     began = session_began(folder)
+    run = read_json(folder / "run.json")  # after that: of a run that has just ended it tells how
     state = _state(run, is_at_work=began is not None)
     events = [] if not (folder / JOURNAL).is_file() else list(read_events(folder))
     trials = [event for event in events if event["event"] == "trial"]

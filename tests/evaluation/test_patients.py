@@ -134,6 +134,20 @@ def test_sets_of_patients_hold_their_class_as_often_as_asked_and_thresholds_keep
         assert patients.decisions.threshold > decided.decisions.threshold + 0.1
 
 
+def test_test_patients_without_a_label_of_their_own_have_no_figures():
+    y = np.repeat(np.arange(60) % 3, 2)
+    proba = np.random.default_rng(0).dirichlet(np.ones(3), 120)
+    whose = np.repeat(np.arange(60), 2)
+    decided = decide_on(
+        OutOfFold(y=y, proba=proba, fold=whose % 5, patient=whose), Settings(), ("a", "b", "c")
+    )
+    mixed = OutOfFold(y=np.array([0, 1, 1, 2]), proba=proba[:4], fold=np.zeros(4, int), patient=whose[:4])
+    assert "test" not in with_test_figures(decided, mixed).record["patients"]["conformal"]
+    lone = replace(mixed, patient=np.arange(4))
+    found = with_test_figures(decided, lone).record
+    assert found["patients"]["conformal"]["test"]["n"] == 4
+
+
 def lesions(*, seed, n_patients):
     """One to four lesions a patient, of which some are positive in a positive patient."""
     rng = np.random.default_rng(seed)

@@ -170,6 +170,19 @@ def test_a_journal_that_is_being_written_and_a_folder_of_no_run(folder, tmp_path
         run_state(tmp_path)
 
 
+def test_a_run_that_ends_while_somebody_looks_is_not_taken_for_a_killed_one(folder, monkeypatch):
+    begin(folder, trial(0))
+
+    def ending(path):
+        if not folder._lock.closed:
+            folder.update(session_s=9.0, status="finished")
+            folder.close()
+        return session_began(path)
+
+    monkeypatch.setattr("autoonco.evaluation.run_state.session_began", ending)
+    assert run_state(folder.path).state is State.FINISHED
+
+
 def test_whoever_looks_stands_in_nobody_s_way(folder):
     folder.close()
     began = session_began(folder.path)
