@@ -29,6 +29,8 @@ MEMBER = re.compile(
 )
 """Names that may be in a model file beside its manifest."""
 _PARTS = ("members", "decisions")
+_LITTER = (".DS_Store", "Thumbs.db", "desktop.ini")
+"""What looking at a folder leaves in it."""
 MAX_BYTES = 8 * 2**30
 MAX_MEMBERS = 5000
 MAX_RATIO = 200
@@ -141,7 +143,11 @@ def _read_folder(path: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
     found = sorted(item for part in _PARTS for item in (path / part).rglob("*"))
     for item in found:
         _refuse_special(item, path)
-    files = {item.relative_to(path).as_posix(): item for item in found if not item.is_dir()}
+    files = {
+        item.relative_to(path).as_posix(): item
+        for item in found
+        if not item.is_dir() and item.name not in _LITTER
+    }
     for name in files:
         if not MEMBER.fullmatch(name):
             raise UnsafeBundleError(

@@ -38,14 +38,15 @@ _SEXES = ("M", "F", "O")
 
 def check_sources(cases: Sequence[Case]) -> None:
     """Raise `DataError` for the first case with an image that is there and not DICOM, or with the row of another."""
-    rows: set[int] = set()
+    named: dict[int, Case] = {}
     for case in cases:
-        if case.row in rows:  # its report would take the place of the other's, which is another patient's
+        if (
+            named.setdefault(case.row, case).images != case.images
+        ):  # one's report would take the other's place
             raise DataError(
                 f"row {case.row}: two cases have this row, and a report is called by it: predict each data set into a "
                 "folder of its own."
             )
-        rows.add(case.row)
         for channel, path in case.images.items():
             if path.exists() and not is_dicom_source(path):
                 raise DataError(

@@ -82,6 +82,8 @@ def test_a_changed_foreign_missing_or_linked_file_is_told(folder: Path) -> None:
         autoonco.load(folder)
     (folder / "members" / "0" / "run.py").unlink()
     (folder / "notes.txt").write_text("mine")  # the user's own, beside the model
+    (folder / "members" / "0" / ".DS_Store").write_bytes(b"left by a look at the folder")
+    autoonco.load(folder, device="cpu")
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"format": 99}))
     with pytest.raises(BundleVersionError, match="99"):
