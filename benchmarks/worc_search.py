@@ -105,7 +105,8 @@ def searched(
     )  # fmt: skip
     size = min(fine, kept(len(trials), options["maxlen"]))
     model.create_ensemble(cases, y, method="top_N", size=size, verbose=False)
-    return model, {"trials": len(trials), "trials_ok": fine, "workflows_in_ensemble": size}
+    used = len(model.ensemble.estimators)  # WORC leaves one out that can not be refitted
+    return model, {"trials": len(trials), "trials_ok": fine, "workflows_in_ensemble": used}
 
 
 def default_space(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -148,7 +149,8 @@ def evaluated(
             )
 
     run = Parallel(n_jobs=cpus, pre_dispatch=cpus, batch_size=1, return_as="generator_unordered")
-    trials.extend(run(drawn()))  # in pieces: `drawn` sees what has ended
+    for trial in run(drawn()):  # `drawn` sees what has ended so far
+        trials.append(trial)  # noqa: PERF402
     return trials
 
 
