@@ -48,13 +48,13 @@ def class_folders(root: Path, *, channels: Sequence[str] = ()) -> pd.DataFrame:
     """
     if not root.is_dir():
         raise DataError(f"There is no folder {root}: give the one with a folder for each class.")
-    if _pair_of(root) is not None:
-        raise DataError(
-            "The folder holds images and masks, and nothing that says their classes: give a table of labels "
-            "with the column case (labels=, --labels)."
-        )
     rows: list[Row] = []
     for part, split in _parts(root):
+        if _pair_of(part) is not None:
+            raise DataError(
+                "The folder holds images and masks, and nothing that says their classes: give a table of labels "
+                "with the column case (labels=, --labels)."
+            )
         for folder in _folders(part):
             for inner, own in _parts(folder):
                 told = {"label": folder.name} | ({"split": split or own} if split or own else {})

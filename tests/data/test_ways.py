@@ -117,6 +117,13 @@ def test_splits_may_be_above_or_below_classes_but_not_beside_them(tmp_path: Path
         Dataset.from_folders(tmp_path / "b")
 
 
+def test_images_and_masks_of_a_split_are_no_classes(tmp_path: Path) -> None:
+    for name in ("train/images/1.png", "train/masks/1.png", "test/images/2.png", "test/masks/2.png"):
+        picture(tmp_path / name)
+    with pytest.raises(DataError, match="nothing that says their classes"):
+        Dataset.from_folders(tmp_path)
+
+
 def test_a_mask_whose_image_is_gone_is_no_image(tmp_path: Path) -> None:
     for name in ("b/1.png", "b/1_mask.png", "b/2_mask.png", "n/3_roi.png", "n/4_roi.png"):
         picture(tmp_path / name)
