@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from autoonco.evaluation.pairs import FAMILIES
+from autoonco.evaluation.pairs import ALPHA, FAMILIES, Kind
 from autoonco.evaluation.tables import CLEAN, TEST
 from autoonco.evaluation.tasks import ORDINAL
 from autoonco.evaluation.verdict import title
@@ -285,6 +285,8 @@ def _comparison_block(comparison: pd.DataFrame) -> Table | Picture:
         "secondary: whether one is right more often. A small p of equivalence (two one-sided tests) shows that the "
         f"AUCs lie within {margin} of each other; a large p of difference alone shows nothing."
     )
+    if ((comparison["p_holm"] < ALPHA) & (comparison["verdict"] == Kind.INCONCLUSIVE)).any():
+        note += " A difference is inconclusive where the better of the two is not shown to be better than a guess."
     columns = [
         "Pair",
         "AUC difference",

@@ -11,7 +11,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from autoonco.evaluation.pairs import COLUMNS, FAMILIES
+from autoonco.reporting.blocks import Table
 from autoonco.reporting.clinical_section import thresholds_of
+from autoonco.reporting.families_section import _comparison_block
 from autoonco.reporting.key_facts import shortcut_fact
 from autoonco.reporting.page import write_report
 from autoonco.reporting.plots_clinical import confusion_counts
@@ -153,3 +156,12 @@ def test_grades_are_called_by_their_median() -> None:
     cases = pd.DataFrame({"fold": [0], "truth": [1], "p_0": 0.4, "p_1": 0.2, "p_2": 0.4})
     assert confusion_counts(cases, 3, None, task="ordinal")[1].tolist() == [0, 1, 0]
     assert confusion_counts(cases, 3, None)[1].tolist() == [1, 0, 0]
+
+
+@pytest.mark.parametrize("verdict", ["inconclusive", "better"])
+def test_a_small_p_without_a_verdict_is_explained(verdict: str) -> None:
+    row = dict.fromkeys(COLUMNS, 0.001) | {"first": "radiomics", "second": "ensemble", "kind": FAMILIES}
+    row |= {"n": 40, "n_folds": 5, "verdict": verdict, "method": "corrected resampled t, 5 folds"}
+    block = _comparison_block(pd.DataFrame([row]))
+    assert isinstance(block, Table)
+    assert ("better than a guess" in block.note) == (verdict == "inconclusive")
