@@ -149,12 +149,13 @@ def _autogluon(job: Job) -> Answer:
 def _worc(job: Job) -> Answer:
     """Run WORC's search on the same radiomic features; extraction counts in its time."""
     train, test, seconds, left_s = _features_in_time(job)
+    names = feature_names(job.train.cases, train.shape[1])
     assert job.train.y is not None
     proba, facts = worc(
-        train, np.asarray(job.train.y), test, feature_names(job.train.cases, train.shape[1]), limit_s=left_s,
+        train, np.asarray(job.train.y), test, names, limit_s=left_s,
         seed=job.seed, shared=job.shared, folder=job.folder,
     )  # fmt: skip
-    return Answer(proba=proba, facts={"extraction_s": seconds, **facts})
+    return Answer(proba=proba, facts={"extraction_s": seconds, "fit_s": seconds + facts["search_s"], **facts})
 
 
 def _features_in_time(job: Job) -> tuple[NDArray[Any], NDArray[Any], float, float]:

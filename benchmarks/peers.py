@@ -132,8 +132,8 @@ def worc(
     shared: Path,
     folder: Path,
     cpus: int = 2,
-) -> tuple[NDArray[Any], dict[str, int]]:
-    """Return the probabilities of WORC's search within `limit_s` seconds, and how many workflows it tried.
+) -> tuple[NDArray[Any], dict[str, float]]:
+    """Return the probabilities of WORC's search within `limit_s` seconds, its seconds and how many workflows it tried.
 
     `names` are channel and pyradiomics' name of each feature: WORC searches over groups of features too.
     """
