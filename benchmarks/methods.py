@@ -18,7 +18,7 @@ from autoonco.families import all_families
 from autoonco.reporting.result import Result
 from autoonco.settings import Settings
 from benchmarks.peers import NotHereError, autogluon, peer_names, plain_peer, worc
-from benchmarks.radiomics_paper import LEARNERS, feature_names, paper_features
+from benchmarks.radiomics_paper import LEARNERS, feature_names, numbers_of, paper_features
 from benchmarks.single_network import FINETUNING, fitted
 
 
@@ -152,8 +152,8 @@ def _worc(job: Job) -> Answer:
     names = feature_names(job.train.cases, train.shape[1])
     assert job.train.y is not None
     proba, facts = worc(
-        train, np.asarray(job.train.y), test, names, limit_s=left_s,
-        seed=job.seed, shared=job.shared, folder=job.folder,
+        numbers_of(train), np.asarray(job.train.y), numbers_of(test), names,
+        limit_s=left_s, seed=job.seed, shared=job.shared, folder=job.folder,
     )  # fmt: skip
     return Answer(proba=proba, facts={"extraction_s": seconds, "fit_s": seconds + facts["search_s"], **facts})
 

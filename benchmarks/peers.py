@@ -135,7 +135,8 @@ def worc(
 ) -> tuple[NDArray[Any], dict[str, float]]:
     """Return the probabilities of WORC's search within `limit_s` seconds, its seconds and how many workflows it tried.
 
-    `names` are channel and pyradiomics' name of each feature: WORC searches over groups of features too.
+    Features that are missing are NaN, which WORC imputes. `names` are channel and pyradiomics' name of each feature:
+    WORC searches over groups of features too.
     """
     python = environment("worc", OTHERS["worc"], shared)
     facts = folder / "facts.json"

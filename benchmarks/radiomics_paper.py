@@ -136,11 +136,16 @@ def _clean() -> tuple[Any, ...]:
     from sklearn.impute import SimpleImputer
     from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
-    finite = FunctionTransformer(_finite)
-    return finite, SimpleImputer(strategy="median"), VarianceThreshold(), StandardScaler()
+    return (
+        FunctionTransformer(numbers_of),
+        SimpleImputer(strategy="median"),
+        VarianceThreshold(),
+        StandardScaler(),
+    )
 
 
-def _finite(x: Table) -> Table:
+def numbers_of(x: Table) -> Table:
+    """Return features with NaN where a value is none: infinite, or so large that squares of it overflow."""
     return np.where(np.isfinite(x) & (np.abs(x) < 1e30), x, np.nan)
 
 

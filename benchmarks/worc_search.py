@@ -21,8 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 STARTED = time.monotonic()
-LARGEST = 1e30
-"""What is beyond, pyradiomics' infinities among it, is a gap, which WORC imputes; as for the papers' ways."""
 KEPT_SHARE = 0.1
 """WORC's default ensemble is the best 100 of 1000 workflows; of fewer it is the same share."""
 REFIT_COST = 1.5
@@ -40,7 +38,7 @@ def main(path: Path) -> None:
     for done, positive in enumerate(positives):
         end = STARTED + job["limit_s"] * (done + 1) / len(positives)
         model, told = searched(cases_of(train, labels), (y == positive).astype(int), job, end)
-        scores.append(model.predict_proba(gaps(test))[:, 1])
+        scores.append(model.predict_proba(test)[:, 1])
         facts = {key: value + told[key] for key, value in facts.items()}
     np.save(job["out"], probabilities(scores))
     facts["search_s"] = round(time.monotonic() - STARTED)
@@ -58,14 +56,9 @@ def worc_labels(names: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def gaps(table: NDArray[Any]) -> NDArray[Any]:
-    """Return the features with NaN where a value is none."""
-    return np.where(np.isfinite(table) & (np.abs(table) < LARGEST), table, np.nan)
-
-
 def cases_of(table: NDArray[Any], labels: list[str]) -> list[tuple[NDArray[Any], list[str]]]:
     """Return WORC's form of a feature table: values and labels, a case."""
-    return [(row, labels) for row in gaps(table)]
+    return [(row, labels) for row in table]
 
 
 def probabilities(scores: Sequence[NDArray[Any]]) -> NDArray[Any]:

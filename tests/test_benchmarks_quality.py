@@ -16,7 +16,7 @@ from autoonco.data.phantoms import make_phantoms
 from benchmarks import methods, peers, worc_search
 from benchmarks.quality import _append, _is_done, _task_argument, run_cell
 from benchmarks.quality_tables import absent, figures, judge, ranks, reached, signed_ranks, write_tables
-from benchmarks.radiomics_paper import _AtLeast, feature_names, features_of, lasso, xgboost
+from benchmarks.radiomics_paper import _AtLeast, feature_names, features_of, lasso, numbers_of, xgboost
 from benchmarks.tasks import outer_split, task_of, task_specs
 
 
@@ -111,7 +111,7 @@ def test_worcs_script_needs_nothing_of_autoonco():
 
 
 def test_worc_gets_a_row_and_its_labels_a_case_and_gaps_for_what_is_no_number():
-    table = np.array([[1.0, np.inf, 3.0], [np.nan, 2.0, -1e300]])
+    table = numbers_of(np.array([[1.0, np.inf, 3.0], [np.nan, 2.0, -1e300]]))
     cases = worc_search.cases_of(table, ["a", "b", "c"])
     assert [labels for _, labels in cases] == [["a", "b", "c"]] * 2
     np.testing.assert_array_equal([values for values, _ in cases], [[1, np.nan, 3], [np.nan, 2, np.nan]])
