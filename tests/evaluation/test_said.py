@@ -40,7 +40,7 @@ def test_every_search_has_the_same_time_and_the_run_says_so(dataset):
     assert (plain["n"], plain["seconds_each"]) == (7, 100.0)
     assert sum(each["n_test"] for each in plain["outer"]) == 2 * 60
     first, second = said(dataset, dataset.groups, splits, mode, None, limit_s=700.0)
-    assert first == "How models are judged was chosen: Because."
+    assert first == "How models are judged was chosen: because."
     assert "7 searches of 100 s each" in second
     assert "6 outer folds in 2 repeats" in second
 
