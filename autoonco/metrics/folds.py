@@ -44,7 +44,7 @@ def resampled_t_interval(
     --------
     >>> found = resampled_t_interval([0.8, 0.9, 0.85], 1 / 2)
     >>> round(found.value, 3), round(found.lower, 3), round(found.upper, 3)
-    (0.85, 0.544, 0.964)
+    (0.85, 0.548, 0.964)
     """
     mean, error = corrected_error(scores, test_to_train)
     half = float(t.ppf((1 + level) / 2, degrees_of_freedom(len(scores)))) * error
