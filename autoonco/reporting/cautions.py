@@ -8,12 +8,13 @@ from autoonco.evaluation.baselines import LESION_OUTLINE
 from autoonco.evaluation.said import explains, tells_torn
 from autoonco.evaluation.tables import TEST
 from autoonco.evaluation.verdict import DEEP, RADIOMICS, title
-from autoonco.reporting.blocks import count, number, without_paths
+from autoonco.reporting.blocks import bounds, count, number, without_paths
+from autoonco.reporting.key_facts import strongest_without_lesion
 from autoonco.reporting.read_run import RunData
 
 _FEW_PATIENTS = 20
 _MANY_FAILED = 0.2
-_NEAR, _TELLING = 0.05, 0.75
+_NEAR, _TELLING, _CHANCE = 0.05, 0.75, 0.5
 
 
 def warnings(data: RunData, evaluation: pd.DataFrame, delivered: str | None) -> list[str]:
@@ -21,6 +22,7 @@ def warnings(data: RunData, evaluation: pd.DataFrame, delivered: str | None) -> 
     return [
         *_test_warnings(data),
         *_baseline_warnings(evaluation, delivered),
+        *_shortcut_warnings(data),
         *(note for note in _notes(data) if not explains(note)),
         *_data_warnings(data),
         *_search_warnings(data),
@@ -88,6 +90,18 @@ def _baseline_warnings(evaluation: pd.DataFrame, delivered: str | None) -> list[
             "software, and don't take the difference to networks for one in what the scans show."
         )
     return found
+
+
+def _shortcut_warnings(data: RunData) -> list[str]:
+    """Return a sentence where the model tells classes apart that can't be told by the lesion: by more than chance."""
+    probe = strongest_without_lesion(data)
+    if probe is None or not float(probe["lower"]) > _CHANCE:
+        return []
+    figures = bounds(*(float(probe[name]) for name in ("value", "lower", "upper"))).text
+    return [
+        f"Without the lesion ({probe['probe']}) the model still reaches an AUC of {figures}: it answers by what lies "
+        "around the lesion or by its outline too. See Clinical use."
+    ]
 
 
 def _data_warnings(data: RunData) -> list[str]:

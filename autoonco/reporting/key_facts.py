@@ -89,14 +89,21 @@ def ensemble_gain(comparison: pd.DataFrame) -> Fact | None:
     return Fact(label="Gain by the ensemble", value=value, note=note)
 
 
-def shortcut_fact(data: RunData, evaluation: pd.DataFrame) -> Fact | None:
-    """Return the best AUC of what should not matter: of the model without a lesion, else of a blind baseline."""
+def strongest_without_lesion(data: RunData) -> Mapping[str, Any] | None:
+    """Return the row of the shortcut checks on which the model does best with nothing of the lesion before it."""
     found = data.evidence.shortcuts
     blind = None if found is None else found[found["probe"].isin(WITHOUT_LESION) & found["value"].notna()]
-    if blind is not None and len(blind):
-        row = blind.sort_values("value", kind="stable").iloc[-1]
-        value = bounds(float(row["value"]), float(row["lower"]), float(row["upper"])).text
-        note = f"AUC of the delivered kind of model, {row['probe']}"
+    if blind is None or blind.empty:
+        return None
+    return {str(name): value for name, value in blind.sort_values("value", kind="stable").iloc[-1].items()}
+
+
+def shortcut_fact(data: RunData, evaluation: pd.DataFrame) -> Fact | None:
+    """Return the best AUC of what should not matter: of the model without a lesion, else of a blind baseline."""
+    probe = strongest_without_lesion(data)
+    if probe is not None:
+        value = bounds(*(float(probe[name]) for name in ("value", "lower", "upper"))).text
+        note = f"AUC of the delivered kind of model, {probe['probe']}"
         return Fact(label="Strongest shortcut", value=value, note=note)
     if evaluation.empty:
         return None

@@ -13,6 +13,7 @@ from PIL import Image
 
 from autoonco.evaluation.pairs import COLUMNS, FAMILIES
 from autoonco.reporting.blocks import Table
+from autoonco.reporting.cautions import warnings
 from autoonco.reporting.clinical_section import thresholds_of
 from autoonco.reporting.families_section import _comparison_block
 from autoonco.reporting.key_facts import shortcut_fact
@@ -141,6 +142,21 @@ def test_a_model_that_keeps_its_auc_under_another_mask_has_no_shortcut(build_run
     assert fact is not None
     assert "0.55" in fact.value
     assert "lesion masked out" in fact.note
+
+
+@pytest.mark.parametrize(("lower", "is_told"), [(0.45, False), (0.61, True)])
+def test_a_model_that_does_without_the_lesion_is_warned_of(
+    lower: float, is_told: bool, build_run: BuildRun
+) -> None:
+    run = build_run()
+    rows = [("background only", lower), ("mask shifted", 0.9)]
+    table = pd.DataFrame(
+        [{"probe": name, "n": 32, "value": 0.84, "lower": v, "upper": 1.0} for name, v in rows]
+    )
+    table.to_csv(run / "evaluation" / "shortcuts.csv", index=False)
+    told = [line for line in warnings(read_run(run), pd.DataFrame(), None) if "Without the lesion" in line]
+    assert len(told) == is_told
+    assert all("background only" in line and "0.84" in line for line in told)
 
 
 def test_outer_folds_are_called_by_their_own_thresholds() -> None:
