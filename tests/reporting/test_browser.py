@@ -195,7 +195,7 @@ def few(shared_data: Path) -> Callable[[str], Any]:
 def test_the_page_of_a_real_run(
     driver: Any, few: Callable[[str], Any], tmp_path: Path, task: str, planes: int, real_figures: None
 ) -> None:
-    """A search of two trials: what a page looks like doesn't hang on how many there were."""
+    """A search of four trials, of both families: what a page looks like does not hang on how many there were."""
     from autoonco import Settings, fit
 
     found = fit(
@@ -204,7 +204,7 @@ def test_the_page_of_a_real_run(
         families=["radiomics", "pretrained2d"],
         evaluation="external" if task.startswith("busi") else "holdout",
         run_dir=tmp_path / "run",
-        settings=Settings(inner_folds=2, max_trials=2, finalists=0, shortcuts=False),
+        settings=Settings(inner_folds=2, max_trials=4, finalists=0, shortcuts=False),
     )
     page = found.report(tmp_path / "report")
     assert page.stat().st_size < 5_000_000
