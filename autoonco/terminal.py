@@ -23,6 +23,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from autoonco.data.plain import plain
 from autoonco.errors import AutoOncoError
 
 if TYPE_CHECKING:
@@ -321,20 +322,3 @@ def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of a table as plain JSON, null where a value is missing."""
     found: list[dict[str, Any]] = json.loads(frame.to_json(orient="records", double_precision=15))
     return found
-
-
-def plain(value: Any) -> Any:
-    """Return `value` as JSON has it: paths as texts, and null for what is no number.
-
-    Examples
-    --------
-    >>> plain({"auc": float("nan"), "files": (Path("a"),)})
-    {'auc': None, 'files': ['a']}
-    """
-    if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if isinstance(value, float):
-        return value if value - value == 0 else None
-    return value if value is None or isinstance(value, bool | int | str) else str(value)

@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from autoonco.data.cache import write_atomically
+from autoonco.data.plain import plain
 from autoonco.reporting.blocks import Block, Gallery, Picture, Section, Table, scrubbed, without_paths
 from autoonco.reporting.card_section import card_markdown
 from autoonco.reporting.content import Content
@@ -137,14 +138,7 @@ def _number(value: float) -> float | None:
 
 
 def _json(value: Any) -> str:
-    def plain(item: Any) -> Any:
-        if isinstance(item, Mapping):
-            return {str(key): plain(one) for key, one in item.items()}
-        if isinstance(item, list | tuple):
-            return [plain(one) for one in item]
-        return None if isinstance(item, float) and (item != item or abs(item) == float("inf")) else item
-
-    return json.dumps(plain(value), indent=1, ensure_ascii=False, default=str) + "\n"
+    return json.dumps(plain(value), indent=1, ensure_ascii=False) + "\n"
 
 
 def _earlier(out: Path) -> list[str]:
