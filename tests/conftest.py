@@ -18,6 +18,10 @@ from autoonco.search.problem import Problem
 from autoonco.search.trial import FoldTask
 from autoonco.search.worker import Setup
 
+# Typer reads these when it is imported, and any value, 0 too, colours what it prints: tests read words.
+for name in ("PY_COLORS", "FORCE_COLOR", "GITHUB_ACTIONS", "COLUMNS"):
+    os.environ.pop(name, None)
+
 TOY = Path(__file__).parent / "toy"
 
 
