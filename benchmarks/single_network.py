@@ -17,6 +17,7 @@ PROBE: Config = {
     "mode": "frozen",
     "network": NETWORK,
     "size": 224,
+    "head:scale": "zscore",
     "head:learner": "logistic_regression",
     "head:logistic_regression:C": 0.02,
 }

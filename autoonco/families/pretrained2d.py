@@ -82,31 +82,22 @@ class Pretrained2D:
         return space
 
     def defaults(self, fingerprint: Fingerprint) -> Sequence[Config]:
-        """Return probes of two frozen networks, cheapest first, and a modest fine-tuning.
+        """Return probes of two frozen networks, and a modest fine-tuning.
 
-        The first network's are a logistic regression and a linear head, which share their embeddings. The user's own
-        networks are all probed. Of volumes also a probe of three orthogonal planes, of several sequences one of each
-        by itself.
+        The first network is probed at two sizes, for which is better differs by task. The user's own networks are all
+        probed. Of volumes also a probe of three orthogonal planes, of several sequences one of each by itself.
         """
         from autoonco.tabular.pipeline import complete
 
         first, *others = with_weights(2)
         second = [name for name in (*TRUSTED_PROBES, *others) if name in others][:1]
-        probe: Config = {
-            "mode": "frozen",
-            "size": 224,
-            "head:scale": "zscore",  # embeddings lose by quantiles, which are slow besides
-            "head:learner": "logistic_regression",
-            "head:logistic_regression:C": 0.02,
-        }
-        linear: Config = {"network": first, "mode": "frozen", "size": 224, "classifier": "linear"}
-        chosen: list[Config] = [{"network": first, **probe}, linear]
         second += [name for name in own(2) if name in others and name not in second]
-        chosen += [{"network": name, **probe} for name in second]
+        chosen: list[Config] = [probe_of(first), {**probe_of(first), "size": 160}]
+        chosen += [probe_of(name) for name in second]
         wider = {"slices": "planes"} if fingerprint.ndim == 3 else {}
         wider |= {"sequences": "late"} if len(fingerprint.channels) > 1 else {}
         if wider:
-            chosen.append({"network": first, **probe, **wider})
+            chosen.append({**probe_of(first), **wider})
         chosen.append(
             {
                 "network": first,
@@ -181,6 +172,24 @@ class Pretrained2D:
         if "labels" in state.meta:
             return restore_frozen(network, spec, state, runtime)
         return TrainedNetwork.restored(network, state, runtime)
+
+
+def probe_of(network: str) -> Config:
+    """Return a logistic regression on the frozen embeddings of a network.
+
+    Of one without a class token on those of four stages: textures are in the early ones, and on five tasks that was no
+    worse at the same cost (BENCHMARKS.md, "Pretrained 2D networks").
+    """
+    seen: Config = {} if entry_of(network).get("class_token", False) else {"layers": 4, "pooling": "gem"}
+    return {
+        "network": network,
+        "mode": "frozen",
+        "size": 224,
+        "head:scale": "zscore",  # embeddings lose by quantiles, which are slow besides
+        "head:learner": "logistic_regression",
+        "head:logistic_regression:C": 0.02,
+        **seen,
+    }
 
 
 def build_network(build: Mapping[str, Any], **options: Any) -> Network:
