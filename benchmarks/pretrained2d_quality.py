@@ -3,6 +3,7 @@
     python -m benchmarks pretrained2d_quality busi [--time-limit 20min] [--repeats 5] [--folds 5] [--out FOLDER]
     python -m benchmarks pretrained2d_quality skin [--time-limit 20min] [--repeats 1]
     python -m benchmarks pretrained2d_quality busi --published [--time-limit 20min] [--seeds 3]
+    python -m benchmarks pretrained2d_quality skin --published --folds 4 [--time-limit 20min] [--seeds 1]
 
 Repeated patient-grouped cross-validation: in each fold every method is fitted on the same cases and judged on the
 others, and differences come with the corrected resampled t interval. Of `busi` only train and val are touched; with
@@ -29,7 +30,7 @@ from numpy.typing import NDArray
 
 from autoonco.classifier import AutoOncoClassifier
 from autoonco.data.case import Case
-from autoonco.data.folds import stratified_group_folds
+from autoonco.data.folds import holdout, stratified_group_folds
 from autoonco.data.manifest import Dataset
 from autoonco.families.contract import Config
 from autoonco.families.pretrained2d import family
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
     data = Dataset.from_csv(SHARED / options.task / "labels.csv")
     options.out.mkdir(parents=True, exist_ok=True)
     if options.published:
-        published(data, methods, seeds=options.seeds)
+        published(held_out(data, options.folds), methods, seeds=options.seeds)
         return
     data = development(data, options.cases)
     path = options.out / f"{options.task}.csv"
@@ -83,6 +84,15 @@ def development(data: Dataset, n: int | None = None) -> Dataset:
     each = n // len(data.classes)
     rows = [np.flatnonzero(data.y == label)[:each] for label in range(len(data.classes))]
     return data.subset(np.sort(np.concatenate(rows)))
+
+
+def held_out(data: Dataset, folds: int) -> Dataset:
+    """Return the data with the published split, or else with one in `folds` patients to be judged by."""
+    if data.split is not None:
+        return data
+    assert data.y is not None
+    _, test = holdout(data.y, data.groups, 1 / folds, seed=0)
+    return replace(data, split=np.where(np.isin(np.arange(len(data)), test), "test", "train"))
 
 
 def method(name: str, time_limit: str) -> Fit:
