@@ -6,11 +6,8 @@ It holds counts and figures, and nothing of single cases.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
-
-import pandas as pd
 
 from autoonco.data.fingerprint import Fingerprint
 
@@ -84,15 +81,6 @@ def model_card(
         },
         "limits": [*([facts["stopped"]] if facts.get("stopped") else []), *LIMITS],
     }
-
-
-def plain_rows(figures: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows of a table of figures as plain JSON, None where a value is missing."""
-    wanted = figures[[name for name in _FIGURES if name in figures]]
-    return [
-        {name: None if pd.isna(value) else value for name, value in row.items()}
-        for row in json.loads(wanted.to_json(orient="records"))
-    ]
 
 
 def card_text(card: Mapping[str, Any]) -> str:

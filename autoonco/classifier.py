@@ -13,13 +13,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 
 from autoonco.arguments import Labelled, Unlabelled, access_of, cores, reading, run_path, usable, with_labels
 from autoonco.bundle import Content, read_bundle, write_bundle
-from autoonco.card import plain_rows
 from autoonco.data.cache import ArtefactCache, digest
 from autoonco.data.checks import CaseFacts, Finding, errors_of, findings, inspect
 from autoonco.data.contract import contract_of
 from autoonco.data.feature_table import FeatureTable
 from autoonco.data.labels import classes_as_in
 from autoonco.data.manifest import Dataset
+from autoonco.data.plain import records
 from autoonco.errors import AutoOncoError
 from autoonco.evaluation.experiment import run_experiment
 from autoonco.evaluation.extras import tried
@@ -228,7 +228,7 @@ class AutoOncoClassifier(Predictor, ClassifierMixin, BaseEstimator):  # type: ig
         told = Result(folder.path)
         figures = tried(
             "Figures for the model card",
-            lambda: plain_rows(told.evaluation()),
+            lambda: records(told.evaluation()),
             dataset=dataset,
             notes=notes,
         )

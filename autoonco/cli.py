@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from autoonco.commands import check, features, look, portfolios, replay, weights
+from autoonco.data.plain import records
 from autoonco.errors import AutoOncoError
 from autoonco.export_command import export
 from autoonco.options import (
@@ -37,7 +38,7 @@ from autoonco.options import (
     names_of,
 )
 from autoonco.run_commands import leaderboard, report, status
-from autoonco.terminal import Answering, Talking, Terminal, print_line, records, screen
+from autoonco.terminal import Answering, Talking, Terminal, print_line, screen
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from autoonco.data.plain import records
 from autoonco.errors import AutoOncoError
 from autoonco.options import (
     Cohort,
@@ -23,7 +24,7 @@ from autoonco.options import (
     grouped,
     names_in,
 )
-from autoonco.terminal import Answering, Showing, Talking, Terminal, records
+from autoonco.terminal import Answering, Showing, Talking, Terminal
 
 if TYPE_CHECKING:
     from autoonco.data.checks import Finding

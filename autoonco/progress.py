@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -16,7 +17,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from autoonco.search.problem import BEFORE, Progress
-from autoonco.search.trial import Status, Trial
+from autoonco.search.trial import Status, Trial, best_trial
 from autoonco.terminal import clock, is_live, print_line
 
 if TYPE_CHECKING:
@@ -101,9 +102,9 @@ def progress_table(progress: Progress, *, now: datetime | None = None, width: in
 def _family_cells(progress: Progress, family: str) -> dict[str, str]:
     """Return what is shown of a family, by column."""
     trials = [trial for trial in progress.trials if trial.family == family]
-    whole = [trial for trial in trials if trial.budget == 1.0 and trial.status is Status.SUCCESS]
+    whole = best_trial(map(vars, trials))
     return {
-        "best, all folds": _best(whole),
+        "best, all folds": "-" if whole is None else f"{whole['score']:.3f}",
         "best, any budget": _best(trials),
         "done": str(sum(trial.status is Status.SUCCESS for trial in trials)),
         "failed": str(sum(trial.has_failed for trial in trials)),
@@ -139,11 +140,15 @@ class Written:
 
 
 def write_predictions(tables: Iterable[pd.DataFrame], output: Path) -> Written:
-    """Write tables of predictions to one CSV file as they come; what was written stays after a stop."""
+    """Write tables of predictions to one CSV file as they come; what was written stays after a stop.
+
+    A file of that name is left alone until the first table is there: a wrong option loses no earlier answer.
+    """
     output.parent.mkdir(parents=True, exist_ok=True)
-    found = Written()
+    found, waiting = Written(), iter(tables)
+    first = next(waiting, None)
     with output.open("w", encoding="utf-8", newline="") as stream:
-        for table in tables:
+        for table in () if first is None else chain([first], waiting):
             table.to_csv(stream, index=False, header=found.n_cases == 0)
             stream.flush()
             bad = table.loc[table["status"] == "error", "message"]

@@ -13,9 +13,10 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from autoonco.data.plain import records
 from autoonco.errors import AutoOncoError
 from autoonco.options import Run, case_names, grouped
-from autoonco.terminal import Showing, Talking, Terminal, clock, is_live, records, table_of
+from autoonco.terminal import Showing, Talking, Terminal, clock, is_live, table_of
 
 if TYPE_CHECKING:
     import pandas as pd

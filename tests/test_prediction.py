@@ -256,6 +256,15 @@ def test_a_table_is_written_as_it_grows(scans: list[Path], tmp_path: Path) -> No
     assert pd.read_csv(output)["case"].tolist() == [path.stem for path in scans]
 
 
+def test_a_wrong_option_leaves_an_earlier_table_alone(scans: list[Path], tmp_path: Path) -> None:
+    output = tmp_path / "p.csv"
+    output.write_text("of yesterday")
+    with pytest.raises(UnknownNameError, match="way with a missing mask 'partail'"):
+        write_predictions(model((1.0, Mean())).predict_tables(scans, missing_mask="partail"), output)
+    assert output.read_text() == "of yesterday"
+    assert write_predictions(iter(()), output).n_cases == 0
+
+
 @pytest.mark.alone
 def test_memory_is_flat_in_the_number_of_scans(tmp_path: Path) -> None:
     """Four hundred pictures of a megabyte as floats: held all at once they would be 400 MB."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -54,6 +55,13 @@ def test_the_table_fits_and_keeps_the_names_of_families(width):
     assert "running" in text
     assert "1:30 spent, 1:00:00 left" in text
     assert "13:00" in text
+
+
+def test_a_finalist_on_its_fresh_folds_is_not_the_best() -> None:
+    again = replace(trial(4, "radiomics", Status.SUCCESS, 0.99), origin=Origin.FINALIST)
+    console = Console(file=io.StringIO(), width=100)
+    console.print(progress_table(replace(PROGRESS, trials=[*PROGRESS.trials, again]), width=100))
+    assert "0.810" in console.file.getvalue()
 
 
 def watched(**how: bool) -> str:

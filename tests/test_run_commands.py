@@ -98,6 +98,14 @@ def test_the_leaderboard_of_a_run_that_judged_nothing_yet(tmp_path: Path) -> Non
     assert models["auc"].isna().all()
     assert set(models["model"]) == {"pretrained2d", "radiomics"}
     assert "not judged" in told("leaderboard", folder)
+    before = models.set_index("model")["inner_score"]
+    events = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
+    last = events[-1] | {"status": "success", "budget": 1.0, "score": 0.999, "origin": "finalist"}
+    other = last | {"scope": "outer0", "origin": "search"}
+    with (folder / "journal.jsonl").open("a") as stream:
+        stream.writelines(json.dumps(event) + "\n" for event in (other, last))
+    # neither another search nor fresh folds compare with the trials of this one
+    assert Result(folder).models().set_index("model")["inner_score"].equals(before)
     (folder / "journal.jsonl").unlink()
     assert "not judged" not in told("leaderboard", folder)
 

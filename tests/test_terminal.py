@@ -14,9 +14,9 @@ from rich.console import Console
 
 import autoonco
 from autoonco.data.case import Case
-from autoonco.data.plain import plain
+from autoonco.data.plain import plain, records
 from autoonco.errors import AutoOncoError, DataError
-from autoonco.terminal import Terminal, records, screen, table_of
+from autoonco.terminal import Terminal, screen, table_of
 
 LINE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00 (INFO|WARNING|ERROR) +\S")
 LOG = logging.getLogger("autoonco.somewhere")

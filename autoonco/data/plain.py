@@ -1,9 +1,13 @@
-"""Values as JSON can hold them."""
+"""Values and tables as JSON can hold them."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def plain(value: Any) -> Any:
@@ -22,3 +26,16 @@ def plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if value - value == 0 else None
     return value if value is None or isinstance(value, bool | int | str) else str(value)
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table as plain JSON, null where a value is missing.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> records(pd.DataFrame({"auc": [0.5, float("nan")], "n": pd.array([1, None], dtype="Int64")}))
+    [{'auc': 0.5, 'n': 1}, {'auc': None, 'n': None}]
+    """
+    found: list[dict[str, Any]] = json.loads(table.to_json(orient="records", double_precision=15))
+    return found

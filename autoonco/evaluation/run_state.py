@@ -14,7 +14,7 @@ from autoonco.evaluation.kept import scope_path
 from autoonco.evaluation.run_folder import LOG_FILE, read_json, session_began
 from autoonco.evaluation.tables import config_line
 from autoonco.search.store import JOURNAL, read_events
-from autoonco.search.trial import FAILURES, Origin, Status
+from autoonco.search.trial import FAILURES, Origin, Status, best_trial
 
 FILES = {
     "report": "report/index.html",
@@ -147,7 +147,7 @@ def run_state(folder: Path, *, now: float | None = None) -> RunState:
         metric=str(run.get("metric") or run.get("identity", {}).get("metric", "")),
         evaluation=str(run.get("evaluation") or run.get("identity", {}).get("evaluation", "")),
         families=_families(run, trials, scope),
-        best=_best([trial for trial in trials if trial["scope"] == scope]),
+        best=_told(best_trial(trial for trial in trials if trial["scope"] == scope)),
         failures=tuple(map(_failure, [t for t in trials if t["status"] in FAILURES][-_LAST_FAILURES:])),
         files={what: folder / name for what, name in FILES.items() if (folder / name).is_file()},
         message=_message(run, state),
@@ -219,7 +219,7 @@ def _families(
     for name in dict.fromkeys(names):
         own = [trial for trial in trials if trial["family"] == name]
         ends = [trial["status"] for trial in own]
-        best = _best([trial for trial in own if trial["scope"] == scope])
+        best = best_trial(trial for trial in own if trial["scope"] == scope)
         found.append(
             FamilyState(
                 family=name,
@@ -235,19 +235,10 @@ def _families(
     return tuple(sorted(found, key=lambda family: family.why_not is not None))
 
 
-def _best(trials: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return the best trial with all folds, as whoever looks at a run knows it."""
-    full = [
-        trial
-        for trial in trials
-        if trial["status"] == Status.SUCCESS
-        and trial["budget"] >= 1
-        and trial.get("score") is not None
-        and trial.get("origin") != Origin.FINALIST
-    ]
-    if not full:
+def _told(best: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return what is told of the best trial."""
+    if best is None:
         return None
-    best = max(full, key=lambda trial: float(trial["score"]))
     return {
         "family": best["family"],
         "trial": best["id"],

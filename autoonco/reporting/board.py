@@ -12,6 +12,7 @@ from autoonco.evaluation.tables import CLEAN, TEST, config_line
 from autoonco.reporting.judged import evaluation_of
 from autoonco.reporting.read_run import RunData
 from autoonco.search.space import config_key
+from autoonco.search.trial import best_trial
 
 COLUMNS = (
     "model", "kind", "auc", "auc_lower", "auc_upper", "n", "inner_score", "search_seconds", "refit_seconds",
@@ -23,7 +24,7 @@ MEMBER_COLUMNS = ("family", "weight", "inner_score", "predict_seconds", "config"
 def models_table(data: RunData) -> pd.DataFrame:
     """Return a row a model: ensemble, families by their test AUC, then baselines.
 
-    Of a run that has judged none yet, a row a family with its best trial that had all folds.
+    Of a run that has judged none yet, a row a family with its best trial of the search that is under way.
 
     Returns
     -------
@@ -81,15 +82,12 @@ def members_table(data: RunData) -> pd.DataFrame:
 
 def _searched(data: RunData) -> pd.DataFrame:
     rows = []
+    scope = data.trials[-1]["scope"] if data.trials else ""  # scores of other searches are of other cases
     for family in dict.fromkeys(str(trial["family"]) for trial in data.trials):
         own = [trial for trial in data.trials if trial["family"] == family]
-        scores = [
-            float(trial["score"])
-            for trial in own
-            if trial["status"] == "success" and trial["budget"] >= 1 and trial.get("score") is not None
-        ]
+        best = best_trial(trial for trial in own if trial["scope"] == scope)
         row: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan) | {"model": family, "kind": "family"}
-        row["inner_score"] = max(scores, default=np.nan)
+        row["inner_score"] = np.nan if best is None else float(best["score"])
         row["search_seconds"] = sum(float(trial["seconds"]) for trial in own)
         rows.append(row)
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype({"n": "Int64"})

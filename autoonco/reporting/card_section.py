@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from autoonco.card import card_text, model_card
+from autoonco.data.plain import plain
 from autoonco.reporting.blocks import Section, scrubbed, without_paths
 from autoonco.reporting.read_run import RunData
 
@@ -32,7 +32,7 @@ def card_of(data: RunData, evaluation: pd.DataFrame, warnings: Sequence[str], ve
         "stopped": data.run.get("stopped"),
     }
     rows = [] if evaluation.empty else evaluation.to_dict("records")
-    card = model_card(data.fingerprint, families=members, facts=facts, performance=_plain(rows))
+    card = model_card(data.fingerprint, families=members, facts=facts, performance=plain(rows))
     subgroups = data.evidence.subgroups
     decisions = data.evidence.decisions
     found = card | {
@@ -41,12 +41,12 @@ def card_of(data: RunData, evaluation: pd.DataFrame, warnings: Sequence[str], ve
         "decisions": {
             key: decisions[key] for key in ("calibration", "threshold", "conformal") if key in decisions
         },
-        "subgroups": [] if subgroups is None else _plain(subgroups.to_dict("records")),
+        "subgroups": [] if subgroups is None else plain(subgroups.to_dict("records")),
         "warnings_of_this_run": list(warnings),
         "made_with": dict(data.run.get("versions") or {}),
     }
-    plain: dict[str, Any] = scrubbed(found)
-    return plain
+    clean: dict[str, Any] = scrubbed(found)
+    return clean
 
 
 def card_markdown(card: Mapping[str, Any]) -> str:
@@ -76,14 +76,3 @@ def card_section(card: Mapping[str, Any]) -> Section:
         paragraphs=paragraphs,
         folded={"The whole card": card_markdown(card)},
     )
-
-
-def _plain(rows: Sequence[Mapping[Any, Any]]) -> list[dict[str, Any]]:
-    """Return rows as JSON has them: no number that isn't one."""
-    return [
-        {
-            str(key): None if isinstance(value, float) and math.isnan(value) else value
-            for key, value in row.items()
-        }
-        for row in rows
-    ]

@@ -27,6 +27,7 @@ from autoonco.reporting.blocks import (
 )
 from autoonco.reporting.read_run import RunData
 from autoonco.reporting.search_details import detail_blocks, left_out_blocks, over_time, rungs_picture
+from autoonco.search.trial import best_trial
 
 TOP = 20
 MOST_REASONS = 30
@@ -88,12 +89,9 @@ def search_section(data: RunData, importance: pd.DataFrame) -> Section:
 
 
 def _curve(trials: Trials, metric: str) -> Picture:
-    best: dict[str, float] = {}
-    for trial in trials:
-        if trial["budget"] >= 1 and trial["status"] != "stopped":
-            family = trial["family"]
-            best[family] = max(trial["score"], best.get(family, trial["score"]))
-    said = "; ".join(f"{title(name)}: best {number(score)}" for name, score in sorted(best.items()))
+    families = sorted({str(trial["family"]) for trial in trials})
+    best = [best_trial(trial for trial in trials if trial["family"] == family) for family in families]
+    said = "; ".join(f"{title(one['family'])}: best {number(one['score'])}" for one in best if one)
     return picture(
         plots.search_curve(trials, metric),
         name="search",

@@ -20,6 +20,7 @@ from autoonco.reporting.key_facts import (
     smallest_difference,
 )
 from autoonco.reporting.read_run import RunData
+from autoonco.search.trial import best_trial
 
 EVALUATIONS = {
     "external": "test cases that the manifest names, or of a dataset of their own, never seen in fitting",
@@ -153,18 +154,10 @@ def _described(data: RunData, delivered: str | None) -> str:
 
 
 def _best_inner(data: RunData) -> str:
-    full = [
-        t
-        for t in data.trials
-        if t["scope"] == "final"
-        and t.get("score") is not None
-        and t["budget"] >= 1
-        and t["status"] == "success"
-    ]
-    if not full:
+    best = best_trial(trial for trial in data.trials if trial["scope"] == "final")
+    if best is None:
         return ""
-    best = max(float(trial["score"]) for trial in full)
-    return f"best inner {get_metric(data.metric).title} so far: {number(best)}, optimistic"
+    return f"best inner {get_metric(data.metric).title} so far: {number(float(best['score']))}, optimistic"
 
 
 def _test_fact(data: RunData, evaluation: pd.DataFrame) -> Fact:

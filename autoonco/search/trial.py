@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from types import TracebackType
@@ -100,6 +100,28 @@ class Trial:
                 "origin": Origin(plain["origin"]),
             }
         )
+
+
+def best_trial(trials: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """Return the best of `trials`, as whoever looks at a search knows it; None while there is none.
+
+    It had its full training on all folds. A finalist scored again does not count: the fresh folds are others, on which
+    scores don't compare.
+
+    Parameters
+    ----------
+    trials
+        Of one search, as `Trial.to_json` or the journal has them.
+    """
+    full = [
+        trial
+        for trial in trials
+        if trial["status"] == Status.SUCCESS
+        and trial["budget"] >= 1
+        and trial.get("score") is not None
+        and trial.get("origin") != Origin.FINALIST
+    ]
+    return max(full, key=lambda trial: float(trial["score"]), default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
