@@ -37,7 +37,7 @@ def _with(**changes: Any) -> OptimizerSettings:
     return replace(BASE, **changes)
 
 
-OURS = Ours(settings=_with(min_budget=1 / 9), order="cheapest", affordable=0.05)
+OURS = Ours(settings=_with(min_budget=1 / 9), order="cheapest", affordable=0.05, completing=True)
 """What a run does by default: second defaults are trained in full beforehand only up to 5 % of the time."""
 FORTY = replace(OURS, affordable=0.4, dear=0.4)
 """The former default: second defaults up to 40 % of the time; firsts that take more wait until its middle."""
@@ -65,6 +65,7 @@ METHODS: dict[str, Method] = {
     "ours, no defaults first": replace(OURS, defaults=False),
     "ours, no racing": replace(OURS, racing=False),
     "ours, no floor": replace(OURS, floor=0.0),
+    "ours, no completing": replace(OURS, completing=False),
     "ours, min_budget 1/27": _ours(min_budget=1 / 27),
     "ours, min_budget 1/3": _ours(min_budget=1 / 3),
     "ours, full budget only": _ours(min_budget=FULL_ONLY),

@@ -17,6 +17,9 @@ from smac.main.exceptions import ConfigurationSpaceExhaustedException
 from smac.model.random_forest import RandomForest
 from smac.runhistory import TrialInfo, TrialValue
 
+from autoonco.families import get_family
+from autoonco.families.contract import Fidelity
+from autoonco.search import completion
 from autoonco.search.acquisition import TableSearch
 from autoonco.search.allocation import Allocation
 from autoonco.search.costs import SecondsModel
@@ -190,7 +193,7 @@ class Ours:
     `alpha` and `alpha_end` shape the cooling: its exponent falls from `alpha` to 0 at the fraction `alpha_end`.
     Defaults after a family's first that are guessed to take more than the share `affordable` of the time are not
     trained in full beforehand but only open the first bracket, and firsts that take more than `dear` wait until half
-    the time is over.
+    the time is over. `completing` is `search.completion`.
     """
 
     settings: OptimizerSettings = BASE
@@ -200,13 +203,17 @@ class Ours:
     dear: float = 1.0
     portfolio: bool = True
     racing: bool = True
+    completing: bool = False
     floor: float = FLOOR
     alpha: float = 1.0
     alpha_end: float = 1.0
 
     def __call__(self, lab: Lab, *, seed: int, starts: Sequence[Recorded]) -> None:
         """Search."""
-        seconds = SecondsModel(prior=lambda family, config: lab.table.priors[config_key(family, config)])
+        seconds = SecondsModel(
+            prior=lambda family, config: lab.table.priors[config_key(family, config)],
+            kind=lambda family, config: "trained" if get_family(family).wants_gpu(config) else "",
+        )
         opening = [*lab.table.defaults("families"), *(starts if self.portfolio else ())]
         optimizer = Optimizer(
             copy.deepcopy(lab.table.space),
@@ -218,7 +225,7 @@ class Ours:
             spent=lambda: 1.0 - self.alpha * max(0.0, 1.0 - lab.elapsed_s / lab.limit_s / self.alpha_end),
         )
         allocation = Allocation(lab.table.families, mode="shared", floor=self.floor, gpu_rate=1.0)
-        run = _Run(lab, optimizer, allocation, seconds, racing=self.racing)
+        run = _Run(lab, optimizer, allocation, seconds, racing=self.racing, completing=self.completing)
         first, later = self._split_defaults(lab) if self.defaults else ([], [])
         for config in first:
             run.default(config)
@@ -244,10 +251,17 @@ class _Run:
     """One search of the runner's kind under way."""
 
     def __init__(
-        self, lab: Lab, optimizer: Optimizer, allocation: Allocation, seconds: SecondsModel, *, racing: bool
+        self,
+        lab: Lab,
+        optimizer: Optimizer,
+        allocation: Allocation,
+        seconds: SecondsModel,
+        *,
+        racing: bool,
+        completing: bool,
     ) -> None:
         self._lab, self._optimizer, self._allocation, self._seconds = lab, optimizer, allocation, seconds
-        self._racing = racing
+        self._racing, self._completing = racing, completing
         self._skips: Counter[str] = Counter()
         self._skipped_in_a_row = 0
 
@@ -289,6 +303,19 @@ class _Run:
         self._note(config, prior_s, outcome)
         if outcome.loss is not None:
             self._optimizer.tell(proposal, loss=outcome.loss, seconds=outcome.seconds)
+            if self._completing:
+                self._complete(config, rung)
+
+    def _complete(self, config: Recorded, rung: int) -> None:
+        """Score a config of a rung in full where that costs next to nothing, as a run does."""
+        last = len(RUNGS) - 1
+        fidelity = Fidelity(folds=1, epochs=config.epochs[rung])
+        is_due = completion.is_due(fidelity, rung_s=config.prior_s[rung], full_s=config.prior_s[last])
+        if rung < last and is_due and self._lab.missing(config, last) and not self._lab.is_over:
+            outcome = self._lab.run(config, last, racing=self._racing)
+            self._note(config, config.prior_s[last], outcome)
+            if outcome.loss is not None:
+                self._optimizer.learn(*split(config.configuration), 1.0, loss=outcome.loss)
 
     def _fits(self, config: Recorded, prior_s: float) -> bool:
         left_s = self._lab.limit_s - self._lab.elapsed_s

@@ -35,6 +35,9 @@ class SecondsModel:
         only concrete trials are predicted.
     mode
         "prior" uses no measured second, so that a search's course doesn't depend on the machine's speed.
+    kind
+        Names what a config has in common with others whose measured seconds say something of its own, within its
+        family: a frozen network's, whose embeddings are in the cache, say nothing of a training.
     """
 
     _WINDOW = 9
@@ -42,14 +45,18 @@ class SecondsModel:
     _LATEST = 300
 
     def __init__(
-        self, *, prior: Prior | None = None, mode: Literal["measured", "prior"] = "measured"
+        self,
+        *,
+        prior: Prior | None = None,
+        mode: Literal["measured", "prior"] = "measured",
+        kind: Callable[[str, Config], str] = lambda _family, _config: "",
     ) -> None:
-        self.prior, self._mode = prior, mode
-        self._ratios: dict[str, deque[tuple[float, Config | None]]] = defaultdict(
+        self.prior, self._mode, self._kind = prior, mode, kind
+        self._ratios: dict[tuple[str, str], deque[tuple[float, Config | None]]] = defaultdict(
             lambda: deque(maxlen=self._LATEST)
         )
-        self._residuals: dict[str, _Residual] = {}
-        self._learned: dict[str, int] = defaultdict(int)
+        self._residuals: dict[tuple[str, str], _Residual] = {}
+        self._learned: dict[tuple[str, str], int] = defaultdict(int)
         self.n_measured = 0
         """How many trials were taken note of."""
 
@@ -58,9 +65,13 @@ class SecondsModel:
         if self._mode == "prior":
             return
         ratio = max(measured_s, _SHORTEST_S) / max(prior_s, _SHORTEST_S)
-        self._ratios[family].append((float(np.log(ratio)), config))
+        group = self._group(family, config)
+        self._ratios[group].append((float(np.log(ratio)), config))
         self.n_measured += 1
-        self._learned[family] += 1
+        self._learned[group] += 1
+
+    def _group(self, family: str, config: Config | None) -> tuple[str, str]:
+        return family, "" if config is None else self._kind(family, config)
 
     def predict(self, family: str, *, prior_s: float, config: Config | None = None) -> float:
         """Return the seconds that a trial with this prior is expected to take."""
@@ -68,10 +79,19 @@ class SecondsModel:
 
     def log_corrections(self, family: str, configs: Sequence[Config | None]) -> Floats:
         """Return ``(n,)`` the logarithm of what the configs' priors are to be multiplied with."""
-        ratios = self._ratios[family]
+        places: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for place, config in enumerate(configs):
+            places[self._group(family, config)].append(place)
+        found = np.zeros(len(configs))
+        for group, members in places.items():
+            found[members] = self._corrections(group, [configs[place] for place in members])
+        return found
+
+    def _corrections(self, group: tuple[str, str], configs: Sequence[Config | None]) -> Floats:
+        ratios = self._ratios[group]
         if not ratios:
             return np.zeros(len(configs))
-        residual = self._residual(family)
+        residual = self._residual(group)
         latest = list(ratios)[-self._WINDOW :]
         if residual is None:
             return np.full(len(configs), np.median([ratio for ratio, _ in latest]))
@@ -79,16 +99,16 @@ class SecondsModel:
         drift = np.median([r for r, _ in latest] - residual([config for _, config in latest]))
         return residual(configs) + drift
 
-    def _residual(self, family: str) -> _Residual | None:
-        """Return the family's forest, fitted anew whenever a fifth more trials are known."""
-        known = [(ratio, config) for ratio, config in self._ratios[family] if config is not None]
+    def _residual(self, group: tuple[str, str]) -> _Residual | None:
+        """Return the group's forest, fitted anew whenever a fifth more trials are known."""
+        known = [(ratio, config) for ratio, config in self._ratios[group] if config is not None]
         if len(known) < self._ENOUGH:
             return None
-        found = self._residuals.get(family)
-        if found is None or self._learned[family] >= 1.2 * found.n_learned:
+        found = self._residuals.get(group)
+        if found is None or self._learned[group] >= 1.2 * found.n_learned:
             configs = [config for _, config in known]
-            found = _Residual(configs, np.array([r for r, _ in known]), n_learned=self._learned[family])
-            self._residuals[family] = found
+            found = _Residual(configs, np.array([r for r, _ in known]), n_learned=self._learned[group])
+            self._residuals[group] = found
         return found
 
 

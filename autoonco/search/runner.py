@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from autoonco.families import get_family
 from autoonco.families.contract import Config
+from autoonco.search import completion
 from autoonco.search.checkpoints import CheckpointFolder
 from autoonco.search.clock import Clock
 from autoonco.search.costs import SecondsModel
@@ -65,7 +67,11 @@ class Search:
         self._settings, self._seed, self._clock, self._observer = settings, seed, clock, observer
         self._reproducible = reproducible
         self._checkpoints = CheckpointFolder(store.folder / "checkpoints")
-        self._seconds = SecondsModel(prior=self._full_prior_s, mode="prior" if reproducible else "measured")
+        self._seconds = SecondsModel(
+            prior=self._full_prior_s,
+            mode="prior" if reproducible else "measured",
+            kind=lambda family, config: "trained" if get_family(family).wants_gpu(config) else "",
+        )
         self._race = Race(problem, store)
         self._execution = Execution(
             problem,
@@ -275,6 +281,22 @@ class Search:
         self._finish(outcome)
         if outcome.status is Status.TIMEOUT:
             self._salvage(outcome.candidate)
+        if outcome.status is Status.SUCCESS and self._settings.max_trials is None:
+            self._complete(outcome.candidate)
+
+    def _complete(self, candidate: Candidate) -> None:
+        """Have the folds that a rung left out scored at once where they cost next to nothing.
+
+        Where trials are counted, not seconds, brackets alone say who goes on.
+        """
+        if candidate.origin is not Origin.SEARCH or (candidate.key, 1.0) in self._known:
+            return
+        if self._race.is_hopeless(self._race.scores(candidate)):
+            return
+        full_s = self._full_prior_s(candidate.family, candidate.config)
+        if completion.is_due(candidate.fidelity, rung_s=self._prior_s(candidate), full_s=full_s):
+            fidelity = self._problem.plan(candidate.family, candidate.config, 1.0)
+            self._waiting.insert(0, replace(candidate, budget=1.0, fidelity=fidelity, proposal=None))
 
     def _salvage(self, candidate: Candidate) -> None:
         """Record the folds that a stopped trial had finished as a trial of a smaller budget."""

@@ -55,6 +55,20 @@ def test_with_few_trials_the_config_makes_no_difference():
     assert len(predictions) == 1
 
 
+def test_cheap_configs_say_nothing_of_another_kind():
+    """Heads on cached embeddings took a twelfth of their prior, and so fine-tunings were begun that never ended."""
+    model = SecondsModel(kind=lambda _family, config: str(config["kind"]))
+    for _ in range(30):
+        model.add("a", prior_s=12, measured_s=1, config={"kind": "frozen", "x": 1})
+    frozen, trained = {"kind": "frozen", "x": 2}, {"kind": "trained", "x": 2}
+    assert model.predict("a", prior_s=12, config=frozen) == pytest.approx(1)
+    assert model.predict("a", prior_s=60, config=trained) == 60
+    model.add("a", prior_s=60, measured_s=120, config=trained)
+    assert model.predict("a", prior_s=60, config=trained) == pytest.approx(120)
+    assert model.predict("a", prior_s=12, config=frozen) == pytest.approx(1)
+    np.testing.assert_allclose(np.exp(model.log_corrections("a", [trained, frozen])), [2, 1 / 12])
+
+
 def test_the_mode_prior_uses_no_measured_second():
     model = SecondsModel(mode="prior")
     slow_and_fast(model, 40)

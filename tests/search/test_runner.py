@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -132,6 +133,55 @@ class Lingering:
         else:
             proba = run_fold(task, self.dataset, Runtime(artefacts=None))
             yield Ended(task_id=task.id, status=Status.SUCCESS, seconds=0.1, proba=proba)
+
+
+class AtHand(Lingering):
+    """A worker in this process, and a clock by which every fold takes a second."""
+
+    def __init__(self, dataset, limit_s):
+        super().__init__(dataset)
+        self.limit_s, self.n_done = limit_s, 0
+
+    def elapsed(self):
+        return float(self.n_done)
+
+    def remaining(self):
+        return self.limit_s - self.n_done
+
+    def poll(self):
+        (task, _), self.given = self.given, None
+        self.n_done += 1
+        proba = run_fold(task, self.dataset, Runtime(artefacts=None))
+        yield Ended(task_id=task.id, status=Status.SUCCESS, seconds=1.0, proba=proba)
+
+
+@pytest.mark.parametrize(("paid_s", "is_completed"), [(10.0, True), (0.0, False)])
+def test_folds_that_cost_next_to_nothing_follow_at_once(
+    toy, problem, dataset, tmp_path, paid_s, is_completed
+):
+    """Unless the first is worse than any of the best config's, or they cost as much as that."""
+    import toy_family
+
+    toy.setattr(
+        toy_family.ToyFamily,
+        "prior_seconds",
+        lambda _, config, fidelity, fingerprint: paid_s + 0.1 * fidelity.folds,
+    )
+    store = Store(tmp_path)
+    pool, settings = AtHand(dataset, 60), Settings(min_budget=1 / 9)
+    Search(problem, pool=pool, store=store, settings=settings, seed=0, clock=pool).run()
+    default, *others = store.trials
+    rungs = [
+        (trial.score, after.budget == 1 and after.config == trial.config)
+        for trial, after in itertools.pairwise(others)
+        if trial.budget < 1 / 3 and trial.config != default.config
+    ]
+    perfect = [is_followed for score, is_followed in rungs if score == 1]
+    hopeless = [is_followed for score, is_followed in rungs if score < 0.7]
+    assert len(perfect) >= 2
+    assert len(hopeless) >= 2
+    assert set(perfect) == {is_completed}
+    assert not any(hopeless)
 
 
 def test_the_folds_that_a_stopped_trial_finished_count(toy, problem, dataset, tmp_path):
