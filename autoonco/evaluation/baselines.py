@@ -24,13 +24,13 @@ from autoonco.errors import AutoOncoError, DataError
 from autoonco.evaluation.fixed_radiomics import fixed_spec, lasso_proba, shares
 from autoonco.evaluation.outcome import Judged
 from autoonco.evaluation.splits import OuterSplit
+from autoonco.evaluation.tables import MAJORITY as MAJORITY
 from autoonco.families.radiomics import family as radiomics
 from autoonco.families.tables import spread
 from autoonco.features.blocks import extract_outlines, extract_table
 from autoonco.search.interrupt import Allowance
 from autoonco.tabular.clinical_columns import ClinicalEncoder
 
-MAJORITY = "baseline: majority class"
 CLINICAL = "baseline: clinical variables"
 LESION_SIZE = "baseline: lesion size"
 LESION_OUTLINE = "baseline: lesion outline"
@@ -75,7 +75,8 @@ class Baselines:
             try:
                 proba = make(split)
             except AutoOncoError as error:
-                self.notes.append(self.dataset.redact(f"No {name}: {error}"))
+                note = self.dataset.redact(f"No {name}: {error}")
+                self.notes.extend([] if note in self.notes else [note])  # once, and not by every scope
                 continue
             if proba is not None:
                 seconds = time.monotonic() - began
@@ -98,14 +99,26 @@ class Baselines:
         return self._regression(x, split)
 
     def _size(self, split: OuterSplit) -> NDArray[Any] | None:
+        self._require_all_or_none([_lesion_size(case) > 0 for case in self.facts])
         x = lesion_sizes(self.facts)
         return None if x is None else self._regression(x, split)
 
     def _outline(self, split: OuterSplit) -> NDArray[Any] | None:
-        x = lesion_outlines(
-            self.dataset.cases, artefacts=self.artefacts, n_threads=self.n_threads, limit_s=self.limit_s
+        cases = self.dataset.cases
+        channel = next(iter(cases[0].images), None)
+        self._require_all_or_none(
+            [channel is not None and case.mask_of(channel) is not None for case in cases]
         )
+        x = lesion_outlines(cases, artefacts=self.artefacts, n_threads=self.n_threads, limit_s=self.limit_s)
         return None if x is None else self._regression(x, split)
+
+    def _require_all_or_none(self, has_lesion: Sequence[bool]) -> None:
+        """Raise `DataError` where some cases have a lesion and others don't: of none, no baseline is expected."""
+        if any(has_lesion) and not all(has_lesion):
+            raise DataError(
+                f"{len(has_lesion) - sum(has_lesion)} of {len(has_lesion)} cases have no lesion mask to measure: give "
+                "every case one."
+            )
 
     def _radiomics(self, split: OuterSplit) -> NDArray[Any] | None:
         if radiomics.why_not(self.fingerprint) is not None:

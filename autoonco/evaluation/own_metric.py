@@ -25,8 +25,8 @@ def own_figures(predictions: pd.DataFrame, metric: Metric, *, limit_s: float = _
     """Return the figure of a user's `metric` for each model.
 
     Of one test set the interval is the BCa bootstrap of patients, of outer folds the corrected resampled t, as for
-    other figures. A function so slow that 500 resamples of every model take more than `limit_s` seconds has no bounds
-    on one test set; resamples in which it fails (a class is missing) are left out.
+    other figures; equal folds have no bounds. A function so slow that 500 resamples of every model take more than
+    `limit_s` seconds has no bounds on one test set; resamples in which it fails (a class is missing) are left out.
 
     Returns
     -------

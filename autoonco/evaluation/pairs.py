@@ -15,11 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from autoonco.evaluation.tables import figure_of, fold_ratio, probability_columns
+from autoonco.evaluation.tables import figure_interval, figure_of, fold_ratio, probability_columns
 from autoonco.evaluation.tasks import Task, get_task
 from autoonco.metrics.comparison import MARGIN, Comparison, compare_auc, compare_folds, holm
-from autoonco.metrics.folds import resampled_t_interval
-from autoonco.metrics.intervals import auc_interval, bootstrap_interval
 from autoonco.metrics.mcnemar import mcnemar
 from autoonco.metrics.scores import Labels, Probabilities
 
@@ -87,9 +85,9 @@ def comparison_table(
         ``p_equivalent`` (TOST within ``margin``, see `autoonco.metrics.comparison`), and both adjusted for the number
         of pairs, ``p_holm`` and ``p_equivalent_holm``; ``verdict`` by the adjusted ones: better, worse, equivalent or
         inconclusive, of the first; ``above_chance``: whether the better of the two is shown to be better than a guess,
-        without which neither is called better, None where no difference is shown; ``p_mcnemar``, secondary: whether one
-        is right more often; ``first_seconds``, ``second_seconds``: compute of search and refits, of all outer folds;
-        ``n`` (cases), ``n_folds``, ``method``.
+        without which neither is called better, None where neither a difference nor equivalence is shown (of this pair
+        alone); ``p_mcnemar``, secondary: whether one is right more often; ``first_seconds``, ``second_seconds``:
+        compute of search and refits, of all outer folds; ``n`` (cases), ``n_folds``, ``method``.
         The gain is one test of its own, so its p values are not adjusted.
     """
     present = set(predictions["model"])
@@ -149,13 +147,12 @@ def compare_models(
         ]
         ratio = fold_ratio([both.iloc[rows] for rows in folds])
         found = compare_folds(differences, ratio, margin=margin, level=level)
-    better = p if found.difference > 0 else q
     counts: dict[str, Any] = {"n": both["row"].nunique(), "n_folds": len(folds), "above_chance": None}
-    if found.p < ALPHA:
-        least = _least_auc(
-            [both.iloc[rows] for rows in folds], [better[rows] for rows in folds], kind.auc, seed
-        )
-        counts["above_chance"] = least > CHANCE
+    if found.p < ALPHA or found.p_equivalent < ALPHA:
+        better = both[keys].assign(**dict(zip(columns, (p if found.difference > 0 else q).T, strict=True)))
+        # the one-sided bound at `ALPHA`
+        least = figure_interval(kind.auc, better.iloc[np.concatenate(folds)], level=1 - 2 * ALPHA, seed=seed)
+        counts["above_chance"] = least.lower > CHANCE
     return vars(found) | {"p_mcnemar": _p_mcnemar(truth, p, q, both["group"], kind)} | counts
 
 
@@ -216,19 +213,6 @@ def _inner_score(model: Mapping[str, Any], fold: int) -> float:
     scores = model.get("fold_scores") or []
     score = scores[fold] if fold < len(scores) else model.get("inner_score")
     return -math.inf if score is None or math.isnan(score) else float(score)
-
-
-def _least_auc(folds: Sequence[pd.DataFrame], probas: Sequence[Probabilities], auc: str, seed: int) -> float:
-    """Return the one-sided bound at `ALPHA` below the AUC of a model, of one test set or over folds."""
-    truths = [fold["truth"].to_numpy() for fold in folds]
-    level = 1 - 2 * ALPHA
-    if len(folds) > 1:
-        scores = [figure_of(auc, y, proba) for y, proba in zip(truths, probas, strict=True)]
-        return resampled_t_interval(scores, fold_ratio(folds), level=level).lower
-    arrays = truths[0], probas[0], folds[0]["group"]
-    if auc == "roc_auc":
-        return auc_interval(*arrays, level=level, seed=seed).lower
-    return bootstrap_interval(auc, *arrays, level=level, seed=seed).lower
 
 
 def _p_mcnemar(truth: Labels, p: Probabilities, q: Probabilities, groups: pd.Series, task: Task) -> float:

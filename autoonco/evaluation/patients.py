@@ -105,7 +105,8 @@ def by_patient(predictions: pd.DataFrame, *, how: str = MEAN, task: str = CLASSI
     -------
     DataFrame
         The same columns; ``row`` is the patient's number, ``n_cases`` how many cases there are. A patient is clean
-        where every case is.
+        where every case is. ``n_train`` stands for patients too: as many as make the test part as small a share of
+        the training part as that of the cases is, for whose the latter are isn't known.
     """
     columns = probability_columns(predictions)
     grouped = predictions.groupby(_KEYS, sort=False)
@@ -113,6 +114,10 @@ def by_patient(predictions: pd.DataFrame, *, how: str = MEAN, task: str = CLASSI
     kept = {name: "first" for name in ("repeat", "n_train") if name in predictions}
     found = grouped.agg({**kept, "truth": "max", "is_clean": "min"})
     found["n_cases"] = grouped.size()
+    if "n_train" in found:  # of cases: folds of few patients would count as smaller than they are
+        of_fold = found.groupby(["fold", "model"])["n_cases"]
+        patients = found["n_train"] * of_fold.transform("size") / of_fold.transform("sum")
+        found["n_train"] = patients.round().clip(lower=1).astype(np.int64)
     together = merged(predictions[columns].to_numpy(dtype=np.float64), codes, how=how)
     found = found.assign(**dict(zip(columns, together.T, strict=True)))
     if len(columns) > 2 and task != ORDINAL:

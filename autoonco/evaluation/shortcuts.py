@@ -15,8 +15,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from autoonco.evaluation.folded import FoldedCases, bounds_of
+from autoonco.evaluation.folded import FoldedCases, apart, bounds_of
 from autoonco.evaluation.pairs import compare_models
+from autoonco.evaluation.tables import figure_interval
 from autoonco.metrics.intervals import evaluate_resamples
 from autoonco.metrics.scores import Labels, Values
 
@@ -88,7 +89,7 @@ def _row_of(
     inside = np.ones(len(own), dtype=bool)
     return (
         row
-        | _value(cases, inside, auc, level=level, seed=seed)
+        | _value(own, cases, inside, auc, level=level, seed=seed)
         | {
             "difference": found["difference"],
             "difference_lower": found["lower"],
@@ -98,14 +99,20 @@ def _row_of(
 
 
 def _value(
-    cases: FoldedCases, inside: NDArray[np.bool_], auc: str, *, level: float, seed: int
+    own: pd.DataFrame, cases: FoldedCases, inside: NDArray[np.bool_], auc: str, *, level: float, seed: int
 ) -> dict[str, float]:
+    """Return the AUC of the cases `inside` of one model's rows `own`, which `cases` are, with its bounds."""
+    if own["fold"].nunique() == 1:  # one test set has bounds that know what to do at an AUC of 1
+        one = figure_interval(auc, own[inside], level=level, seed=seed)
+        return {"value": one.value, "lower": one.lower, "upper": one.upper}
+
     def figures(weights: Values) -> Values:
         return cases.figures([auc], inside, weights)
 
     value = float(figures(np.ones((1, len(cases.y))))[0, 0])
     draws = evaluate_resamples(figures, cases.patients, resamples=RESAMPLES, seed=seed)[0]
-    lower, upper = bounds_of(draws, value, level)
+    alike = cases.exact_bounds(auc, value, inside, level)
+    lower, upper = bounds_of(draws, value, level, if_equal=alike)
     return {"value": value, "lower": lower, "upper": upper}
 
 
@@ -127,15 +134,20 @@ def _of_matched(
         return row | {"note": f"{row['n']} cases of different classes have lesions of matched size"}
     everyone = np.ones(len(own), dtype=bool)
 
-    def apart(weights: Values) -> Values:
-        return np.asarray(cases.figures([auc], matched, weights) - cases.figures([auc], everyone, weights))
+    def figures(weights: Values) -> Values:
+        return np.concatenate([cases.figures([auc], part, weights) for part in (matched, everyone)])
 
-    difference = float(apart(np.ones((1, len(own))))[0, 0])
-    draws = evaluate_resamples(apart, cases.patients, resamples=RESAMPLES, seed=seed)[0]
-    low, high = bounds_of(draws, difference, level)
+    both = figures(np.ones((1, len(own))))[:, 0]
+    difference = float(both[0] - both[1])
+    draws = evaluate_resamples(figures, cases.patients, resamples=RESAMPLES, seed=seed)
+    alike = [
+        cases.exact_bounds(auc, value, part, level)
+        for value, part in zip(both.tolist(), (matched, everyone), strict=True)
+    ]
+    low, high = bounds_of(draws[0] - draws[1], difference, level, if_equal=apart(*alike))
     return (
         row
-        | _value(cases, matched, auc, level=level, seed=seed)
+        | _value(own, cases, matched, auc, level=level, seed=seed)
         | {
             "difference": difference,
             "difference_lower": low,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from autoonco.data.facts import CaseFacts
 from autoonco.data.manifest import Dataset
 from autoonco.evaluation.baselines import lesion_sizes
-from autoonco.evaluation.folded import FoldedCases, bounds_of, p_of
+from autoonco.evaluation.folded import FoldedCases, apart, bounds_of, p_of
 from autoonco.metrics.comparison import holm
 from autoonco.metrics.intervals import (
     FIGURES,
@@ -158,13 +158,17 @@ def _rows_of(
     sizes = [len(np.unique(cases.row[part])) for part in (inside, ~inside)]
     rows = []
     for place, name in enumerate(metrics):
-        lower, upper = bounds_of(draws[0, place], own[place], level)
-        apart = draws[0, place] - draws[1, place]
-        apart = apart[np.isfinite(apart)] if min(sizes) >= FEWEST else apart[:0]
+        alike = [
+            cases.exact_bounds(name, found[place], part, level)
+            for found, part in ((own, inside), (rest, ~inside))
+        ]
+        lower, upper = bounds_of(draws[0, place], own[place], level, if_equal=alike[0])
+        gaps = draws[0, place] - draws[1, place]
+        gaps = gaps[np.isfinite(gaps)] if min(sizes) >= FEWEST else gaps[:0]
         difference = own[place] - rest[place]
-        low, high = bounds_of(apart, difference, level)
+        low, high = bounds_of(gaps, difference, level, if_equal=apart(*alike))
         rows.append(
-            {"metric": name, "n": sizes[0], "p": p_of(apart)}
+            {"metric": name, "n": sizes[0], "p": p_of(gaps)}
             | _told(name, "value", own[place], lower, upper, ("lower", "upper"))
             | _told(name, "difference", difference, low, high, ("difference_lower", "difference_upper"))
         )

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from autoonco.errors import DataError
 from autoonco.evaluation.tasks import CLASSIFICATION, ORDINAL
-from autoonco.metrics.folds import resampled_t_interval
+from autoonco.metrics.folds import resampled_t_interval, tell_no_variance
 from autoonco.metrics.intervals import (
     FIGURES,
     RESAMPLES,
@@ -29,9 +29,16 @@ from autoonco.metrics.intervals import (
 from autoonco.metrics.scores import METRICS, checked
 
 TEST, CLEAN = "test", "test, clean"
+MAJORITY = "baseline: majority class"
+EXACT = "none: every case is told the same"
+"""In place of a method: the figure of such a model is what it is whoever the cases are."""
 _COLUMNS = ("fold", "row", "group", "truth", "is_clean", "model")
 _OF_ONE_CLASS = {"accuracy", "log_loss", "brier", "mean_absolute_error", "ranked_probability"}
 """Figures that mean something where all cases are of one class."""
+_OF_NO_SAMPLE = {
+    "roc_auc", "ordinal_auc", "balanced_accuracy", "sensitivity", "specificity", "mcc", "quadratic_kappa",
+}  # fmt: skip
+"""Figures of one prediction for all that don't depend on how many cases of each class there are."""
 FIGURES_OF: dict[str, tuple[str, ...]] = {
     CLASSIFICATION: tuple(name for name in METRICS if name != "f1_macro"),
     ORDINAL: (
@@ -110,7 +117,9 @@ def evaluation_table(
         ``f1``, ``mcc``; lower is better: ``log_loss``, ``brier``, ``ece`` (expected calibration error);
         ``calibration_slope`` (1 is right), ``calibration_intercept`` (0 is right); ``method`` of the AUC. Of
         grades: ``auc`` (ordinal), ``quadratic_kappa``, ``mean_absolute_error``, ``ranked_probability``, and what
-        knows no order. A figure that is undefined (a subset of one class, the PPV of what is never called) is ``nan``.
+        knows no order. A figure that is undefined (a subset of one class, the PPV of what is never called) is ``nan``;
+        one that is in some folds is the mean of the others. Where the majority baseline's figure follows from one
+        prediction for every case (an AUC and a balanced accuracy of one half), it is exact: both bounds are its value.
 
     Raises
     ------
@@ -130,7 +139,9 @@ def evaluation_table(
     for model in _in_order(predictions["model"]):
         own = predictions[predictions["model"] == model]
         for subset, cases in subsets_of(own).items():
-            rows.append(_evaluation_row(model, subset, cases, _intervals(names, cases, how)))
+            found = _intervals(names, cases, how)
+            found |= _exact(found, cases) if model == MAJORITY else {}
+            rows.append(_evaluation_row(model, subset, cases, found))
     return pd.DataFrame(rows)
 
 
@@ -217,6 +228,28 @@ def figure_of(name: str, y: ArrayLike, proba: ArrayLike) -> float:
     return float(STATISTIC_OF[name](labels, values, np.ones((1, len(labels))))[0])
 
 
+def figure_interval(name: str, cases: pd.DataFrame, *, level: float = 0.95, seed: int = 0) -> Interval:
+    """Return one figure of one model's rows of predictions as a table has it: of one test set, or over folds."""
+    return _intervals([name], cases, {"level": level, "resamples": RESAMPLES, "seed": seed})[name]
+
+
+def _exact(found: Mapping[str, Interval], cases: pd.DataFrame) -> dict[str, Interval]:
+    """Return those of the figures of a model that tells every case the same which no other cases could change."""
+    columns = probability_columns(cases)
+    folds = [fold for _, fold in cases.groupby("fold") if fold["truth"].nunique() > 1]
+    if any(np.ptp(fold[columns].to_numpy(), axis=0).max() > 0 for fold in folds):
+        return {}
+    values = {
+        name: [figure_of(name, fold["truth"], fold[columns]) for fold in folds]
+        for name in _OF_NO_SAMPLE.intersection(found)
+    }
+    return {
+        name: Interval(value=of_folds[0], lower=of_folds[0], upper=of_folds[0], method=EXACT)
+        for name, of_folds in values.items()
+        if of_folds and np.ptp(of_folds) == 0  # the class that is called may change from fold to fold
+    }
+
+
 def _intervals(names: Sequence[str], cases: pd.DataFrame, how: Mapping[str, Any]) -> dict[str, Interval]:
     """Return the figures of one model: of its one test set, or over its folds."""
     every = [fold for _, fold in cases.groupby("fold")]
@@ -252,7 +285,7 @@ def _over_folds(name: str, folds: Sequence[pd.DataFrame], how: Mapping[str, Any]
     if not defined:
         return Interval(value=np.nan, lower=np.nan, upper=np.nan, method="undefined")
     scores = [score for score, _ in defined]
-    if len(scores) == 1 or np.ptp(scores) == 0:
+    if tell_no_variance(scores):
         # Equal folds have no variance to estimate, so the widest of the folds' own intervals stands for all.
         own = [_of_one_set([name], fold, how)[name] for _, fold in defined]
         lower, upper = min(each.lower for each in own), max(each.upper for each in own)

@@ -18,6 +18,8 @@ from autoonco.evaluation.pairs import (
     kind_of,
     seconds_by_model,
 )
+from autoonco.evaluation.tables import probability_columns
+from autoonco.evaluation.tasks import ORDINAL
 from autoonco.metrics.comparison import MARGIN
 
 RADIOMICS = "radiomics"
@@ -117,16 +119,24 @@ def verdict(
     by_model = seconds_by_model(models)
     seconds = {name: by_model[name] for name in (*sorted(chosen), RADIOMICS) if by_model[name] > 0}
     n_test = predictions.loc[predictions["model"] == BEST_DEEP, "row"].nunique()
-    sentence = _sentence(kind, deep, figures, auc=_auc_name(predictions, task), n_test=n_test)
+    auc = auc_name(len(probability_columns(predictions)), task)
+    sentence = _sentence(kind, deep, figures, auc=auc, n_test=n_test)
     return Verdict(
         kind=kind, sentence=f"{sentence}{_compute(seconds, allocation)}", figures=figures, seconds=seconds
     )
 
 
-def _auc_name(predictions: pd.DataFrame, task: str) -> str:
-    if task == "ordinal":
+def auc_name(n_classes: int, task: str) -> str:
+    """Return what the AUC of a task is called.
+
+    Examples
+    --------
+    >>> auc_name(2, "classification"), auc_name(3, "classification"), auc_name(4, "ordinal")
+    ('AUC', 'macro AUC', 'ordinal AUC')
+    """
+    if task == ORDINAL:
         return "ordinal AUC"
-    return "macro AUC" if any(str(name) == "p_2" for name in predictions) else "AUC"
+    return "macro AUC" if n_classes > 2 else "AUC"
 
 
 def _compute(seconds: Mapping[str, float], allocation: str | None) -> str:
@@ -159,9 +169,14 @@ def _sentence(kind: Kind, deep: str, figures: Mapping[str, Any], *, auc: str, n_
     numbers = f"{auc} difference {difference} [{lower}, {upper}], {_p(figures['p'])}, {n}"
     names, margin = title(deep), f"{figures['margin']:g}"
     if kind is Kind.EQUIVALENT:
+        guess = (
+            ""
+            if figures["above_chance"]
+            else " Yet the better of them is not shown to be better than a guess."
+        )
         return (
             f"{names} and radiomics are equivalent within {margin} {auc} here: {numbers} "
-            f"(equivalence: {_p(figures['p_equivalent'])})."
+            f"(equivalence: {_p(figures['p_equivalent'])}).{guess}"
         )
     if kind is Kind.INCONCLUSIVE and figures["p"] < ALPHA:
         return (

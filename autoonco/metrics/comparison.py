@@ -108,8 +108,6 @@ def compare_folds(
     (0.06, True, True)
     """
     mean, error = corrected_error(differences, test_to_train)
-    if np.ptp(differences) == 0:
-        error = float("nan")
     k = len(differences)
     method = f"corrected resampled t, {k} folds"
     return _from_error(mean, error, degrees_of_freedom(k), margin=margin, level=level, method=method)

@@ -27,7 +27,8 @@ STATISTIC_OF: dict[str, Statistic] = STATISTICS | ORDINAL_STATISTICS
 RESAMPLES = 2000
 _CELLS = 250_000  # weights held at once: 2 MB, which stay in the cache of a core
 _KEPT_CELLS = 20_000_000  # counts of resamples that are kept for the next model: 40 MB
-_SAME = 1e-12  # resamples that differ by less are equal
+SAME = 1e-12
+"""Resamples that differ by less are equal."""
 _TINY = 1e-9  # at 0 and 1 the value itself is a root, and not the one that bounds
 _FEW_PAIRS = (
     60  # with more pairs in the wrong order the simulated coverage on the logit scale is near nominal
@@ -182,7 +183,7 @@ def bootstrap_intervals(
     points = statistics(np.ones((1, len(labels))))[:, 0]
     draws = evaluate_resamples(statistics, patients, resamples=resamples, seed=seed)
     left_out = evaluate_left_out(statistics, patients)
-    slack = _slack(labels, patients, level)
+    slack = exact_slack(labels, patients, level)
     return {
         name: _bootstrapped(
             float(point), _finite(drawn), _finite(without), FIGURES[name].limits, level=level, slack=slack
@@ -207,11 +208,18 @@ def resampled_interval(
     point = float(statistic(np.ones((1, len(labels))))[0])
     draws = evaluate_resamples(statistic, patients, resamples=resamples, seed=seed)
     left_out = evaluate_left_out(statistic, patients)
-    slack = _slack(labels, patients, level)
+    slack = exact_slack(labels, patients, level)
     return _bootstrapped(point, _finite(draws), _finite(left_out), limits, level=level, slack=slack)
 
 
-def _slack(labels: Labels, patients: Labels, level: float) -> float:
+def exact_slack(labels: Labels, patients: Labels, level: float = 0.95) -> float:
+    """Return how far bounds lie where every resample of cases is alike: 1 - (alpha/2)^(1/n), n of the rarest class.
+
+    Examples
+    --------
+    >>> round(exact_slack(np.repeat([0, 1], 10), np.arange(20)), 3)
+    0.308
+    """
     fewest = min(np.unique(patients[labels == k]).size for k in np.unique(labels))
     return float(1 - ((1 - level) / 2) ** (1 / fewest))
 
@@ -234,7 +242,7 @@ def _bootstrapped(
     if not np.isfinite(value):
         return Interval(value=value, lower=np.nan, upper=np.nan, method="undefined")
     lowest, highest = limits
-    if draws.size == 0 or np.ptp(draws) < _SAME:
+    if draws.size == 0 or np.ptp(draws) < SAME:
         slack = slack if np.isfinite(lowest) else np.inf
         lower, upper, method = value - slack, value + slack, "exact bound"
     else:

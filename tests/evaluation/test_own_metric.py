@@ -81,3 +81,9 @@ def test_columns_stand_beside_the_others_and_only_of_that_metric(tmp_path):
     pd.testing.assert_frame_equal(
         with_own_figures(evaluation, tmp_path / "none", "mylab.squares"), evaluation
     )
+
+
+def test_equal_folds_are_not_certain():
+    found = own_figures(predictions(n=20, folds=2), metric_from(lambda y, proba: 0.75))
+    assert (found["value"] == 0.75).all()
+    assert found[["lower", "upper"]].isna().all(axis=None)

@@ -10,7 +10,7 @@ from autoonco.errors import AutoOncoError
 from autoonco.evaluation.calibration import OutOfFold
 from autoonco.evaluation.decisions import decide_on, with_test_figures
 from autoonco.evaluation.patients import by_patient, check_level, has_several, patient_table, patients_of
-from autoonco.evaluation.tables import evaluation_table
+from autoonco.evaluation.tables import evaluation_table, fold_ratio
 from autoonco.settings import Settings
 
 
@@ -70,6 +70,16 @@ def test_figures_of_patients_are_of_as_many_patients_as_there_are():
     assert set(whole["n"]) == set(whole["n_patients"]) == {40}
     assert set(table["subset"]) == {"patients, mean", "patients, mean, clean"}
     assert set(whole["n_folds"]) == {4}
+
+
+def test_over_folds_patients_are_as_large_a_share_of_the_training_part_as_their_cases():
+    cases = predicted(folds=4, n_patients=400)
+    n = cases["row"].nunique()
+    cases["n_train"] = n - cases.groupby(["fold", "model"])["row"].transform("size")
+    patients = by_patient(cases)
+    for table in (cases, patients):
+        folds = [fold for _, fold in table[table["model"] == "ensemble"].groupby("fold")]
+        assert fold_ratio(folds) == pytest.approx(1 / 3, rel=0.02)
 
 
 def test_one_case_a_patient_is_no_other_question():

@@ -91,6 +91,20 @@ def test_what_cannot_be_told_has_a_note_and_no_figure():
     assert found["n"].tolist() == [0, 0]
 
 
+@pytest.mark.parametrize("n_folds", [1, 3])
+def test_a_probe_that_changes_no_perfect_answer_is_not_certain(n_folds):
+    rng, y, _ = drawn(60)
+    perfect, fold = np.where(y == 1, 3.0, -3.0), np.arange(60) // 2 % n_folds
+    table = pd.concat(
+        [frame(y, perfect + rng.random(60), model=name, fold=fold) for name in ("ensemble", "mask dilated")]
+    )
+    found = shortcut_table(table, ["mask dilated"], {}, dict(enumerate(rng.normal(size=60), start=1)))
+    assert (found["value"] == 1).all()
+    assert (found["lower"] < 0.97).all()
+    matched = found.iloc[-1]
+    assert matched["difference_lower"] < 0 < matched["difference_upper"]
+
+
 @pytest.mark.parametrize("k", [2, 3])
 def test_matched_classes_are_as_many_and_as_large(k):
     rng = np.random.default_rng(k)

@@ -97,6 +97,30 @@ def test_over_folds_it_is_the_mean_of_each_models_figure():
     assert found.set_index("group").loc["b", "value"] == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("n_folds", [1, 2])
+def test_a_group_told_without_an_error_is_not_certain(n_folds):
+    n = 80
+    table = predicted(n, good=np.ones(n, bool), n_folds=n_folds)
+    table = table.assign(p_1=np.where(table["truth"] == 1, 0.9, 0.1)).assign(p_0=lambda t: 1 - t["p_1"])
+    found = subgroup_table(table, {"site": halves(n)}, ("roc_auc", "balanced_accuracy"))
+    assert (found["value"] == 1).all()
+    assert (found["lower"] < 0.95).all()
+    assert (found["difference"] == 0).all()
+    assert (found["difference_lower"] < -0.05).all()
+    assert (found["difference_upper"] > 0.05).all()
+    assert (found["p"] == 1).all()
+
+
+def test_groups_that_no_resample_can_tell_more_of_have_no_p_value():
+    n = 60
+    table = predicted(n, good=np.ones(n, bool), n_folds=2)
+    called = np.where(table["row"] <= n // 2, 1 - table["truth"], table["truth"])  # one group is all wrong
+    table = table.assign(p_1=np.where(called == 1, 0.9, 0.1)).assign(p_0=lambda t: 1 - t["p_1"])
+    found = subgroup_table(table, {"site": halves(n)}, ("balanced_accuracy",))
+    assert (found["difference"].abs() == 1).all()
+    assert found["p"].isna().all()
+
+
 def test_groups_too_small_or_of_one_class_say_so():
     n = 100
     table = predicted(n, good=np.ones(n, bool))

@@ -23,7 +23,7 @@ from sklearn.metrics import (
 from autoonco.errors import DataError
 from autoonco.evaluation import tables
 from autoonco.evaluation.pairs import comparison_table
-from autoonco.evaluation.tables import leaderboard_table, read_predictions
+from autoonco.evaluation.tables import EXACT, MAJORITY, leaderboard_table, read_predictions
 from autoonco.metrics.folds import resampled_t_interval
 from autoonco.metrics.intervals import auc_interval
 
@@ -135,7 +135,8 @@ def test_training_cases_are_those_that_were_noted() -> None:
     widths = {}
     for n_train in (96, 48):
         found = row(evaluation_table(table.assign(n_train=n_train), ["a", "b"]), "radiomics")
-        widths[n_train] = logit(found["auc"]) - logit(found["auc_lower"])
+        lower = found["auc_lower"]
+        widths[n_train] = (found["auc"] - lower) / np.sqrt(lower * (1 - lower))  # in errors at the bound
     assert widths[48] / widths[96] == pytest.approx(np.sqrt((1 / 5 + 24 / 48) / (1 / 5 + 24 / 96)))
 
 
@@ -161,6 +162,45 @@ def test_a_constant_prediction_is_told_as_what_it_is() -> None:
     assert found["sensitivity"] == 0
     assert np.isnan([found["ppv"], found["calibration_slope"]]).all()
     assert found["npv"] == 0.5
+
+
+def constant(model: str, *, folds: int, rare: int = 3) -> pd.DataFrame:
+    """Predictions that are those of the training part's classes; of 60 cases every `rare`-th is positive."""
+    table = predictions(n=60, folds=folds)
+    table = table[table["model"] == "radiomics"].assign(model=model)
+    table["truth"] = (table["row"] % rare == 0).astype(int)
+    return table.assign(p_0=0.66 + table["fold"] / 100, p_1=0.34 - table["fold"] / 100)
+
+
+@pytest.mark.parametrize("folds", [1, 4])
+def test_what_the_majority_class_has_by_construction_is_exact_and_the_rest_is_not(folds: int) -> None:
+    found = row(evaluation_table(constant(MAJORITY, folds=folds), ["a", "b"]), MAJORITY)
+    exact = {"auc": 0.5, "balanced_accuracy": 0.5, "sensitivity": 0.0, "specificity": 1.0, "mcc": 0.0}
+    for name, value in exact.items():
+        assert (found[name], found[f"{name}_lower"], found[f"{name}_upper"]) == (value, value, value)
+    assert found["method"] == EXACT
+    for name in (
+        "accuracy",
+        "npv",
+        "log_loss",
+        "brier",
+        "average_precision",
+    ):  # these go with the classes' shares
+        assert found[f"{name}_lower"] < found[name] < found[f"{name}_upper"]
+
+
+def test_another_model_that_happened_to_tell_all_the_same_is_not_called_exact() -> None:
+    found = row(evaluation_table(constant("radiomics", folds=4), ["a", "b"]), "radiomics")
+    assert found["auc"] == 0.5
+    assert found["auc_lower"] < 0.4 < 0.6 < found["auc_upper"]
+
+
+def test_a_majority_that_changes_from_fold_to_fold_has_no_exact_sensitivity() -> None:
+    table = constant(MAJORITY, folds=4)
+    table.loc[table["fold"] == 2, ["p_0", "p_1"]] = [0.4, 0.6]
+    found = row(evaluation_table(table, ["a", "b"]), MAJORITY)
+    assert found["auc_lower"] == found["auc_upper"] == found["balanced_accuracy_lower"] == 0.5
+    assert found["sensitivity_lower"] < found["sensitivity"] == 0.25 < found["sensitivity_upper"]
 
 
 def test_clean_rows_are_those_of_the_clean_cases() -> None:

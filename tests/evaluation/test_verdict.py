@@ -63,6 +63,14 @@ def test_equivalent_only_by_the_two_one_sided_tests() -> None:
     assert found.figures["p_equivalent"] < 0.05 <= found.figures["p"]
 
 
+def test_equal_guesses_are_told_as_guesses() -> None:
+    guesses = judge({"radiomics": 0.0, "pretrained2d": 0.0}, n=2000, noise=0.1, seed=1)
+    useful = judge({"radiomics": 2.0, "pretrained2d": 2.0}, n=1000)
+    assert guesses.kind is useful.kind is Kind.EQUIVALENT
+    assert "is not shown to be better than a guess" in guesses.sentence
+    assert "guess" not in useful.sentence
+
+
 def test_few_cases_are_inconclusive_and_never_called_equal() -> None:
     found = judge({"radiomics": 2.0, "pretrained2d": 2.0}, n=30, noise=1.5)
     assert found.kind is Kind.INCONCLUSIVE
