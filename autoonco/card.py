@@ -6,6 +6,7 @@ It holds counts and figures, and nothing of single cases.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,7 @@ LIMITS = (
     "Probabilities mean what they say only where classes are as frequent as in training.",
     "A mask drawn by another person or program may change the answer.",
 )
+_TAG_OR_LINK = re.compile(r"<(?=[A-Za-z/!?])|(?<=\])\(")
 _FIGURES = ("model", "subset", "n", "auc", "auc_lower", "auc_upper")
 
 
@@ -111,7 +113,18 @@ def card_text(card: Mapping[str, Any]) -> str:
         "## Limits",
         *(f"- {limit}" for limit in card["limits"]),
     ]
-    return "\n".join(lines) + "\n"
+    return inert("\n".join(lines) + "\n")
+
+
+def inert(markdown: str) -> str:
+    """Return Markdown in which names of the user's open no tag and no link, whatever shows it.
+
+    Examples
+    --------
+    >>> inert("classes <b> and [a](b), p < 0.001")
+    'classes &lt;b> and [a]&#40;b), p < 0.001'
+    """
+    return _TAG_OR_LINK.sub(lambda found: "&lt;" if found[0] == "<" else "&#40;", markdown)
 
 
 def _figures(rows: Sequence[Mapping[str, Any]]) -> list[str]:

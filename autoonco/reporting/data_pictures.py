@@ -94,7 +94,9 @@ def excluded_blocks(data: RunData, ids: Mapping[int, str]) -> list[Block]:
             else Cell(text=place or "–")
         )
         rows.append((row, str(found["code"]), without_paths(str(found["message"]))))
-    return [table("excluded", "Cases left out", ["Case", "Code", "Why"], rows)]
+    more = len(errors) - len(rows)
+    note = f"The first {len(rows)} of {len(errors)}; all are in tables/checks.csv." if more else ""
+    return [table("excluded", "Cases left out", ["Case", "Code", "Why"], rows, note)]
 
 
 def _class(data: RunData, k: int) -> str:

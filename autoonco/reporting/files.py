@@ -145,10 +145,14 @@ def _earlier(out: Path) -> list[str]:
     """Return which files an earlier report says it wrote here: names of ours only, whatever the file says."""
     try:
         found = json.loads((out / INDEX).read_text(encoding="utf-8"))
-        names = found["files"] if isinstance(found, dict) else []
-    except (OSError, ValueError, KeyError):
+        names = found["files"]
+    except (OSError, ValueError, LookupError, TypeError):
         return []
-    return [name for name in names if isinstance(name, str) and _OURS.fullmatch(name)]
+    return [
+        name
+        for name in (names if isinstance(names, list) else ())
+        if isinstance(name, str) and _OURS.fullmatch(name)
+    ]
 
 
 def _without_paths(found: pd.DataFrame) -> pd.DataFrame:

@@ -86,6 +86,7 @@ def render(content: Content, beside: list[str]) -> str:
             remarks=content.remarks,
             sections=content.sections,
             csvs=[name for name in beside if name.endswith(".csv")],
+            has_card=bool(content.card),
             style=Markup(_resource("style.css")),  # noqa: S704 - files of this package
             script=Markup(script),  # noqa: S704
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

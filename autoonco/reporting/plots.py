@@ -69,11 +69,14 @@ def look(model: str) -> Look:
     return LOOKS.get(model, _SPARE)
 
 
-def roc(predictions: pd.DataFrame, evaluation: pd.DataFrame, models: Sequence[str]) -> Figure:
+def roc(
+    predictions: pd.DataFrame, evaluation: pd.DataFrame, models: Sequence[str], *, auc: str = "AUC"
+) -> Figure:
     """Return ROC curves on the test cases, one a model of `models`, its AUC in the legend, with their bands.
 
     A curve is the mean over classes (one against rest, where there are more than two) and over outer folds of
-    the true positive rate at each false positive rate, so that its area is the AUC that the table gives.
+    the true positive rate at each false positive rate, so that its area is the AUC that the table gives: not of grades,
+    whose AUC is another one. `auc` is what that is called.
     """
     with mpl.rc_context(STYLE):
         figure, axes = new_axes(4.3, 4.1)
@@ -84,7 +87,7 @@ def roc(predictions: pd.DataFrame, evaluation: pd.DataFrame, models: Sequence[st
             curve, style = mean_curve(own), look(model)
             if curve is not None:
                 shade(axes, band(own), style, model)
-                label = f"{title(model)}, AUC {aucs[model]:.2f}"
+                label = f"{title(model)}, {auc} {aucs[model]:.2f}"
                 axes.plot(
                     *curve,
                     color=style.colour,
@@ -128,7 +131,7 @@ def forest(evaluation: pd.DataFrame) -> Figure:
         left = max(0.0, np.floor(20 * low - 0.5) / 20)
         if left < 0.5:
             axes.axvline(0.5, color="#888888", linewidth=0.8)
-        axes.set(xlabel="ROC AUC on test cases, with 95 % interval", xlim=(left, 1.01))
+        axes.set(xlabel="AUC on test cases, with 95 % interval", xlim=(left, 1.01))
         axes.grid(visible=False, axis="y")
     return figure
 
@@ -285,4 +288,6 @@ def _points(axes: Any, x: Any, y: Any, full: Any, style: Look) -> None:
 def _bounds(row: Mapping[Any, Any]) -> str:
     if not np.isfinite(row["auc"]):
         return "undefined"
+    if row["auc_lower"] == row["auc"] == row["auc_upper"]:
+        return f"{row['auc']:.2f} (exact)"
     return f"{row['auc']:.2f} [{row['auc_lower']:.2f}, {row['auc_upper']:.2f}]"

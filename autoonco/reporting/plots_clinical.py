@@ -157,7 +157,7 @@ def subgroups(table: pd.DataFrame) -> Figure:
             )
         axes.set_yticks(range(len(labels)), labels=labels)
         axes.invert_yaxis()
-        axes.set_xlabel("ROC AUC, with 95 % interval")
+        axes.set_xlabel("AUC, with 95 % interval")
         axes.grid(visible=False, axis="y")
     return figure
 

@@ -63,7 +63,7 @@ def differences(comparison: pd.DataFrame) -> Figure:
         ]
         axes.set_yticks(range(len(names)), labels=names)
         axes.invert_yaxis()
-        axes.set_xlabel("Difference in ROC AUC, with 95 % interval")
+        axes.set_xlabel("Difference in AUC, with 95 % interval")
         axes.grid(visible=False, axis="y")
     return figure
 
@@ -124,9 +124,7 @@ def cost(table: pd.DataFrame) -> Figure:
                 elinewidth=1,
                 label=title(row["model"]),
             )
-        axes.set(
-            xscale="log", xlabel="Seconds of search and refit, summed over processes", ylabel="Test ROC AUC"
-        )
+        axes.set(xscale="log", xlabel="Seconds of search and refit, summed over processes", ylabel="Test AUC")
         axes.margins(x=0.15)
         log_axis(axes.xaxis)
         if len(table):

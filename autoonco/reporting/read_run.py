@@ -17,6 +17,7 @@ from autoonco.evaluation.radiomics_record import SETTINGS_FILE, TABLE_FILE
 from autoonco.evaluation.speed import SPEED_FILE
 from autoonco.evaluation.tables import probability_columns, read_predictions
 from autoonco.evaluation.tasks import CLASSIFICATION
+from autoonco.evaluation.verdict import auc_name
 from autoonco.metrics.comparison import MARGIN
 from autoonco.reporting.evidence import Evidence, read_evidence
 from autoonco.search.rungs import COLUMNS as RUNG_COLUMNS
@@ -71,6 +72,11 @@ class RunData:
     def task(self) -> str:
         """What kind of labels the classes are: ``"classification"`` or ``"ordinal"``."""
         return str(self.run.get("task", CLASSIFICATION))
+
+    @property
+    def auc_name(self) -> str:
+        """What the AUC of its task is called: of more than two classes it is a mean, of grades another one."""
+        return auc_name(len(self.classes), self.task)
 
     @property
     def margin(self) -> float:

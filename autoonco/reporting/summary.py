@@ -126,7 +126,7 @@ def verdict_label(verdict: Verdict) -> str:
 
 
 def _model_fact(data: RunData, evaluation: pd.DataFrame, delivered: str | None) -> Fact:
-    label = f"{'AUC' if len(data.classes) == 2 else 'Macro AUC'} of the delivered model"
+    label = f"{data.auc_name[0].upper()}{data.auc_name[1:]} of the delivered model"
     what = _described(data, delivered)
     rows = [] if evaluation.empty else evaluation[evaluation["model"] == delivered].to_dict("records")
     if not rows:

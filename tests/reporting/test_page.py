@@ -161,8 +161,8 @@ def test_hostile_text_is_shown_and_inert(build_run: BuildRun) -> None:
     assert f"Telling {ATTACK} and {hostile} apart" in page.text
     assert f"ended as failed: {ATTACK}" in page.text
     assert ATTACK not in (folder / "report" / "index.html").read_text()
-    for figure in (folder / "report" / "figures").iterdir():
-        text = figure.read_bytes().decode("utf-8", "replace")
+    for file in [folder / "report" / "model_card.md", *(folder / "report" / "figures").iterdir()]:
+        text = file.read_bytes().decode("utf-8", "replace")
         assert "<script" not in text
         assert "<img" not in text
 
@@ -247,6 +247,39 @@ def test_what_explains_is_no_warning_and_nothing_is_said_twice(build_run: BuildR
     assert len(every) == len(set(every))
     assert torn not in every
     assert sum("not clean" in sentence for sentence in every) == 1
+
+
+def test_of_grades_the_page_says_which_auc_it_is_and_how_a_case_is_called(build_run: BuildRun) -> None:
+    folder = build_run(classes=("1", "2", "3"))
+    run = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(run | {"task": "ordinal", "metric": "ordinal_auc"}))
+    text = report(folder).text
+    assert "Ordinal AUC of the delivered model" in text
+    assert "share of pairs of cases of unlike grades" in text
+    assert "else by the median grade" in text
+    for of_classes in ("Macro AUC", "The AUC is the mean over classes", "most probable class"):
+        assert of_classes not in text
+
+
+def test_cases_left_out_beyond_the_first_are_told(build_run: BuildRun) -> None:
+    folder = build_run(n_trials=0, status="running")
+    bad = [
+        {"code": "AO101", "severity": "error", "row": k, "message": f"row {k} is cut off", "remedy": "mend"}
+        for k in range(1, 61)
+    ]
+    pd.DataFrame(bad).to_csv(folder / "checks.csv", index=False)
+    text = report(folder).text
+    assert "The first 50 of 60; all are in tables/checks.csv" in text
+    assert "and the model card" not in text  # there is none yet
+
+
+def test_a_damaged_list_of_an_earlier_report_stops_no_new_one(build_run: BuildRun) -> None:
+    folder = build_run(n_trials=0, status="running")
+    for damage in ("[1", "[]", '{"files": 3}', '{"files": ["../run.json", 1]}'):
+        (folder / "report").mkdir(exist_ok=True)
+        (folder / "report" / "report.json").write_text(damage)
+        report(folder)
+    assert (folder / "run.json").is_file()
 
 
 def test_a_simple_model_inside_the_interval_is_a_warning(build_run: BuildRun) -> None:
