@@ -13,9 +13,8 @@ import argparse
 import json
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -155,32 +154,48 @@ class Recorder:
                 self._table.add("artefacts", ARTEFACT_COLUMNS, row)
         return names
 
-    def _artefacts_of(self, candidate: Candidate) -> tuple[list[str], Any]:
+    def _artefacts_of(self, candidate: Candidate) -> tuple[list[str], Callable[[], object]]:
         """Return the names of a config's artefacts, and what makes those that don't exist."""
-        cases, store, config = self._data.cases, self._runtime.artefacts, candidate.config
         if candidate.group == "radiomics":
-            from autoonco.features.blocks import extract_table
-            from autoonco.features.spec import ExtractionSpec
-
-            spec = ExtractionSpec.from_config(config, self._print)
-            blocks = [
-                (channel.name, block.key) for channel in spec.channels for block in spec.blocks(channel)
-            ]
-            return [digest(*block)[:8] for block in blocks], lambda: extract_table(
-                cases, spec, artefacts=store
-            )
+            return self._features_of(candidate)
         from autoonco.families.cubes import cube_spec
+        from autoonco.families.frozen import frozen_build, frozen_network
         from autoonco.families.networks import picture_spec
+        from autoonco.families.volumetric3d import network_of
         from autoonco.nets.embeddings import embed
         from autoonco.nets.inputs import crops
 
-        view = (cube_spec if candidate.family == "volumetric3d" else picture_spec)(config, self._print)
-        if candidate.group != "frozen":
+        cases, store, config = self._data.cases, self._runtime.artefacts, candidate.config
+        is_3d = candidate.family == "volumetric3d"
+        view = (cube_spec if is_3d else picture_spec)(config, self._print)
+        if config.get("mode") != "frozen":
             return [digest("crops", view.to_json())[:8]], lambda: crops(cases, view, store)
-        name = str(config["network"])
-        network, network_id = pretrained(name)
+        name = network_of(config) if is_3d else str(config["network"])
+        network, network_id = frozen_network(name, frozen_build(name, view))
         options: dict[str, Any] = {"network_id": network_id, "device": "cpu", "n_threads": 1}
         return [digest(name, view.to_json())[:8]], lambda: embed(cases, network, view, store, **options)
+
+    def _features_of(self, candidate: Candidate) -> tuple[list[str], Callable[[], object]]:
+        """Return the same of handcrafted features, those of perturbed masks too where a filter reads them."""
+        from autoonco.features.blocks import extract_table
+        from autoonco.features.choices import spec_of
+        from autoonco.features.perturbation import PERTURBATIONS
+        from autoonco.tabular.pipeline import needs_perturbed
+
+        spec = spec_of(candidate.config, self._print)
+        ways = (None, *PERTURBATIONS) if needs_perturbed(candidate.config) else (None,)
+        names = [
+            digest(channel.name, block.key, *([] if how is None else [how.key]))[:8]
+            for how in ways
+            for channel in spec.channels
+            for block in spec.blocks(channel)
+        ]
+
+        def make() -> None:
+            for how in ways:
+                extract_table(self._data.cases, spec, artefacts=self._runtime.artefacts, perturbation=how)
+
+        return names, make
 
 
 class Timer:
@@ -194,16 +209,6 @@ class Timer:
         cpu_s, wall_s = time.process_time(), time.perf_counter()
         yield
         self.cpu_s, self.wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
-
-
-@lru_cache
-def pretrained(name: str) -> tuple[Any, str]:
-    """Return a frozen network, loaded once, and the name that its embeddings are stored under."""
-    from autoonco.nets.builders import build_2d
-    from autoonco.nets.embeddings import weights_id
-
-    network = build_2d(name, n_classes=0, pretrained=True)
-    return network, f"{name}:{weights_id(network)}"
 
 
 def labels(dataset: Dataset) -> NDArray[np.int64]:

@@ -5,17 +5,24 @@ from __future__ import annotations
 import ast
 import importlib
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
+from autoonco.data.checks import inspect
+from autoonco.data.fingerprint import fingerprint
+from autoonco.data.phantoms import make_phantoms
+from autoonco.families import get_family
 from autoonco.search import source
 from autoonco.settings import Settings
+from autoonco.tabular.pipeline import complete
 from benchmarks.draws import Candidate, interleave
 from benchmarks.fault_counts import Counts, compare, incumbent, judge
 from benchmarks.faults import resumed
+from benchmarks.record import Recorder, development_cases
 from benchmarks.recording import CONFIG_COLUMNS, FOLD_COLUMNS, Table
 from benchmarks.replay import OURS
 from benchmarks.replay import compare as compare_methods
@@ -51,6 +58,36 @@ def test_a_recording_that_was_stopped_goes_on_with_what_was_written(tmp_path):
     assert not again.has_config("a")  # its own row comes last
     again.add("configs", CONFIG_COLUMNS, dict.fromkeys(CONFIG_COLUMNS, "") | {"config": "a"})
     assert Table(stem=tmp_path / "task").has_config("a")
+
+
+RECORDED = {
+    "radiomics": {"learner": "naive_bayes", "robustness": "icc"},
+    "frozen": {"mode": "frozen", "size": 128, "classifier": "pipeline", "head:learner": "knn"},
+}
+
+
+@pytest.mark.parametrize("group", RECORDED)
+def test_what_a_recorded_fit_reads_was_made_and_charged_before(group, tmp_path, monkeypatch):
+    """Else the first config's fold would be charged for what every later one finds."""
+    monkeypatch.setenv("AUTOONCO_CACHE_DIR", str(tmp_path / "cache"))
+    data = development_cases(make_phantoms(tmp_path, n=12, ndim=2, test_share=0.1), max_cases=99, seed=0)
+    print_ = fingerprint(data, inspect(data, n_jobs=1))
+    table = Table(stem=tmp_path / "task")
+    recorder = Recorder(data, print_, table, n_folds=2, repeat_below_s=0, seed=0)
+    candidate = Candidate(group=group, config={}, is_default=False)
+    space = get_family(candidate.family).space(print_)
+    candidate = replace(candidate, config=complete(space, RECORDED[group]))
+    recorder._make_artefacts(candidate)
+
+    def kept() -> set[Path]:
+        return {path for path in (tmp_path / "cache").rglob("*") if path.is_file()}
+
+    before = kept()
+    recorder.record(candidate)
+    assert before
+    assert kept() == before
+    assert [row["reason"] for row in table.rows["folds"]] == ["", ""]
+    assert table.has_config(candidate.key)
 
 
 def test_any_beginning_of_what_is_recorded_is_balanced_after_the_defaults():
