@@ -18,8 +18,18 @@ from autoonco.search.problem import Problem
 from autoonco.search.trial import FoldTask
 from autoonco.search.worker import Setup
 
-# Typer reads these when it is imported, and any value, 0 too, colours what it prints: tests read words.
-for name in ("PY_COLORS", "FORCE_COLOR", "GITHUB_ACTIONS", "COLUMNS"):
+# What typer and rich make colours and widths of: tests read words. Typer reads it when it is imported, and any value of
+# the first three, 0 too, is a wish for colours.
+_LOOKS = (
+    "PY_COLORS", "FORCE_COLOR", "GITHUB_ACTIONS", "COLUMNS", "TERMINAL_WIDTH", "TERM", "TTY_COMPATIBLE",
+    "TTY_INTERACTIVE",
+)  # fmt: skip
+# What a user of autoonco may have set for runs of their own.
+_OWN = (
+    "AUTOONCO_ZOO", "AUTOONCO_WEIGHTS_DIR", "AUTOONCO_ALLOW_LICENCES", "AUTOONCO_NETWORKS", "AUTOONCO_CACHE_GB",
+    "MEDMNIST_ROOT",
+)  # fmt: skip
+for name in (*_LOOKS, *_OWN):
     os.environ.pop(name, None)
 
 TOY = Path(__file__).parent / "toy"
