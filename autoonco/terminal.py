@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from autoonco.data.case import Case
 
 _LOG = logging.getLogger("autoonco")
-_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_NAMING = re.compile(r"'[^']*'|\"[^\"]*\"|(?<![^\s'\"(])[^\s'\"(]*[\\/][^\s'\")]*")
+"""What of an error may name a patient: what is in quotes, as names of the user's are, and what looks like a place."""
 _LEAST = 12
 """Characters that a cut column has at least."""
 _WIDE = 200
@@ -71,7 +72,7 @@ class Terminal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if isinstance(error, AutoOncoError):
-            _LOG.error("%s: %s", type(error).__name__, _QUOTED.sub("'…'", str(error)))
+            _LOG.error("%s: %s", type(error).__name__, _NAMING.sub("…", str(error)))
         elif isinstance(error, KeyboardInterrupt):
             _LOG.warning("stopped by a signal")
         elif isinstance(error, Exception) and not isinstance(error, typer.Exit):

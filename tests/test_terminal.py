@@ -38,7 +38,7 @@ def test_a_log_file_has_times_and_levels_and_no_name_path_or_escape_code(tmp_pat
             LOG.debug("too much")
             LOG.info("%s of %s is \x1b[31mread\x1b[0m\nfrom /scans/Doe Jane.nii.gz", "Doe_J", "Jane Doe")
             LOG.warning("a trial failed", exc_info=ValueError("Jane Doe"))
-            raise DataError("row 3: label 'Janet Roe' in /other/Roe.csv is none.")
+            raise DataError("row 3: label 'Janet Roe' in /other/Roe.csv and in (benign/Roe_Janet) is none.")
 
     with pytest.raises(DataError):
         work()

@@ -16,6 +16,7 @@ from typing import Any
 
 import pydicom
 
+from autoonco.data.formats import decoding
 from autoonco.errors import ImageReadError
 
 SUFFIXES = (".dcm", ".dicom", ".ima")
@@ -149,7 +150,8 @@ def _series_of(files: tuple[tuple[Path, int, int], ...]) -> tuple[Series, ...]:
             # objects of a class of their own may share a series with images, by mistake of an exporter
             key = text_of(header, "SeriesInstanceUID")
             members[f"{key} {header.SOPClassUID in MASK_CLASSES}"].append((path, header))
-    found = [_series(group) for group in members.values()]
+    with decoding("DICOM"):  # values of a header are understood when they are asked for
+        found = [_series(group) for group in members.values()]
     return tuple(sorted(found, key=lambda one: (one.study, one.number.zfill(8), one.uid, one.is_mask)))
 
 
@@ -234,10 +236,16 @@ def _listing(series: Iterable[Series]) -> str:
 
 
 def structures_of(path: Path) -> list[tuple[str, str]]:
-    """Return number and name of each segment or ROI of a DICOM mask."""
-    header: Any = pydicom.dcmread(path, stop_before_pixels=True)
-    if "SegmentSequence" in header:
-        return [(str(one.SegmentNumber), text_of(one, "SegmentLabel")) for one in header.SegmentSequence]
-    return [
-        (str(one.ROINumber), text_of(one, "ROIName")) for one in header.get("StructureSetROISequence") or ()
-    ]
+    """Return number and name of each segment or ROI of a DICOM mask.
+
+    Raises
+    ------
+    ImageReadError
+        If it is damaged.
+    """
+    header: Any = read_header(path)
+    with decoding("a DICOM mask"):
+        if segments := header.get("SegmentSequence"):
+            return [(text_of(one, "SegmentNumber"), text_of(one, "SegmentLabel")) for one in segments]
+        rois = header.get("StructureSetROISequence") or ()
+        return [(text_of(one, "ROINumber"), text_of(one, "ROIName")) for one in rois]

@@ -159,7 +159,7 @@ def _segmented(path: Path, numbers: Sequence[str]) -> sitk.Image:
 
 def _contours(path: Path, numbers: Sequence[str]) -> list[NDArray[np.float64]]:
     """Return the closed contours of ROIs, each ``(n_points, 3)`` in patient coordinates."""
-    header: Any = pydicom.dcmread(path)
+    header: Any = read_header(path)
     found = []
     for roi in header.get("ROIContourSequence") or ():
         if str(roi.ReferencedROINumber) not in numbers:

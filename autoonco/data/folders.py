@@ -106,7 +106,7 @@ def _parts(folder: Path) -> list[tuple[Path, str]]:
     others = [item for item in inside if item.name.lower() not in SPLITS]
     if beside := next((item for item in others if any(map(is_image_file, item.rglob("*")))), None):
         raise DataError(
-            f"A folder holds {splits[0][0].name}, a split, beside {beside.name}, which has images too: put all of "
+            f"A folder holds {splits[0][0].name}, a split, beside {beside.name!r}, which has images too: put all of "
             "them into folders of splits, or give a manifest."
         )
     return splits
@@ -168,8 +168,8 @@ def _pictures(images: Path, masks: Path, root: Path, *, patient: str) -> Iterato
             lonely.append(file)
     if drawn and lonely:
         raise DataError(
-            f"{lonely[0].name} is called as a mask, and there is no image of its name beside it "
-            f"({images.relative_to(root)}): add its image, or remove it."
+            f"{lonely[0].name!r} is called as a mask, and there is no image of its name beside it "
+            f"({_cell(images, root)!r}): add its image, or remove it."
         )
     taken = {file for parts in drawn.values() for file in parts}
     for stem, file in stems.items():
@@ -191,7 +191,7 @@ def _case_folder(folder: Path, root: Path, channels: Sequence[str]) -> Row:
         if len(fits) != 1:
             raise DataError(
                 f"A folder of a case has {len(fits)} files that end in {channel!r}, expected one "
-                f"({folder.relative_to(root)}): correct channels= (--channels), or the folder."
+                f"({_cell(folder, root)!r}): correct channels= (--channels), or the folder."
             )
         row[f"image_{channel}"] = _cell(fits[0], root)
     masks = [file for stem, file in files.items() if _MASK_NAME.fullmatch(stem)]
@@ -207,8 +207,8 @@ def _by_stem(files: Sequence[Path], root: Path) -> dict[str, Path]:
         other = found.setdefault(_stem(file), file)
         if other is not file:
             raise DataError(
-                f"A folder holds {other.name} and {file.name}, and a case is called by its file's name without the end "
-                f"({file.parent.relative_to(root)}): keep one of them, or rename one; the name of a mask ends in _mask."
+                f"A folder holds {other.name!r} and {file.name!r}, and a case is called by its file's name without the "
+                f"end ({_cell(file.parent, root)!r}): keep one of them, or rename one; the name of a mask ends in _mask."
             )
     return found
 

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from autoonco.data.label_tables import LabelTable, as_frame, joined
+from autoonco.data.pick import parse_labels
 from autoonco.errors import DataError, UnknownNameError
 
 DESCRIPTION = "dataset.json"
@@ -91,7 +92,7 @@ def channel_names(description: Mapping[str, Any]) -> list[str]:
     Raises
     ------
     DataError
-        If the description names none.
+        If the description names none, or calls one by anything but its number.
 
     Examples
     --------
@@ -103,6 +104,11 @@ def channel_names(description: Mapping[str, Any]) -> list[str]:
     named = description.get("channel_names") or description.get("modality")
     if not isinstance(named, dict) or not named:
         raise DataError(f"{DESCRIPTION} names no channels: add channel_names.")
+    if not all(str(key).isdecimal() for key in named):
+        raise DataError(
+            f"The channels of {DESCRIPTION} are called {', '.join(map(repr, named))}, expected numbers from 0: write "
+            'them as {"0": "CT"}.'
+        )
     ordered = [str(named[key]) for key in sorted(named, key=int)]
     if len(ordered) == 1:
         return ["image"]
@@ -118,6 +124,8 @@ def label_values(description: Mapping[str, Any], wanted: str | int | Sequence[in
 
     Raises
     ------
+    DataError
+        If the structures are written in no way of nnU-Net.
     UnknownNameError
         If no structure has this name.
 
@@ -132,12 +140,23 @@ def label_values(description: Mapping[str, Any], wanted: str | int | Sequence[in
         return ()
     if not isinstance(wanted, str):
         return (wanted,) if isinstance(wanted, int) else tuple(wanted)
-    named: dict[str, Any] = dict(description.get("labels") or {})
-    if all(isinstance(value, str) for value in named.values()):  # nnU-Net 1: number → name
-        named = {name: int(number) for number, name in named.items()}
-    if wanted not in named:
-        if wanted.replace(",", "").replace(" ", "").isdigit():
-            return tuple(int(part) for part in wanted.split(","))
-        raise UnknownNameError("structure", wanted, named)
-    value = named[wanted]
-    return (int(value),) if isinstance(value, int | str) else tuple(int(one) for one in value)
+    named = _structures(description.get("labels") or {})
+    if wanted in named:
+        return named[wanted]
+    if wanted.replace(",", "").replace(" ", "").isdecimal():
+        return parse_labels(wanted)
+    raise UnknownNameError("structure", wanted, named)
+
+
+def _structures(labels: Any) -> dict[str, tuple[int, ...]]:
+    """Return name → values of the structures; `DataError` where they are written in no way of nnU-Net."""
+    try:
+        if all(isinstance(value, str) for value in labels.values()):  # nnU-Net 1: number → name
+            return {name: (int(number),) for number, name in labels.items()}
+        every = {str(name): value if isinstance(value, list) else [value] for name, value in labels.items()}
+        return {name: tuple(map(int, values)) for name, values in every.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise DataError(
+            f'The labels of {DESCRIPTION} are of no kind of nnU-Net, expected {{"background": 0, "tumour": 1}}: write '
+            "them again."
+        ) from None

@@ -14,6 +14,7 @@ from pydicom.dataset import Dataset
 from pydicom.pixels.decoders.base import HTJ2KLosslessDecoder
 from pydicom.uid import JPEGLSLossless, RLELossless
 
+from autoonco.data.dicom_index import series_in
 from autoonco.data.files import read_image
 from autoonco.data.pick import Pick
 from autoonco.errors import ImageReadError
@@ -448,3 +449,13 @@ def test_a_dose_is_in_its_unit() -> None:
     np.testing.assert_allclose(
         values(read_image(local_file("rtdose.dcm"))), ds.pixel_array * float(ds.DoseGridScaling), rtol=1e-6
     )
+
+
+def test_a_header_whose_number_of_frames_is_none_is_told_where_a_folder_is_looked_into(tmp_path: Path) -> None:
+    made = slices(noise((2, 4, 4)))
+    made[1].NumberOfFrames = 7
+    folder = write_series(tmp_path, made)
+    for file in folder.iterdir():
+        file.write_bytes(file.read_bytes().replace(b"IS\x02\x007 ", b"IS\x02\x00x7"))
+    with pytest.raises(ImageReadError, match="can't be decoded as DICOM"):
+        series_in(folder)

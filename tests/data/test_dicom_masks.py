@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 
 from autoonco.data.case import Case
+from autoonco.data.dicom_index import structures_of
 from autoonco.data.pick import Pick
 from autoonco.data.readers import read_mask, read_scan
 from autoonco.errors import AbsentLabelError, DataError, GeometryError, ImageReadError
@@ -179,6 +181,19 @@ def test_contours_of_another_scan_are_refused(tmp_path: Path, change, words: str
     path = write_structures(tmp_path / "rs.dcm", made[0], {"GTV": change(made)})
     with pytest.raises(GeometryError, match=f"row 3.*{words}"):
         mask_of(case(image, path))
+
+
+def test_a_structure_set_without_a_file_header_is_read_as_images_are(tmp_path: Path) -> None:
+    made = slices(noise(SHAPE))
+    image = write_series(tmp_path / "image", made)
+    path = write_structures(tmp_path / "rs.dcm", made[0], {"GTV": [outline(made, 2, (1.6, 2.6, 4.4, 5.4))]})
+    whole = mask_of(case(image, path))
+    stored = pydicom.dcmread(path)
+    stored.preamble, stored.file_meta = None, pydicom.dataset.FileMetaDataset()
+    pydicom.dcmwrite(path, stored, implicit_vr=True, little_endian=True)
+    assert not path.read_bytes()[128:].startswith(b"DICM")
+    assert structures_of(path) == [("1", "GTV")]
+    assert np.array_equal(mask_of(case(image, path)), whole)
 
 
 def test_points_are_no_contour(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_folders_below_a_patient_are_the_patients(tmp_path: Path) -> None:
 def test_two_files_of_one_name_are_told(tmp_path: Path) -> None:
     for name in ("benign/a.png", "benign/a.JPG", "malignant/a.png"):
         picture(tmp_path / name)
-    with pytest.raises(DataError, match=r"a\.JPG and a\.png.*\(benign\)"):
+    with pytest.raises(DataError, match=r"'a\.JPG' and 'a\.png'.*\('benign'\)"):
         Dataset.from_folders(tmp_path)
     (tmp_path / "benign/a.JPG").rename(tmp_path / "benign/b.JPG")
     assert sorted(seen(Dataset.from_folders(tmp_path))) == ["benign/a", "benign/b", "malignant/a"]
@@ -113,7 +113,7 @@ def test_splits_may_be_above_or_below_classes_but_not_beside_them(tmp_path: Path
     }
     assert Dataset.from_folders(tmp_path / "b").classes == ("no", "yes")
     picture(tmp_path / "b" / "notes" / "x.png")
-    with pytest.raises(DataError, match="holds test, a split, beside notes"):
+    with pytest.raises(DataError, match="holds test, a split, beside 'notes'"):
         Dataset.from_folders(tmp_path / "b")
 
 
@@ -127,7 +127,7 @@ def test_images_and_masks_of_a_split_are_no_classes(tmp_path: Path) -> None:
 def test_a_mask_whose_image_is_gone_is_no_image(tmp_path: Path) -> None:
     for name in ("b/1.png", "b/1_mask.png", "b/2_mask.png", "n/3_roi.png", "n/4_roi.png"):
         picture(tmp_path / name)
-    with pytest.raises(DataError, match=r"2_mask\.png is called as a mask"):
+    with pytest.raises(DataError, match=r"2_mask\.png' is called as a mask"):
         Dataset.from_folders(tmp_path)
     picture(tmp_path / "b" / "2.png")
     assert sorted(seen(Dataset.from_folders(tmp_path))) == ["b/1", "b/2", "n/3_roi", "n/4_roi"]
@@ -403,6 +403,15 @@ def test_nnunet_mistakes_are_told(nnunet: Path) -> None:
         Dataset.from_nnunet(nnunet, labels[:1], mask_label="tumor")
     with pytest.raises(DataError, match="give a table"):
         Dataset.from_path(nnunet)
+    whole = json.loads((nnunet / "dataset.json").read_text())
+    for damage, told in (
+        ({"channel_names": {"T2": "0", "ADC": "1"}}, "expected numbers from 0"),
+        ({"labels": ["background", "tumour"]}, "of no kind of nnU-Net"),
+        ({"labels": {"background": 0, "tumour": "two"}}, "of no kind of nnU-Net"),
+    ):
+        (nnunet / "dataset.json").write_text(json.dumps(whole | damage))
+        with pytest.raises(DataError, match=told):
+            Dataset.from_nnunet(nnunet, labels[:1], mask_label="tumour")
     (nnunet / "dataset.json").write_text("{")
     with pytest.raises(DataError, match="no JSON"):
         Dataset.from_nnunet(nnunet, labels)
