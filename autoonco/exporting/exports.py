@@ -50,10 +50,10 @@ class Exports:
         """Write the network of each member of the ensemble that has one to an ONNX file in `folder`.
 
         A file takes what the network sees of a case, bytes 0..255, and gives logits, or, where the network is frozen
-        and a learner decides, its own embedding. Its metadata say which, with the weight of the member and how the
-        crop is made, and what the file leaves out: ``features`` that a learner sees where these are not the network's
-        own embedding, ``views`` whose probabilities the member averages. Each was compared with its network, see
-        `nets.onnx_export`.
+        and a learner decides, the features of one picture that this learner sees. Its metadata say which, with the
+        weight of the member and how the crop is made, and what the file leaves out: in ``features`` how those of
+        several pictures are joined, ``views`` whose probabilities the member averages. Each was compared with its
+        network, see `nets.onnx_export`.
 
         Raises
         ------

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from autoonco.bundle import Bundle
 from autoonco.errors import ExportError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +47,17 @@ class NetworkMember:
             key: asdict(part) for key in ("features", "views") if (part := getattr(self.model, key, None))
         }
         return {"member_weight": self.weight, "input": self.model.spec.to_json(), **found}
+
+    @property
+    def shown(self) -> nn.Module:
+        """The network as it leads to the answer: a frozen one gives the features of a picture that its learner sees."""
+        network: nn.Module = self.model.network
+        if not self.is_frozen:
+            return network
+        from autoonco.nets.embeddings import Embedding
+
+        features = self.model.features
+        return Embedding(network, features.pooling, n_layers=features.n_layers)
 
 
 def network_members(bundle: Bundle, form: str) -> tuple[NetworkMember, ...]:
@@ -91,5 +105,5 @@ def write_onnx(bundle: Bundle, folder: Path) -> tuple[Path, ...]:
         # a frozen network sees the pictures of a case one by one, a trained one all of them
         shape = (spec.in_channels, *spec.shape[1:]) if member.is_frozen else spec.shape
         path = folder / f"member-{member.number}.onnx"
-        written.append(to_onnx(member.model.network, path, shape, facts=facts))
+        written.append(to_onnx(member.shown, path, shape, facts=facts))
     return tuple(written)

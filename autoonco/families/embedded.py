@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -49,6 +49,16 @@ class Features:
             pictures=picture_pooling(config),
             keeps_pictures=config.get("classifier") == "linear",
         )
+
+    def within(self, n_layers: int) -> Features:
+        """Return these features of a network that has `n_layers`: all of them where more are asked for.
+
+        Examples
+        --------
+        >>> Features(n_layers=4).within(3).n_layers, Features(n_layers=2).within(12).n_layers
+        (3, 2)
+        """
+        return replace(self, n_layers=min(self.n_layers, n_layers))
 
 
 def picture_pooling(config: Config) -> Any:
@@ -115,15 +125,11 @@ def embeddings(
 
 def embed_crops(network: Network, given: Tensor, spec: InputSpec, features: Features) -> Tensor:
     """Return the same of crops ``(n, channels, ...)`` in 0..1, with the gradient by them."""
-    from torch import cat
-
-    from autoonco.nets.embeddings import LAYERS, feature_names
+    from autoonco.nets.embeddings import side_by_side
 
     pictures = split_pictures(given, spec)
-    names = feature_names(features.pooling, n_layers=features.n_layers)
-    made = network.embed_all(pictures.flatten(0, 1), layers=LAYERS[: features.n_layers])
-    found = cat([made[name] for name in names], dim=1).unflatten(0, tuple(pictures.shape[:2]))
-    return _joined(found, spec, features)
+    found = side_by_side(network, pictures.flatten(0, 1), features.pooling, n_layers=features.n_layers)
+    return _joined(found.unflatten(0, tuple(pictures.shape[:2])), spec, features)
 
 
 def _joined(found: Tensor, spec: InputSpec, features: Features) -> Tensor:

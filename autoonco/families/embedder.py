@@ -64,7 +64,7 @@ def frozen_embedder(config: Config, context: FitContext) -> Embedder:
         network=network,
         build=build,
         spec=spec,
-        features=Features.of(config),
+        features=Features.of(config).within(network.n_layers),
         network_id=network_id,
         runtime=context.runtime,
     )

@@ -165,6 +165,7 @@ def fit_frozen(
     """
     build = frozen_build(name, spec)
     network, network_id = frozen_network(name, build)
+    features = features.within(network.n_layers)
     labels, codes = np.unique(y, return_inverse=True)
     X = embeddings(cases, network, spec, features, context.runtime, network_id=network_id)
     if config.get("classifier") == "linear":

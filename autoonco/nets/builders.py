@@ -70,7 +70,10 @@ def build_2d(
             backbone.reset_classifier(n_classes)
         else:
             backbone = _empty(entry, options, n_classes)
-    adapt_stem(backbone, in_channels=in_channels, mask_channels=mask_channels)
+    if mask_channels or in_channels != len(
+        entry["mean"]
+    ):  # some have no single stem, which colours don't ask for
+        adapt_stem(backbone, in_channels=in_channels, mask_channels=mask_channels)
     scaling = statistics(entry, in_channels=in_channels, mask_channels=mask_channels)
     network = Network(backbone, {**entry, **scaling}, build=build)
     network.to(memory_format=torch.channels_last)
@@ -78,12 +81,21 @@ def build_2d(
 
 
 def _empty(entry: Entry, options: Mapping[str, Any], n_classes: int) -> nn.Module:
+    return _created(entry, options, pretrained=False, num_classes=n_classes)
+
+
+def _created(entry: Entry, options: Mapping[str, Any], **how: Any) -> nn.Module:
+    """Return timm's network, without stochastic depth where its architecture takes none and its entry doesn't say."""
     import timm
 
     code_of(entry)  # which tells timm of an architecture of one's own
-    backbone: nn.Module = timm.create_model(
-        entry["architecture"], pretrained=False, num_classes=n_classes, **options
-    )
+    try:
+        backbone: nn.Module = timm.create_model(entry["architecture"], **how, **options)
+    except TypeError as error:
+        if "drop_path_rate" not in options or "drop_path_rate" not in str(error):
+            raise
+        plain = {key: value for key, value in options.items() if key != "drop_path_rate"}
+        backbone = timm.create_model(entry["architecture"], **how, **plain)
     return backbone
 
 
@@ -113,20 +125,13 @@ def filled(name: str, entry: Entry, tensors: Tensors, options: Mapping[str, Any]
     WeightsError
         If one is missing, too many or of another shape.
     """
-    import timm
-
-    code_of(entry)  # which tells timm of an architecture of one's own
     n_classes = int(entry["weights"]["classes"])
     overlay = {"state_dict": tensors, "num_classes": n_classes}
     try:  # timm's own way in: it knows older names of tensors, and positions made for another size
-        backbone: nn.Module = timm.create_model(
-            entry["architecture"],
-            pretrained=True,
-            pretrained_cfg_overlay=overlay,
-            num_classes=n_classes,
-            **options,
+        backbone = _created(
+            entry, options, pretrained=True, pretrained_cfg_overlay=overlay, num_classes=n_classes
         )
-    except (RuntimeError, KeyError, ValueError, AssertionError, AttributeError) as error:
+    except (RuntimeError, KeyError, ValueError, TypeError, AssertionError, AttributeError) as error:
         first = str(error).strip().splitlines()
         raise WeightsError(
             f"The weight file of {name} does not fit its network: {' '.join(first[:2])[:300]}"

@@ -122,15 +122,19 @@ def embed(
     ----------
     network_id
         `weights_id` of the network with the architecture's name, computed once by the caller.
+    device
+        What a GPU computed is kept apart: it rounds otherwise, and what a CPU gives must not hang on what was there.
     names
         Keys of `Network.embed_all`, which stand side by side: ``native``, ``gem@-2``; see `feature_names`.
     """
     version, asked = (VERSION, EMBEDDING_VERSION), spec.to_json()
-    keys = [digest("embedding", version, content_hash(case), asked, network_id) for case in cases]
+    made_by = pick_device(device).partition(":")[0]
+    of_gpu = () if made_by == "cpu" else (made_by,)
+    keys = [digest("embedding", version, content_hash(case), asked, network_id, *of_gpu) for case in cases]
 
     def look_up(key: str) -> NDArray[np.float32] | None:
         arrays = artefacts.get(_KIND, key)
-        return None if arrays is None else _side_by_side(arrays, names)
+        return None if arrays is None else _joined(arrays, names)
 
     with ThreadPoolExecutor(n_threads) as pool:
         rows = list(pool.map(look_up, keys))
@@ -143,11 +147,11 @@ def embed(
         for position, row in enumerate(part):
             arrays = {name: values[position] for name, values in made.items()}
             artefacts.put(_KIND, keys[row], arrays)
-            rows[row] = _side_by_side(arrays, names)
+            rows[row] = _joined(arrays, names)
     return np.stack([row for row in rows if row is not None])
 
 
-def _side_by_side(arrays: Mapping[str, NDArray[Any]], names: Sequence[str]) -> NDArray[np.float32]:
+def _joined(arrays: Mapping[str, NDArray[Any]], names: Sequence[str]) -> NDArray[np.float32]:
     return np.concatenate([arrays[name] for name in names], axis=1)
 
 
@@ -184,3 +188,22 @@ def feature_names(pooling: str, *, n_layers: int) -> tuple[str, ...]:
     if pooling == "native":
         return ("native", *(f"mean@{layer}" for layer in layers[1:]))
     return tuple(f"{kind}@{layer}" for layer in layers for kind in pooling.split("_"))
+
+
+def side_by_side(network: Network, crops: torch.Tensor, pooling: str, *, n_layers: int = 1) -> torch.Tensor:
+    """Return the features of `feature_names` of crops ``(n, channels, ...)``, with the gradient by them."""
+    made = network.embed_all(crops, layers=LAYERS[:n_layers])
+    return torch.cat([made[name] for name in feature_names(pooling, n_layers=n_layers)], dim=1)
+
+
+class Embedding(nn.Module):  # type: ignore[misc]
+    """A network that answers with what a learner sees of a picture: `side_by_side` of a pooling and so many layers."""
+
+    def __init__(self, network: Network, pooling: str, *, n_layers: int = 1) -> None:
+        super().__init__()
+        self.network = network
+        self.pooling, self.n_layers = pooling, n_layers
+
+    def forward(self, crops: torch.Tensor) -> torch.Tensor:
+        """Return the features of crops ``(n, channels, ...)``."""
+        return side_by_side(self.network, crops, self.pooling, n_layers=self.n_layers)

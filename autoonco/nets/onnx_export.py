@@ -88,11 +88,12 @@ def _fixed(network: nn.Module, shape: tuple[int, ...]) -> nn.Module:
     windows have no positions, and a set size would change their windows.
     """
     network = copy.deepcopy(network)
-    backbone = getattr(network, "backbone", network)
+    inner = getattr(network, "network", network)  # that of an `Embedding`
+    backbone = getattr(inner, "backbone", inner)
     has_positions = isinstance(getattr(backbone, "pos_embed", None), torch.Tensor)
     if has_positions and getattr(backbone, "dynamic_img_size", False) and hasattr(backbone, "set_input_size"):
         with torch.inference_mode():
-            sides = network.prepared(torch.zeros((1, *shape), dtype=torch.uint8)).shape[2:]
+            sides = inner.prepared(torch.zeros((1, *shape), dtype=torch.uint8)).shape[2:]
         backbone.set_input_size(img_size=tuple(sides))
     return network
 

@@ -60,9 +60,13 @@ def trained_3d(runtime: Runtime) -> TrainedNetwork:
 
 
 def frozen(runtime: Runtime, cases: Any, *, linear: bool) -> FrozenModel:
-    """A frozen network below a pipeline on its own embedding, or below a linear head on the last two layers' means."""
+    """A frozen network below a pipeline on four layers, as probes are, or a linear head on the means of two."""
     spec = picture_of(slices="several", n_slices=2) if linear else picture_of()
-    features = Features(pooling="mean", n_layers=2, keeps_pictures=True) if linear else Features()
+    features = (
+        Features(pooling="mean", n_layers=2, keeps_pictures=True)
+        if linear
+        else Features(pooling="gem", n_layers=4)
+    )
     build = {"name": SMALL, "n_classes": 0, "in_channels": spec.in_channels}
     network = build_2d(**build, seed=6).eval()
     known: dict[str, Any] = {"network": network, "network_id": identity_of(SMALL, network), "spec": spec}

@@ -106,6 +106,17 @@ def test_poolings_are_those_that_a_network_has() -> None:
     assert not {"pooling", "token_pooling"} & trained.keys()
 
 
+@pytest.mark.usefixtures("with_transformer")
+def test_a_token_is_probed_as_it_is_and_maps_in_four_stages() -> None:
+    probes = [config for config in family.defaults(FINGERPRINT) if config["mode"] == "frozen"]
+    of_token = [config for config in probes if config["network"] == "vit_tiny"]
+    of_map = [config for config in probes if config["network"] == "tf_efficientnet_lite0"]
+    assert of_token
+    assert {(config["layers"], config["token_pooling"]) for config in of_token} == {(1, "cls")}
+    assert {(config["layers"], config["pooling"]) for config in of_map} == {(4, "gem")}
+    assert {config["size"] for config in of_map} == {160, 224}
+
+
 def test_without_transformers_no_token_is_asked_for() -> None:
     assert "token_pooling" not in family.space(FINGERPRINT)
 

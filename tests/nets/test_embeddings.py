@@ -128,6 +128,24 @@ def test_other_weights_or_view_give_other_embeddings(
     assert (run(cases, network, tmp_path, larger) != first).any()
 
 
+def test_what_a_gpu_computed_is_not_taken_for_what_a_cpu_computes(
+    cases: list[Case], network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rounded(_: Network, seen: np.ndarray, *__: object, **___: object) -> dict[str, np.ndarray]:
+        return {"native": np.zeros((len(seen), 1, 1280), np.float32)}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "pick_device", lambda _: "cuda:1")
+        patch.setattr(module, "_embeddings", rounded)
+        assert not run(cases, network, tmp_path).any()
+    first = run(cases, network, tmp_path)
+    assert first.any()
+    monkeypatch.setattr(module, "_embeddings", lambda *_, **__: pytest.fail("computed again"))
+    assert (run(cases, network, tmp_path) == first).all()
+    monkeypatch.setattr(module, "pick_device", lambda _: "cuda:0")
+    assert not run(cases, network, tmp_path).any()  # whichever GPU it was
+
+
 def test_threads_do_not_change_a_single_bit(network: Network) -> None:
     batch = np.random.default_rng(0).integers(0, 255, (7, 3, 64, 64), np.uint8)
     one, two, four = (forward(network, batch, device="cpu", n_threads=n) for n in (1, 2, 4))

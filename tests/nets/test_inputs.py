@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 from PIL import Image
 
 from autoonco.data.case import Case
@@ -56,6 +57,18 @@ def test_sixteen_bits_keep_their_range(suffix: str, tmp_path: Path) -> None:
     assert len(np.unique(seen)) > 100
     expected = crop(save((ramp(64, 64, 255)).astype(np.uint8), tmp_path / "eight.png"), SPEC)[0]
     assert np.abs(seen - expected).max() <= 8
+
+
+def test_sixteen_bits_of_colour_look_as_eight(tmp_path: Path) -> None:
+    """A third of a colour each, of the whole range: Pillow can't write such a file, but hospitals do."""
+    parts = [np.roll(ramp(48, 48, 65_535), 16 * shift, axis=0) for shift in range(3)]
+    wide = np.stack(parts, axis=-1).astype(np.uint16)
+    sitk.WriteImage(sitk.GetImageFromArray(wide, isVector=True), str(tmp_path / "wide.png"))
+    assert (tmp_path / "wide.png").read_bytes()[24:26] == b"\x10\x02"  # 16 bits, colour
+    expected = crop(save((wide // 256).astype(np.uint8), tmp_path / "eight.png"), SPEC)
+    seen = crop(case_of(tmp_path / "wide.png"), SPEC)
+    assert np.abs(seen.astype(int) - expected).max() <= 1
+    assert not (seen == seen[0]).all()
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "1", "P"])

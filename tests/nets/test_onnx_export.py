@@ -15,6 +15,7 @@ from autoonco.errors import ExportError, MissingDependencyError
 from autoonco.nets import onnx_export as module
 from autoonco.nets.builders import Network, build_2d, build_3d
 from autoonco.nets.onnx_export import to_onnx
+from autoonco.nets.volumes import Anatomy, VolumeBackbone
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -116,7 +117,10 @@ def test_a_classifier_writes_the_network_of_each_member(tmp_path: Path) -> None:
     network = tiny(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.LazyLinear(2)))
     network(torch.zeros(1, 3, 8, 8))
     seen = Features(pooling="gem", n_layers=2)
-    frozen = SimpleNamespace(network=network, spec=spec(4), head="a learner", features=seen)
+    stages = torch.nn.ModuleDict({"one": torch.nn.Conv2d(3, 4, 3), "two": torch.nn.Conv2d(4, 5, 3)})
+    anatomy = Anatomy(stem=(), stages=(("one",), ("two",)), width=5)
+    layered = tiny(VolumeBackbone(stages, anatomy, n_classes=0))
+    frozen = SimpleNamespace(network=layered, spec=spec(4), head="a learner", features=seen)
     trained = SimpleNamespace(network=network, spec=spec(1), views=Views(n=4))
     table = SimpleNamespace(state=None)
     classifier = Predictor()
@@ -127,10 +131,14 @@ def test_a_classifier_writes_the_network_of_each_member(tmp_path: Path) -> None:
     facts = [json.loads(onnx.load(path).metadata_props[0].value) for path in paths]
     assert [fact["outputs"] for fact in facts] == ["embedding", "logits"]
     assert [fact["member_weight"] for fact in facts] == [0.3, 0.2]
+    crops = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8), np.uint8)
+    with torch.inference_mode():
+        expected = layered.embed(torch.from_numpy(crops), pooling="gem", layers=(-1, -2)).numpy()
+    assert expected.shape == (2, 5 + 4)
+    np.testing.assert_allclose(answer(paths[0], crops), expected, atol=1e-4)
     # what the file alone does not do: told, or its probabilities would be taken for the model's
     assert facts[0]["features"] | {"pooling": "gem", "n_layers": 2} == facts[0]["features"]
     assert facts[1]["views"]["n"] == 4
-    crops = np.random.default_rng(0).integers(0, 256, (2, 3, 8, 8), np.uint8)
     expected = network(torch.from_numpy(crops)).detach().numpy()
     np.testing.assert_allclose(answer(paths[1], crops), expected, atol=1e-4)
     classifier._bundle = SimpleNamespace(classes=("no", "yes"), members=((1.0, table),))

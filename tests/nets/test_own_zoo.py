@@ -6,14 +6,20 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
 import yaml
+from PIL import Image
 from safetensors.torch import save_file
 
+from autoonco.data.cache import ArtefactCache
+from autoonco.data.case import Case
 from autoonco.errors import AutoOncoError, UnknownNameError, WeightsError
-from autoonco.families.pretrained2d import Pretrained2D
+from autoonco.families.contract import Fidelity, FitContext, Runtime
+from autoonco.families.embedder import frozen_embedder
+from autoonco.families.pretrained2d import Pretrained2D, probe_of
 from autoonco.families.volumetric3d import Volumetric3D
 from autoonco.nets import own_zoo
 from autoonco.nets.access import Access, using
@@ -102,6 +108,35 @@ def test_own_weights_are_taken_in_used_and_always_compete(folder, tmp_path):
         assert "our_resnet" in tried
 
 
+def test_an_own_network_of_three_stages_is_probed_in_all_it_has(folder, tmp_path):
+    """As the default asks for four; nor does this one know stochastic depth, which nothing in its file says."""
+    change(folder / "our_resnet.yaml", architecture="efficientvit_m0", input="fixed", input_size=224)
+    torch.manual_seed(0)
+    trained = timm.create_model("efficientvit_m0", num_classes=4)
+    save_file(trained.state_dict(), tmp_path / "ours.safetensors")
+    fetch("our_resnet", tmp_path / "weights", given=tmp_path / "ours.safetensors")
+    cases = []
+    for row in range(4):
+        values = np.random.default_rng(row).integers(0, 100 + 50 * (row % 2), (32, 32), np.uint8)
+        Image.fromarray(values).save(tmp_path / f"{row}.png")
+        cases.append(
+            Case(case=str(row), patient=str(row), row=row, images={"image": tmp_path / f"{row}.png"})
+        )
+    runtime = Runtime(artefacts=ArtefactCache(tmp_path / "cache"))
+    context = FitContext(runtime=runtime, fingerprint=PICTURES, seed=0)
+    with using(Access.of(weights_dir=tmp_path / "weights")):
+        (config,) = (c for c in Pretrained2D().defaults(PICTURES) if c["network"] == "our_resnet")
+        assert {**config, **probe_of("our_resnet")} == config
+        model = Pretrained2D().fit(
+            config, cases, np.arange(4) % 2, fidelity=Fidelity(folds=1), context=context
+        )
+        beside = frozen_embedder(config, context)
+        build_2d("our_resnet", n_classes=2, pretrained=True, drop_path_rate=0.1)
+    assert model.embed(cases).shape == (4, 64 + 128 + 192)  # the channels of its stages
+    assert model.features.n_layers == 3
+    np.testing.assert_array_equal(beside.embed(cases), model.embed(cases))
+
+
 def test_own_weights_of_another_network_are_refused(folder, tmp_path):
     other = timm.create_model("resnet18", num_classes=4)
     save_file(other.state_dict(), tmp_path / "ours.safetensors")
@@ -120,6 +155,15 @@ def test_an_own_architecture_for_pictures_is_one_that_timm_is_told_of(folder, tm
         again = build_2d("our_resnet", n_classes=2, in_channels=1, mask_channels=1, pretrained=True)
     assert torch.equal(again.backbone.layer2[0].conv1.weight, trained.backbone.layer2[0].conv1.weight)
     assert again(torch.zeros(2, 2, 32, 32, dtype=torch.uint8)).shape == (2, 2)
+
+
+def test_a_network_without_a_single_stem_sees_colours(folder):
+    change(folder / "our_resnet.yaml", architecture="fastvit_t8")
+    with torch.device("meta"):  # shapes alone count
+        network = build_2d("our_resnet", n_classes=2)
+        assert network(torch.zeros(1, 3, 64, 64, dtype=torch.uint8)).shape == (1, 2)
+        with pytest.raises(ValueError, match="no single first convolution"):
+            build_2d("our_resnet", n_classes=2, mask_channels=1)
 
 
 FAULTS = {
