@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import gdcm
@@ -11,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import HTJ2KLosslessDecoder
 from pydicom.uid import JPEGLSLossless, RLELossless
 
@@ -34,6 +36,12 @@ from tests.dicom_files import (
 SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 c, s = np.cos(0.3), np.sin(0.3)
 OBLIQUE = (c, s, 0.0, -s * c, c * c, s)
+HTJ2K = (
+    "/0//UQApQAAAAAAKAAAADAAAAAAAAAAAAAAACgAAAAwAAAAAAAAAAAABDwEB/1AACAACAAAACv9SAAwAAgABAAUEBEAB/1wAEyCI"
+    "kJCQkJCQkJCQkJCQiIiI/2QAFwABT3BlbkpQSCBWZXIgMC4yNi4zLv+QAAoAAAAAAKYAAf+TwAAmXfMFB3QAAMAAE0AAE0AAEoA0"
+    "/gIHdAC29gOHdADzAId0AMAAE0AAE0AAEoCV/QALdAAc4AAiNAD3AMd0AMAAE8AAFZAABUBD/ACI4nUA3p5Omu0KELP5b9cAnN0A"
+    "IIwD1gDAACvgABaUAAKgSARBwlDP/NgCF9fgi3gAXbyLu7iLzUcj/fQ4fnOB7LgAoA/o+gDjtQD/2Q=="
+)
 
 
 def values(image: sitk.Image) -> np.ndarray:
@@ -444,6 +452,18 @@ def test_a_compression_that_is_not_read_is_named(
         read_image(tmp_path / "x.dcm")
 
 
+def test_high_throughput_jpeg_2000_is_read_with_the_extra_of_codecs(tmp_path: Path) -> None:
+    """Counted numbers, encoded by OpenJPH 0.26.3."""
+    pytest.importorskip("openjpeg", reason="autoonco[codecs] is not installed")
+    ds = pydicom.dcmread(local_file("MR_small_jp2klossless.dcm"))
+    ds.Rows, ds.Columns, ds.PixelRepresentation, ds.BitsStored, ds.HighBit = 12, 10, 0, 16, 15
+    ds.PixelData = encapsulate([base64.b64decode(HTJ2K)])
+    ds.file_meta.TransferSyntaxUID = pydicom.uid.HTJ2KLossless
+    ds.save_as(tmp_path / "x.dcm")
+    expected = np.arange(120).reshape(12, 10) * 37 % 4001
+    assert np.array_equal(values(read_image(tmp_path / "x.dcm")), expected)
+
+
 def test_a_dose_is_in_its_unit() -> None:
     ds = pydicom.dcmread(local_file("rtdose.dcm"))
     np.testing.assert_allclose(
@@ -451,7 +471,9 @@ def test_a_dose_is_in_its_unit() -> None:
     )
 
 
-def test_a_header_whose_number_of_frames_is_none_is_told_where_a_folder_is_looked_into(tmp_path: Path) -> None:
+def test_a_header_whose_number_of_frames_is_none_is_told_where_a_folder_is_looked_into(
+    tmp_path: Path,
+) -> None:
     made = slices(noise((2, 4, 4)))
     made[1].NumberOfFrames = 7
     folder = write_series(tmp_path, made)
