@@ -87,7 +87,7 @@ def test_every_data_file_is_packed() -> None:
 
 
 @pytest.mark.parametrize(
-    "requirement", requirements("oracle", "lightgbm", "dask", "dev"), ids=lambda item: item.name
+    "requirement", requirements(*PYPROJECT["project"]["optional-dependencies"]), ids=lambda item: item.name
 )
 def test_requirement_is_pinned_within_its_range(requirement: Requirement) -> None:
     pin = pins().get(canonicalize_name(requirement.name))
