@@ -198,6 +198,13 @@ CHECKS: tuple[Check, ...] = (
         remedy="Correct these cells, or leave them empty where the value isn't known: then it is a measure.",
     ),
     Check(
+        code="AO307",
+        severity=Severity.ERROR,
+        find=rules.unread_class,
+        expected="two or more patients a class that can be read",
+        remedy="Mend these files (autoonco check tells of each), or leave the class out with classes= (--classes).",
+    ),
+    Check(
         code="AO401",
         severity=Severity.WARNING,
         find=rules.patient_in_splits,

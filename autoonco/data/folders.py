@@ -208,7 +208,7 @@ def _by_stem(files: Sequence[Path], root: Path) -> dict[str, Path]:
         if other is not file:
             raise DataError(
                 f"A folder holds {other.name!r} and {file.name!r}, and a case is called by its file's name without the "
-                f"end ({_cell(file.parent, root)!r}): keep one of them, or rename one; the name of a mask ends in _mask."
+                f"end ({_cell(file.parent, root)!r}): keep one of them, or rename one; a mask's name ends in _mask."
             )
     return found
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -252,27 +253,54 @@ def torn_labels(dataset: Dataset, _: Sequence[CaseFacts]) -> Found:
 
 def small_class(dataset: Dataset, facts: Sequence[CaseFacts]) -> Found:
     """Yield classes too small for the usual number of folds."""
-    for name, patients in _patients_of_classes(dataset, facts):
-        if 2 <= patients < MIN_PATIENTS:
-            yield None, f"Class {name!r} has {patients} patients, fewer than {MIN_PATIENTS} folds need."
+    for one in _classes(dataset, facts):
+        if 2 <= one.n_read < MIN_PATIENTS:
+            yield None, f"Class {one.name!r} has {one.n_read} patients, fewer than {MIN_PATIENTS} folds need."
 
 
 def absent_class(dataset: Dataset, facts: Sequence[CaseFacts]) -> Found:
-    """Yield classes that are not on both sides of any split."""
-    for name, patients in _patients_of_classes(dataset, facts):
-        if patients < 2:
-            yield None, f"Class {name!r} has {patients} patient(s) that can be read, expected two or more."
+    """Yield classes that are not on both sides of any split, whatever can be read."""
+    where = "" if dataset.split is None else " outside of the test split"
+    for one in _classes(dataset, facts):
+        if one.n < 2:
+            yield None, f"Class {one.name!r} has {one.n} patient(s){where}, expected two or more."
 
 
-def _patients_of_classes(dataset: Dataset, facts: Sequence[CaseFacts]) -> Iterator[tuple[str, int]]:
-    """Yield (class, number of patients with a readable case) outside the test split."""
+def unread_class(dataset: Dataset, facts: Sequence[CaseFacts]) -> Found:
+    """Yield classes that are not on both sides of any split because files of theirs can't be read."""
+    where = "" if dataset.split is None else " outside of the test split"
+    for one in _classes(dataset, facts):
+        if one.n_read < 2 <= one.n:
+            yield (
+                None,
+                f"Of the {one.n} patients of class {one.name!r}{where} {one.n_read} can be read, expected two or more: "
+                f"{len(one.unread)} of its cases can't be{some_rows(one.unread)}.",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Class:
+    """Outside of the test split: how many patients a class has, with a case that can be read, and rows that can't."""
+
+    name: str
+    n: int
+    n_read: int
+    unread: list[int]
+
+
+def _classes(dataset: Dataset, facts: Sequence[CaseFacts]) -> Iterator[_Class]:
     if dataset.y is None:
         return
-    usable = np.array([case.error is None for case in facts])
-    if dataset.split is not None:
-        usable &= dataset.split != "test"
+    rows, is_read = np.array([case.row for case in facts]), np.array([case.error is None for case in facts])
+    is_taught = np.ones(len(dataset), dtype=bool) if dataset.split is None else dataset.split != "test"
     for index, name in enumerate(dataset.classes):
-        yield name, len(set(dataset.groups[usable & (dataset.y == index)]))
+        own = is_taught & (dataset.y == index)
+        yield _Class(
+            name=name,
+            n=len(set(dataset.groups[own])),
+            n_read=len(set(dataset.groups[own & is_read])),
+            unread=rows[own & ~is_read].tolist(),
+        )
 
 
 def patient_in_splits(dataset: Dataset, _: Sequence[CaseFacts]) -> Found:

@@ -118,6 +118,11 @@ def lonely_class(frame: pd.DataFrame, folder: Path) -> None:
     frame["label"] = ["rare" if i == 6 else ("no", "yes")[i % 2] for i in range(N)]
 
 
+def unread_class(frame: pd.DataFrame, folder: Path) -> None:
+    small_class(frame, folder)
+    truncated(frame, folder)
+
+
 def small_class(frame: pd.DataFrame, folder: Path) -> None:
     frame["label"] = ["rare" if i in (6, 8) else ("no", "yes")[i % 2] for i in range(N)]
 
@@ -278,6 +283,7 @@ FAULTS: list[tuple[Fault, str, int | None]] = [
     (cut, "AO203", None),
     (other_unit, "AO204", None),
     (lonely_class, "AO301", None),
+    (unread_class, "AO307", None),
     (small_class, "AO302", None),
     (torn_patient, "AO401", None),
     (copy_with_other_label, "AO402", None),
@@ -325,6 +331,7 @@ def test_fault_is_found(
         near_with_other_label: {"AO406"},
         a_volume: {"AO204"},
         alike_names: {"AO302"},
+        unread_class: {"AO101"},
     }
     allowed = {code} | also.get(fault, set())
     assert {finding.code for finding in found} <= allowed
@@ -349,6 +356,17 @@ def test_images_of_another_unit_are_named_up_to_eight(frame: pd.DataFrame, tmp_p
 def test_every_check_has_a_fault_that_shows_it() -> None:
     assert {check.code for check in CHECKS} == {code for _, code, _ in FAULTS} | ELSEWHERE
     assert len({check.code for check in CHECKS}) == len(CHECKS)
+
+
+def test_a_class_that_can_not_be_read_is_no_want_of_patients(frame: pd.DataFrame, tmp_path: Path) -> None:
+    unread_class(frame, tmp_path)
+    (found,) = [one for one in diagnose(frame, tmp_path) if one.code == "AO307"]
+    assert (
+        "test split 1 can be read, expected two or more: 1 of its cases can't be (rows 7)." in found.message
+    )
+    frame["split"] = ["test" if i == 8 else "train" for i in range(N)]
+    (found,) = [one for one in diagnose(frame, tmp_path) if one.code in ("AO301", "AO307")]
+    assert (found.code, "has 1 patient(s) outside of the test split" in found.message) == ("AO301", True)
 
 
 def test_errors_come_first_and_rule_out(frame: pd.DataFrame, tmp_path: Path) -> None:
