@@ -27,7 +27,7 @@ from autoonco.data.readers import read_image
 from autoonco.families.contract import FitContext, Runtime
 from autoonco.families.maps import odds_of, on_scan, slopes
 from autoonco.families.networks import TrainedNetwork
-from autoonco.families.pretrained2d import family
+from autoonco.families.pretrained2d import family, probe_of
 from autoonco.nets.builders import Network, build_2d, build_3d
 from autoonco.nets.explanations import Method, explain_crop, log_odds
 from autoonco.nets.inputs import InputSpec, crop, crops
@@ -190,7 +190,7 @@ def test_random_weights_give_another_map(trained: tuple[TrainedNetwork, Method],
 HEADS = {
     "linear": ({"head:learner": "logistic_regression", "head:logistic_regression:C": 0.02}, Method.GRAD_CAM),
     "trained by gradient": ({"classifier": "linear"}, Method.GRAD_CAM),
-    "two layers": ({"layers": 2, "pooling": "gem"}, Method.GRAD_CAM),
+    "as probed by default": (probe_of("tf_efficientnet_lite0") | {"size": 128}, Method.GRAD_CAM),
     "trees": ({"head:learner": "xgboost"}, Method.OCCLUSION),
 }
 

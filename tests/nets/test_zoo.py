@@ -16,6 +16,7 @@ from autoonco.families.networks import fill, to_arrays
 from autoonco.families.state import state_of, write_state
 from autoonco.nets.access import Access, using
 from autoonco.nets.builders import build_2d
+from autoonco.nets.embeddings import LAYERS
 from autoonco.nets.zoo import check_asked, entry_of, left_out, networks, side_for, with_weights
 
 LARGE = 15e6
@@ -150,7 +151,7 @@ def test_poolings_are_those_of_the_features(name: str) -> None:
     side = 224 if ALL[name]["input"] == "fixed" else 2 * side_for(ALL[name], 32)
     pictures = torch.randint(0, 256, (2, 3, side, side), dtype=torch.uint8)
     with torch.inference_mode():
-        every = network.embed_all(pictures, layers=(-1, -2))
+        every = network.embed_all(pictures, layers=LAYERS)
         values = network.scale(pictures)
         last = network.backbone.forward_features(values)
         torch.testing.assert_close(every["native"], network(pictures))
@@ -163,8 +164,8 @@ def test_poolings_are_those_of_the_features(name: str) -> None:
             torch.testing.assert_close(every["mean@-1"], maps.mean((2, 3)))
         joined = network.embed(pictures, pooling="mean", layers=(-1, -2))
         torch.testing.assert_close(joined, torch.cat([every["mean@-1"], every["mean@-2"]], 1))
-    assert set(every) == {"native"} | {f"{p}@{k}" for p in network.poolings[1:] for k in (-1, -2)}
-    assert all((every[f"gem@{k}"] >= every[f"mean@{k}"] - 1e-5).all() for k in (-1, -2))  # power means grow
+    assert set(every) == {"native"} | {f"{p}@{k}" for p in network.poolings[1:] for k in LAYERS}
+    assert all((every[f"gem@{k}"] >= every[f"mean@{k}"] - 1e-5).all() for k in LAYERS)  # power means grow
     assert every["native"].shape[1] == network.num_features
 
 
