@@ -97,9 +97,10 @@ def evaluation_table(
 ) -> pd.DataFrame:
     """Return how good each model is on the test cases, and on the clean ones among them where some aren't.
 
-    A case is called what it is most probable to be; with two classes the positive one is the **last** of `classes`,
-    and figures of more are macro one-against-rest. `metric`, the score that the search maximised, gets columns of its
-    own where it isn't among these and a run folder can hold it (a function of the user's it can't).
+    A case is called what it is most probable to be, whatever threshold the delivered model decides by; with two
+    classes the positive one is the **last** of `classes`, and figures of more are macro one-against-rest. `metric`, the
+    score that the search maximised, gets columns of its own where it isn't among these and a run folder can hold it (a
+    function of the user's it can't).
 
     Parameters
     ----------

@@ -132,17 +132,19 @@ def as_cell(value: Any) -> Cell:
 
 
 def bounds(value: float, lower: float, upper: float) -> Cell:
-    """Return a figure with its interval.
+    """Return a figure with its interval; one that nothing could change, whose bounds are itself, is called exact.
 
     Examples
     --------
-    >>> bounds(0.91, 0.8512, 0.9567).text
-    '0.91 [0.85, 0.96]'
+    >>> bounds(0.91, 0.8512, 0.9567).text, bounds(0.5, 0.5, 0.5).text
+    ('0.91 [0.85, 0.96]', '0.50 (exact)')
     """
     if math.isnan(value):
         return Cell(text="–")
     if math.isnan(lower) or math.isnan(upper):
         return Cell(text=number(value), number=float(value))
+    if lower == value == upper:
+        return Cell(text=f"{number(value)} (exact)", number=float(value))
     return Cell(text=f"{number(value)} [{number(lower)}, {number(upper)}]", number=float(value))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from autoonco.card import card_text, model_card
+from autoonco.card import card_text, inert, model_card
 from autoonco.data.plain import plain
 from autoonco.reporting.blocks import Section, scrubbed, without_paths
 from autoonco.reporting.read_run import RunData
@@ -39,7 +39,9 @@ def card_of(data: RunData, evaluation: pd.DataFrame, warnings: Sequence[str], ve
         "statement": STATEMENT,
         "verdict_on_families": without_paths(verdict),
         "decisions": {
-            key: decisions[key] for key in ("calibration", "threshold", "conformal") if key in decisions
+            key: decisions[key]
+            for key in ("calibration", "threshold", "conformal", "patients")
+            if key in decisions
         },
         "subgroups": [] if subgroups is None else plain(subgroups.to_dict("records")),
         "warnings_of_this_run": list(warnings),
@@ -53,10 +55,10 @@ def card_markdown(card: Mapping[str, Any]) -> str:
     """Return the card as Markdown; empty for a run that has no model yet."""
     if not card:
         return ""
-    lines = [card_text(card), "## Families compared", card["verdict_on_families"], ""]
+    lines = ["", "## Families compared", card["verdict_on_families"], ""]
     if card["warnings_of_this_run"]:
         lines += ["## What to mind in this run", *(f"- {text}" for text in card["warnings_of_this_run"]), ""]
-    return "\n".join([*lines, "## Statement", card["statement"], ""])
+    return card_text(card) + inert("\n".join([*lines, "## Statement", card["statement"], ""]))
 
 
 def card_section(card: Mapping[str, Any]) -> Section:

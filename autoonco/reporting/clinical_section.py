@@ -22,51 +22,45 @@ from autoonco.reporting.blocks import (
     Table,
     as_cell,
     bounds,
-    listing,
     number,
     p_value,
     picture,
     table,
     without_paths,
 )
-from autoonco.reporting.judged import cases_said
+from autoonco.reporting.decided import decision_texts, patient_blocks, sets_blocks, threshold_of
+from autoonco.reporting.judged import cases_said, once_each
 from autoonco.reporting.read_run import RunData
 
-_AUCS = ("auc", "roc_auc", "ordinal_auc")
-_SHOWN = (*_AUCS, "sensitivity", "specificity", "quadratic_kappa")
-_RULES = {
-    "most_probable": "the most probable class",
-    "youden": "the largest sensitivity + specificity on inner folds (Youden)",
-    "sensitivity": "a sensitivity asked for, on inner folds",
-}
+AUCS = ("auc", "roc_auc", "ordinal_auc")
+"""What figures of subgroups call an AUC, by the task."""
+_SHOWN = (*AUCS, "sensitivity", "specificity", "quadratic_kappa")
 
 
 def clinical_section(data: RunData, delivered: str | None) -> Section:
     """Return the section; figures are of the test cases, and decisions were made without them."""
     found = data.evidence
-    paragraphs = _decision_texts(found.decisions, data.task)
+    paragraphs = decision_texts(found.decisions, data.task)
     blocks: list[Block] = []
-    predictions = data.predictions
-    if predictions is None:
+    predictions = None if data.predictions is None else once_each(data.predictions)
+    if predictions is None or data.predictions is None:
         paragraphs.append("No test case has been predicted, so nothing can be said of the model in use.")
     else:
+        if len(predictions) < len(data.predictions):
+            paragraphs.append(
+                "Test cases were predicted several times, by models of different repeats or splits. In what counts "
+                "cases below each counts once, as it was first predicted."
+            )
         models = curve_order(data, predictions, delivered)
         # narrow pictures two by two, as they stand side by side
         blocks += [_confusion(data, predictions, models[0]), _calibration(data, predictions, models)]
         blocks += [_operating_table(data, predictions, models), _decision_curves(data, predictions, models)]
-    blocks += _sets(found.decisions, data.classes)
+    blocks += [*patient_blocks(found.decisions), *sets_blocks(found.decisions, data.classes)]
     if found.subgroups is not None and len(found.subgroups):
         blocks += _subgroups(found.subgroups)
     if found.shortcuts is not None and len(found.shortcuts):
         blocks.append(_shortcuts(found.shortcuts))
     return Section(id="clinical", title="Clinical use", paragraphs=tuple(paragraphs), blocks=tuple(blocks))
-
-
-def threshold_of(decisions: Mapping[str, Any]) -> float | None:
-    """Return the threshold that decides, None for the most probable class."""
-    told = decisions.get("threshold")
-    value = told.get("value") if isinstance(told, Mapping) else told
-    return float(value) if isinstance(value, int | float) else None
 
 
 def thresholds_of(decisions: Mapping[str, Any], cases: pd.DataFrame) -> float | NDArray[np.float64] | None:
@@ -88,29 +82,6 @@ def curve_order(data: RunData, predictions: pd.DataFrame, delivered: str | None)
     names = [str(m["name"]) for m in data.models if m["kind"] != "baseline" and m["name"] in present]
     names = names or sorted(present)
     return sorted(names, key=lambda name: name != delivered)
-
-
-def _decision_texts(decisions: Mapping[str, Any], task: str) -> list[str]:
-    told: list[str] = []
-    calibration, threshold = decisions.get("calibration"), decisions.get("threshold")
-    if isinstance(calibration, Mapping) and calibration.get("method"):
-        losses = calibration.get("inner_log_loss") or {}
-        listed = listing([f"{name} {number(float(value))}" for name, value in losses.items()])
-        reason = f" {without_paths(str(calibration['reason']))}" if calibration.get("reason") else ""
-        told.append(
-            f"Calibration: {calibration['method']}, chosen by the inner log loss"
-            f"{f' ({listed})' if losses else ''}.{reason}"
-        )
-    if isinstance(threshold, Mapping) and threshold.get("rule"):
-        rule = _RULES.get(str(threshold["rule"]), str(threshold["rule"]))
-        if task == ORDINAL and threshold["rule"] == "most_probable":
-            rule = "the median grade"
-        value = threshold_of(decisions)
-        at = "" if value is None else f" The threshold is {number(value)}."
-        has_own = any(each is not None for each in threshold.get("of_folds") or ())
-        own = " Cases of outer folds are called by that of their own search." if has_own else ""
-        told.append(f"A case is called by {rule}.{at}{own} No test case took part in that choice.")
-    return told
 
 
 def _confusion(data: RunData, predictions: pd.DataFrame, model: str) -> Picture:
@@ -148,7 +119,8 @@ def _operating_table(data: RunData, predictions: pd.DataFrame, models: Sequence[
                 (title(model), name, *(_share(right, of) for of in (true, called)), int(true), int(called))
             )
     columns = ["Model", "Class", "Found (sensitivity)", "Right when called (PPV)", "True cases", "Called"]
-    note = "Of the delivered model at its threshold, of the others by the most probable class."
+    usual = "median grade" if data.task == ORDINAL else "most probable class"
+    note = f"Of the delivered model at its threshold, if it has one; else by the {usual}."
     return table("operating", "Decisions by class, on the test cases", columns, rows, note)
 
 
@@ -173,10 +145,16 @@ def _calibration(data: RunData, predictions: pd.DataFrame, models: Sequence[str]
             f"{data.classes[-1]} with a mean probability of {number(mean)}; its share is {number(share)}."
         ),
         caption=(
-            f"Calibration, {cases_said(predictions)}: bins of as many cases each, bars are Wilson's 95 % intervals; "
-            f"on the diagonal a probability means what it says. Probability of {what}."
+            f"Calibration, {cases_said(predictions)}: bins of as many cases each, bars are Wilson's 95 % intervals"
+            f"{_too_narrow(p)}; on the diagonal a probability means what it says. Probability of {what}."
         ),
     )
+
+
+def _too_narrow(cases: pd.DataFrame) -> str:
+    """Return what has to be said of intervals that take each of one model's cases for a patient."""
+    several = cases["group"].nunique() < len(cases)
+    return " (too narrow, for patients have several cases)" if several else ""
 
 
 def _decision_curves(data: RunData, predictions: pd.DataFrame, models: Sequence[str]) -> Picture:
@@ -192,54 +170,6 @@ def _decision_curves(data: RunData, predictions: pd.DataFrame, models: Sequence[
             "above a threshold. A model is of use where its curve is above those of acting on everybody and on nobody."
         ),
     )
-
-
-def _sets(decisions: Mapping[str, Any], classes: Sequence[str]) -> list[Block]:
-    told = decisions.get("conformal")
-    if not isinstance(told, Mapping):
-        return []
-    parts: dict[str, Mapping[str, Any]] = {
-        name: told[key]
-        for name, key in (("test cases", "test"), ("calibrating cases", "cross_fitted"))
-        if isinstance(told.get(key), Mapping)
-    }
-    if not parts:
-        return []
-    rows = []
-    for name, figures in parts.items():
-        by_class = figures.get("coverage_by_class") or {}
-        rows.append(
-            (
-                name,
-                int(figures["n"]),
-                float(figures["coverage"]),
-                *(None if by_class.get(c) is None else float(by_class[c]) for c in classes),
-                float(figures["mean_size"]),
-                _percent(figures.get("single")),
-                _percent(figures.get("empty")),
-            )
-        )
-    level = float(told.get("level", float("nan")))
-    note = (
-        f"Sets that hold the true class in {100 * level:.0f} % of the cases of each class, asked for: "
-        f"{without_paths(str(told.get('method', '')))}. Calibrated on "
-        f"{without_paths(str(told.get('calibrated_on', '')))}."
-    )
-    columns = ["Cases", "n", "Coverage", *(f"of {c}" for c in classes), "Mean size", "One class", "Empty"]
-    shown = next(iter(parts.values()))
-    sizes = ", ".join(f"{size} classes: {n} cases" for size, n in (shown.get("sizes") or {}).items())
-    chart = picture(
-        plots.set_sizes(shown, classes),
-        name="set-sizes",
-        heading="Sizes of the prediction sets",
-        description=f"{sizes}.",
-        caption=f"Sizes of the prediction sets on {next(iter(parts))}: one class is an answer, more are a doubt.",
-    )
-    return [chart, table("prediction-sets", "Prediction sets (conformal)", columns, rows, note)]
-
-
-def _percent(share: Any) -> Cell:
-    return Cell(text="–") if share is None else Cell(text=f"{100 * float(share):.0f} %", number=float(share))
 
 
 def _subgroups(found: pd.DataFrame) -> list[Block]:
@@ -270,7 +200,7 @@ def _subgroups(found: pd.DataFrame) -> list[Block]:
     blocks: list[Block] = [
         table("subgroups", "Figures by subgroup, with 95 % intervals", columns, rows, note)
     ]
-    aucs = found[found["metric"].isin(_AUCS) & found["value"].notna()]
+    aucs = found[found["metric"].isin(AUCS) & found["value"].notna()]
     if len(aucs):
         said = "; ".join(
             f"{r['attribute']} {r['group']}: {bounds(r['value'], r['lower'], r['upper']).text}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from autoonco.evaluation.pairs import ALPHA, FAMILIES, Kind
-from autoonco.evaluation.tables import CLEAN, TEST
+from autoonco.evaluation.tables import CLEAN, EXACT, TEST
 from autoonco.evaluation.tasks import ORDINAL
 from autoonco.evaluation.verdict import title
 from autoonco.metrics.scores import get_metric
@@ -26,6 +26,7 @@ from autoonco.reporting.blocks import (
     without_paths,
 )
 from autoonco.reporting.curves import average_precision
+from autoonco.reporting.decided import chose_threshold
 from autoonco.reporting.judged import cases_said
 from autoonco.reporting.plots_families import cost, cost_table, differences, precision_recall
 from autoonco.reporting.read_run import RunData
@@ -41,6 +42,7 @@ _FIRST = (
     "ppv",
     "npv",
 )
+_BEATS = {True: "yes", False: "no"}
 _HEADS = {
     "auc": "AUC",
     "balanced_accuracy": "Balanced accuracy",
@@ -101,6 +103,11 @@ def _patients_block(data: RunData, patients: pd.DataFrame) -> Table | Picture:
     if len(data.classes) > 2 and data.task != ORDINAL:
         label = "those whose cases are of several classes are left out"
     note = f"Patients with several test cases count once: their probabilities are {how}, and {label}."
+    if chose_threshold(data.evidence.decisions):
+        note += (
+            " They too are called the most probable class here; how patients are decided on, by a threshold of their "
+            "own, is under Clinical use."
+        )
     return _figures_table("patients", "The same figures, of patients", patients, note, of="Patients")
 
 
@@ -127,20 +134,40 @@ def _figures_table(
 
 
 def _note(data: RunData, evaluation: pd.DataFrame) -> str:
-    if len(data.classes) == 2:
+    if data.task == ORDINAL:
         text = (
-            f"Positive class: {data.classes[1]}. Sensitivity, specificity and balanced accuracy are those of "
-            "the most probable class. "
+            "The AUC is the ordinal one: the share of pairs of cases of unlike grades that the model puts in order. "
+            "Kappa and the absolute error are of the median grade, which is told, accuracies of the most probable one. "
         )
     else:
-        text = "The AUC is the mean over classes of one against the rest. "
-    text += f"Interval of the AUC: {'; '.join(sorted(set(evaluation['method'])))}. "
+        text = _called(data)
+    methods = sorted(set(evaluation["method"]) - {EXACT})
+    text += f"Interval of the AUC: {'; '.join(methods)}. " if methods else ""
+    if (evaluation["method"] == EXACT).any():
+        text += "Exact is what follows from telling every case the same, whoever the cases are. "
     if (evaluation["n_folds"] > 1).any():
         return text + (
-            "Figures are means over the outer folds, intervals the corrected resampled t over folds: cases "
-            "pooled across folds were predicted by different models and may not be resampled as one sample."
+            "Figures are means over the outer folds (that define them: where no case is called so there is no PPV), "
+            "intervals the corrected resampled t over folds: cases pooled across folds were predicted by different "
+            "models and may not be resampled as one sample."
         )
     return text + "Other intervals: bootstrap of patients (BCa)."
+
+
+def _called(data: RunData) -> str:
+    """Return which class the figures call, whatever the delivered model decides by."""
+    if len(data.classes) != 2:
+        return "The AUC is the mean over classes of one against the rest. A case is called the most probable class. "
+    text = (
+        f"Positive class: {data.classes[1]}. All figures that call a class (sensitivity, specificity, accuracies, PPV, "
+        "NPV, F1, MCC) call the most probable class"
+    )
+    if chose_threshold(data.evidence.decisions):
+        text += (
+            ". The delivered model decides otherwise, by a threshold that was chosen for it: what it finds at that "
+            "stands under Clinical use"
+        )
+    return f"{text}. "
 
 
 def _forest(evaluation: pd.DataFrame) -> Table | Picture:
@@ -253,12 +280,12 @@ def _roc(data: RunData, evaluation: pd.DataFrame) -> Table | Picture:
     assert data.predictions is not None
     models = curve_models(data)
     aucs = evaluation[evaluation["subset"] == TEST].set_index("model")["auc"]
-    said = "; ".join(f"{title(name)}: AUC {number(aucs[name])}" for name in models)
+    said = "; ".join(f"{title(name)}: {data.auc_name} {number(aucs[name])}" for name in models)
     averaged = "" if len(data.classes) == 2 else ", mean over classes of one against the rest"
     averaged += ", mean over outer folds" if data.predictions["fold"].nunique() > 1 else ""
     positive = f" Positive class: {data.classes[1]}." if len(data.classes) == 2 else ""
     return picture(
-        plots.roc(data.predictions, evaluation, models),
+        plots.roc(data.predictions, evaluation, models, auc=data.auc_name),
         name="roc",
         heading="ROC curves on the test cases",
         description=f"Sensitivity against false positive rate. {said}.",
@@ -272,6 +299,7 @@ def _comparison_block(comparison: pd.DataFrame) -> Table | Picture:
             f"{title(row['first'])} − {title(row['second'])}",
             bounds(row["difference"], row["lower"], row["upper"]),
             *(p_value(row[name]) for name in ("p", "p_holm", "p_equivalent", "p_mcnemar")),
+            _BEATS.get(row["above_chance"], "–"),
             str(row["verdict"]),
         )
         for row in comparison.to_dict("records")
@@ -283,7 +311,9 @@ def _comparison_block(comparison: pd.DataFrame) -> Table | Picture:
         f"{count(int((comparison['kind'] == FAMILIES).sum()), 'pair')}, and so is the p of equivalence by which the "
         "verdict is given; the gain of the ensemble over the best single family is one test of its own. McNemar's p is "
         "secondary: whether one is right more often. A small p of equivalence (two one-sided tests) shows that the "
-        f"AUCs lie within {margin} of each other; a large p of difference alone shows nothing."
+        f"AUCs lie within {margin} of each other; a large p of difference alone shows nothing. Beats a guess: whether "
+        "the better of the two is shown to have an AUC above 0.5 (its one-sided 95 % bound), asked where p of "
+        f"difference or of equivalence is below {ALPHA:g}."
     )
     if ((comparison["p_holm"] < ALPHA) & (comparison["verdict"] == Kind.INCONCLUSIVE)).any():
         note += " A difference is inconclusive where the better of the two is not shown to be better than a guess."
@@ -294,6 +324,7 @@ def _comparison_block(comparison: pd.DataFrame) -> Table | Picture:
         "p (Holm)",
         f"p of equivalence ± {margin}",
         "p (McNemar)",
+        "Beats a guess",
         "Verdict",
     ]
     return table("comparison", "Differences in AUC, with 95 % intervals", columns, rows, note)

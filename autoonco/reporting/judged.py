@@ -30,6 +30,14 @@ def cases_said(predictions: pd.DataFrame) -> str:
     return f"all {n}" if predictions["fold"].nunique() == 1 else f"the {n} of all outer folds together"
 
 
+def once_each(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return predictions with each test case once a model, as it was first predicted.
+
+    What counts cases needs it: repeats of outer folds, and ready splits that overlap, predict a case again.
+    """
+    return predictions.sort_values("fold", kind="stable").drop_duplicates(["model", "row"])
+
+
 def patients_of(data: RunData) -> pd.DataFrame:
     """Return the figures of patients, whose cases count as one; empty where none has several, see `patient_table`."""
     if data.predictions is None:

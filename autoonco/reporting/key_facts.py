@@ -16,6 +16,7 @@ from autoonco.evaluation.tables import TEST
 from autoonco.evaluation.verdict import Verdict
 from autoonco.reporting.blocks import bounds, number
 from autoonco.reporting.clinical_section import thresholds_of
+from autoonco.reporting.judged import once_each
 from autoonco.reporting.plots_clinical import confusion_counts
 from autoonco.reporting.read_run import RunData
 
@@ -37,7 +38,7 @@ def decisions_fact(data: RunData, delivered: str | None) -> Fact | None:
     predictions = data.predictions
     if predictions is None or len(data.classes) != 2:
         return None
-    own = predictions[predictions["model"] == delivered]
+    own = once_each(predictions[predictions["model"] == delivered])
     clean = own[own["is_clean"] == 1]
     own = own if clean.empty else clean
     at = thresholds_of(data.evidence.decisions, own)

@@ -39,9 +39,11 @@ class Result:
     def evaluation(self) -> pd.DataFrame:
         """Return the figures of each model on the test cases with 95 % intervals, see `evaluation_table`.
 
-        Where patients have several cases, rows whose ``subset`` begins with ``"patients"`` follow: there, a patient's
-        cases are one, see `patient_table`; all other intervals keep them together. A score of the user's own, where
-        the search maximised one, has columns of its name, as the run measured it.
+        A case is called the most probable class; what the delivered model finds at a threshold that was chosen for it
+        is ``table("operating")``, and on patients ``table("patient_decisions")``. Where patients have several cases,
+        rows whose ``subset`` begins with ``"patients"`` follow: there, a patient's cases are one, see `patient_table`;
+        all other intervals keep them together. A score of the user's own, where the search maximised one, has columns
+        of its name, as the run measured it.
         """
         data = self.read()
         figures = with_own_figures(evaluation_of(data), self.folder, data.metric)

@@ -19,12 +19,12 @@ from autoonco.reporting import (
     plots_search,
     summary,
 )
-from autoonco.reporting.clinical_section import curve_order, thresholds_of
+from autoonco.reporting.clinical_section import AUCS, curve_order, thresholds_of
 from autoonco.reporting.evidence import Shap
 from autoonco.reporting.explanations_section import feature_importance, group_shares, waterfall_cases
 from autoonco.reporting.families_section import curve_models
 from autoonco.reporting.importance import importances, scored
-from autoonco.reporting.judged import comparison_of, evaluation_of
+from autoonco.reporting.judged import comparison_of, evaluation_of, once_each
 from autoonco.reporting.read_run import RunData, read_run
 from autoonco.reporting.search_details import parallel_families, searched_families
 
@@ -44,7 +44,7 @@ class Plots:
     def roc(self) -> Figure:
         """Return the ROC curve of each family and the ensemble on the test cases, with bands."""
         data, predictions = self._judged()
-        return plots.roc(predictions, evaluation_of(data), curve_models(data))
+        return plots.roc(predictions, evaluation_of(data), curve_models(data), auc=data.auc_name)
 
     def precision_recall(self) -> Figure:
         """Return the precision-recall curves of the same models."""
@@ -92,13 +92,13 @@ class Plots:
         return plots_search.parallel(best, found, data.space, data.metric, families)
 
     def time_per_family(self) -> Figure:
-        """Return where the time went."""
+        """Return where the compute of the final search went, finalists scored again among it."""
         data = self._read()
-        return plots.time_per_family(data.trials, data.models)
+        return plots.time_per_family([t for t in data.trials if t["scope"] == "final"], data.models)
 
     def confusion(self) -> Figure:
         """Return the delivered model's confusion matrix at its threshold."""
-        data, predictions = self._judged()
+        data, predictions = self._counted()
         own = predictions[predictions["model"] == self._models(data, predictions)[0]]
         threshold = thresholds_of(data.evidence.decisions, own)
         counts = plots_clinical.confusion_counts(own, len(data.classes), threshold, task=data.task)
@@ -106,12 +106,12 @@ class Plots:
 
     def calibration(self) -> Figure:
         """Return reliability curves on the test cases."""
-        data, predictions = self._judged()
+        data, predictions = self._counted()
         return plots_clinical.calibration(predictions, self._models(data, predictions), data.classes)
 
     def decision_curves(self) -> Figure:
         """Return the net benefit of acting on each model."""
-        data, predictions = self._judged()
+        data, predictions = self._counted()
         return plots_clinical.decisions(predictions, self._models(data, predictions), data.classes)
 
     def set_sizes(self) -> Figure:
@@ -126,11 +126,7 @@ class Plots:
     def subgroups(self) -> Figure:
         """Return the delivered model's AUC by subgroup."""
         found = self._read().evidence.subgroups
-        aucs = (
-            None
-            if found is None
-            else found[found["metric"].isin(["auc", "roc_auc"]) & found["value"].notna()]
-        )
+        aucs = None if found is None else found[found["metric"].isin(AUCS) & found["value"].notna()]
         if aucs is None or aucs.empty:
             raise AutoOncoError("This run has no figures by subgroup, so there is nothing to draw.")
         return plots_clinical.subgroups(aucs)
@@ -192,6 +188,10 @@ class Plots:
         if data.predictions is None:
             raise AutoOncoError("No test case was predicted in this run, so there is nothing to draw.")
         return data, data.predictions
+
+    def _counted(self) -> tuple[RunData, pd.DataFrame]:
+        data, predictions = self._judged()
+        return data, once_each(predictions)
 
     def _models(self, data: RunData, predictions: pd.DataFrame) -> list[str]:
         return curve_order(data, predictions, summary.delivered_model(data))
