@@ -20,6 +20,7 @@ from autoonco.settings import Settings
 from benchmarks.peers import NotHereError, autogluon, peer_names, plain_peer, worc
 from benchmarks.radiomics_paper import LEARNERS, feature_names, numbers_of, paper_features
 from benchmarks.single_network import FINETUNING, fitted
+from benchmarks.spent import family_seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,14 +110,12 @@ def searched(job: Job, *, families: Sequence[str] | None = None, **changes: Any)
 def run_facts(run: Path, wall_s: float, n_jobs: int) -> dict[str, Any]:
     """Return what a run folder tells: trials, and the share of the wall time that no family's fit or predict took."""
     data = Result(run).read()
-    inside = sum(float(trial.get("seconds") or 0.0) for trial in data.trials)
-    inside += sum(float(model.get("seconds") or 0.0) for model in data.models)
     done = [trial for trial in data.trials if trial.get("status") == "success"]
     scores = [trial["score"] for trial in done if trial.get("score") is not None]
     return {
         "trials": len(data.trials),
         "trials_ok": len(done),
-        "overhead_share": max(0.0, 1.0 - inside / (wall_s * n_jobs)),
+        "overhead_share": max(0.0, 1.0 - family_seconds(run) / (wall_s * n_jobs)),
         "inner_score": max(scores, default=float("nan")),
     }
 

@@ -4,15 +4,14 @@
 
 A table of features, as radiomics has after extraction, through the whole of `fit`: a search in each outer fold and the
 final one, refits, baselines, the model file; one worker. A fit's seconds are those that the worker took to fit and
-predict a fold. All else counts as overhead: the optimiser, the store, messages, the start of the worker, reading the
-pictures, the evaluation. The bar: less than 5 %.
+predict a fold, or to refit. All else counts as overhead: the optimiser, the store, messages, the start of the worker,
+reading the pictures, the evaluation. The bar: less than 5 %.
 """
 
 from __future__ import annotations
 
 import argparse
 import cProfile
-import json
 import pstats
 import resource
 import sys
@@ -25,6 +24,8 @@ import pandas as pd
 from PIL import Image
 
 import autoonco
+from autoonco.search.store import read_trials
+from benchmarks.spent import family_seconds
 
 BAR = 0.05
 
@@ -43,13 +44,6 @@ def make_task(folder: Path, *, n_cases: int, n_features: int, seed: int) -> tupl
     features = hidden @ rng.normal(size=(40, n_features)) / 6 + rng.normal(size=(n_cases, n_features))
     columns = {f"f{k}": features[:, k] for k in range(n_features)}
     return folder / "data.csv", pd.DataFrame({"case": names, **columns})
-
-
-def fit_seconds(run: Path) -> tuple[float, int]:
-    """Return the seconds of all fits of a run, refits included, and how many trials there were."""
-    events = [json.loads(line) for line in (run / "journal.jsonl").read_text(encoding="utf-8").splitlines()]
-    n_trials = sum(event.get("event") == "trial" for event in events)
-    return sum(event["seconds"] for event in events if event.get("event") == "fold"), n_trials
 
 
 def main(arguments: list[str]) -> None:
@@ -87,7 +81,7 @@ def main(arguments: list[str]) -> None:
         if profile is not None:
             profile.disable()
         wall, cpu = time.monotonic() - started, time.process_time() - cpu
-        inside, n_trials = fit_seconds(folder / "run")
+        inside, n_trials = family_seconds(folder / "run"), len(read_trials(folder / "run"))
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     worker = children.ru_utime + children.ru_stime
     outside = 1 - inside / wall

@@ -9,14 +9,22 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from autoonco.data.checks import inspect
 from autoonco.data.fingerprint import fingerprint
 from autoonco.data.phantoms import make_phantoms
+from autoonco.evaluation import ensemble
+from autoonco.evaluation.refit import Refit
+from autoonco.evaluation.splits import OuterSplit
 from autoonco.families import get_family
+from autoonco.families.contract import Fidelity
 from autoonco.search import source
+from autoonco.search.clock import Clock
+from autoonco.search.store import Store
+from autoonco.search.trial import Ended, Origin, Status, Trial
 from autoonco.settings import Settings
 from autoonco.tabular.pipeline import complete
 from benchmarks.draws import Candidate, interleave
@@ -26,6 +34,7 @@ from benchmarks.record import Recorder, development_cases
 from benchmarks.recording import CONFIG_COLUMNS, FOLD_COLUMNS, Table
 from benchmarks.replay import OURS
 from benchmarks.replay import compare as compare_methods
+from benchmarks.spent import family_seconds
 
 
 def test_what_is_replayed_as_ours_is_what_a_run_does():
@@ -146,6 +155,36 @@ def test_a_part_of_the_kills_goes_on_where_the_last_one_ended_and_with_what_it_w
     assert resumed(state, asked) == (counts, 12.5, 60.0)
     with pytest.raises(SystemExit, match="another folder"):
         resumed(state, asked | {"jobs": 2})
+
+
+class AtHand:
+    """An executor whose every task is done in two seconds."""
+
+    def n_idle(self, *, gpu):
+        return 1
+
+    def submit(self, task, *, timeout_s):
+        self.task = task
+
+    def poll(self):
+        proba = np.full((len(self.task.fold.test), 2), 0.5)
+        yield Ended(task_id=self.task.id, status=Status.SUCCESS, seconds=2.0, proba=proba)
+
+
+def test_refits_are_time_inside_a_family(toy, problem, tmp_path):
+    """They counted as overhead: of three minutes as a fifth to a third."""
+    done = Trial(
+        id=0, scope="final", family="toy", config={"act": "work", "strength": 0.3}, budget=1.0,
+        fidelity=Fidelity(folds=3), status=Status.SUCCESS, seconds=5.0, elapsed_s=5.0, origin=Origin.DEFAULT, seed=0,
+        loss=0.1, score=0.9,
+    )  # fmt: skip
+    store, split = Store(tmp_path), OuterSplit(scope="final", train=np.arange(40), test=np.arange(0))
+    store.add_trial(done)
+    store.add_trial(replace(done, id=1, status=Status.FAILED, seconds=0.5, loss=None, score=None))
+    assert family_seconds(tmp_path) == 5.5
+    refit = Refit(problem=problem, split=split, pool=AtHand(), store=store, seed=0, clock=Clock(60))
+    refit.run([ensemble.Candidate(trial=done, probas=(), refit_s=1.0, score=0.9)], stop_s=60)
+    assert family_seconds(tmp_path) == 7.5
 
 
 def test_methods_are_compared_seed_by_seed():

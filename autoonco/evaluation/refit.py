@@ -25,7 +25,8 @@ from autoonco.search.store import FoldKey, Store
 from autoonco.search.trial import Ended, Executor, FoldTask, Task, next_task_id
 from autoonco.search.workers import DIED
 
-_REFIT = "refit"
+REFIT = "refit"
+"""What a refit is called in the journal, where a fit of the search has the number of its fold."""
 _TELLING_S = 1.0
 # No load makes a refit so many times as long as its folds let expect.
 _PATIENCE = 100.0
@@ -201,7 +202,7 @@ class Refit:
             scope=self.split.scope,
             config_key=item.key,
             fold_key=item.trial.fidelity.fold_key,
-            fold=_REFIT,
+            fold=REFIT,
         )
 
 
