@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 MAX_SHIFT = 0.1
-"""Of the lesion's radius: how far it is moved."""
+"""Of the lesion's radius: how far it is moved, where that is no less than three quarters of a pixel."""
 MAX_ANGLE_DEG = 15.0
 CONTOUR_ROUGHNESS = 0.15
 """Standard deviation of the contour's displacement, as a share of the lesion's radius."""
@@ -58,8 +58,8 @@ def perturb(
     spacing_mm
         Voxel sides in the order of the axes.
     kind
-        Moved in a random direction by half a voxel to a tenth of its radius; turned in the plane by up to
-        `MAX_ANGLE_DEG`; or its signed distances changed by a smooth random field.
+        Moved in a random direction in the plane, by a tenth of its radius but three quarters of a pixel at least; turned
+        in the plane by up to `MAX_ANGLE_DEG`; or its signed distances changed by a smooth random field.
     seed
         Seed of direction, angle or field, together with the mask itself.
 

@@ -28,9 +28,8 @@ class ResampledLearner(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     Where its learner stops early, the cases that say when to stop are set aside before resampling, by patient, and
     are never resampled: made-up neighbours of them would be on the other side. So are those whose scores fit the
-    sigmoid of a support vector machine. Where a sampler can't work on the
-    training cases (a class of one case, no neighbours of another class) the learner sees them as they are, and
-    ``resampled_`` is False.
+    sigmoid of a support vector machine. Where a sampler can't work on the training cases (a class of one case, no
+    neighbours of another class) the learner sees them as they are, and ``resampled_`` is False.
 
     Parameters
     ----------
