@@ -58,8 +58,8 @@ def perturb(
     spacing_mm
         Voxel sides in the order of the axes.
     kind
-        Moved in a random direction in the plane, by a tenth of its radius but three quarters of a pixel at least; turned
-        in the plane by up to `MAX_ANGLE_DEG`; or its signed distances changed by a smooth random field.
+        Moved in a random direction in the plane by a tenth of its radius, but three quarters of a pixel at least;
+        turned in the plane by up to `MAX_ANGLE_DEG`; or its signed distances changed by a smooth random field.
     seed
         Seed of direction, angle or field, together with the mask itself.
 

@@ -30,10 +30,10 @@ class PlattMachine(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     cases, it is that of the scores as they are, moved until the class has its share of the cases; and of the scores as
     they are where there are too few patients to hold out.
 
-    Held out are the patients from the machine, not from the steps before it: a selection has seen their labels. Of
-    columns that it chose by chance the scores are too good and the sigmoid is too steep, while the ranking, and so the
-    AUC, is none the wiser. What is delivered is calibrated anew, on folds that the selection was not fitted on (see
-    `evaluation.calibration`).
+    Patients are held out from the machine, not from the steps before it: a selection has seen their labels. Of columns
+    that it chose by chance the scores are too good and the sigmoid is too steep; the order of the cases, and so the
+    AUC, stays what it is. `evaluation.calibration` corrects what is delivered, on folds that no step was fitted on,
+    where there are cases enough.
 
     Parameters
     ----------
