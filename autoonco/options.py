@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_args, get_type_hints
 
 import typer
-from typer.models import OptionInfo
+from typer.models import OptionInfo, ParameterInfo
 
+from autoonco.completing import OFFERS
 from autoonco.errors import AutoOncoError, MissingDependencyError
 
 if TYPE_CHECKING:
@@ -236,7 +237,7 @@ class Place:
 def grouped(command: Callable[..., None]) -> Callable[..., None]:
     """Return `command` with each parameter that is a group of options (a dataclass) spread into these options.
 
-    A group that is a context manager is open while the command runs.
+    A group that is a context manager is open while the command runs. A shell offers the values of those in `OFFERS`.
     """
     hints = get_type_hints(command, include_extras=True)
     groups = {name: hint for name, hint in hints.items() if isinstance(hint, type) and is_dataclass(hint)}
@@ -252,8 +253,19 @@ def grouped(command: Callable[..., None]) -> Callable[..., None]:
                     stack.enter_context(made)
             command(**given)
 
-    spread.__signature__ = inspect.Signature(list(_parameters(command, hints, groups)))  # type: ignore[attr-defined]
+    parameters = map(_offering, _parameters(command, hints, groups))
+    spread.__signature__ = inspect.Signature(list(parameters))  # type: ignore[attr-defined]
     return spread
+
+
+def _offering(parameter: inspect.Parameter) -> inspect.Parameter:
+    """Return a parameter of a command with what a shell offers for its value, if there is something."""
+    kind, *infos = get_args(parameter.annotation) or (None,)
+    if parameter.name not in OFFERS or not infos or not isinstance(infos[0], ParameterInfo):
+        return parameter
+    info = copy(infos[0])
+    info.autocompletion = OFFERS[parameter.name]
+    return parameter.replace(annotation=Annotated[kind, info])
 
 
 def _parameters(

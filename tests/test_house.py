@@ -36,7 +36,7 @@ ORDER = (
     ("archive", "card"),
     ("bundle", "prediction"),
     ("reporting",),
-    ("terminal",),
+    ("terminal", "completing"),
     ("arguments", "options", "progress", "patient_prediction"),
     ("exporting",),
     ("predictor", "commands", "requests", "run_commands"),
