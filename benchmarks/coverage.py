@@ -35,7 +35,7 @@ SIGNALS = (0.0, 0.7, SHIFT, 2.5)
 """How far apart the classes of a cross-validated model are: nothing to learn, little, some, much."""
 FIGURES_TRIED = (
     "average_precision", "balanced_accuracy", "accuracy", "sensitivity", "specificity", "ppv", "npv", "f1", "mcc",
-    "log_loss", "brier", "calibration_slope", "calibration_intercept",
+    "log_loss", "brier", "ece", "calibration_slope", "calibration_intercept",
 )  # fmt: skip
 _TRUTH_CASES = 400_000
 Array = NDArray[np.float64]

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from autoonco.errors import DataError
 from autoonco.evaluation.tables import probability_columns
-from autoonco.metrics.intervals import FIGURES, SAME, STATISTIC_OF, exact_slack, patient_codes
+from autoonco.metrics.intervals import FIGURES, SAME, STATISTIC_OF, exact_slack
+from autoonco.metrics.resampling import patient_codes
 from autoonco.metrics.scores import Labels, Values
 
 Bounds = tuple[float, float]

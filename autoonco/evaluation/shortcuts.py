@@ -18,7 +18,7 @@ from scipy.optimize import linear_sum_assignment
 from autoonco.evaluation.folded import FoldedCases, apart, bounds_of
 from autoonco.evaluation.pairs import compare_models
 from autoonco.evaluation.tables import figure_interval
-from autoonco.metrics.intervals import evaluate_resamples
+from autoonco.metrics.resampling import evaluate_resamples
 from autoonco.metrics.scores import Labels, Values
 
 COLUMNS = (

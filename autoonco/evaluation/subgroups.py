@@ -20,12 +20,8 @@ from autoonco.data.manifest import Dataset
 from autoonco.evaluation.baselines import lesion_sizes
 from autoonco.evaluation.folded import FoldedCases, apart, bounds_of, p_of
 from autoonco.metrics.comparison import holm
-from autoonco.metrics.intervals import (
-    FIGURES,
-    auc_interval,
-    bootstrap_intervals,
-    evaluate_resamples,
-)
+from autoonco.metrics.intervals import FIGURES, auc_interval, bootstrap_intervals
+from autoonco.metrics.resampling import evaluate_resamples
 from autoonco.metrics.scores import Values
 
 COLUMNS = (
@@ -47,6 +43,8 @@ FEWEST = 10
 MOST_GROUPS = 12
 """Of an attribute with more values, each is too small to say something of: the largest are told."""
 RESAMPLES = 1000
+_GROWS_WITH_FEW = {"ece"}
+"""Figures that chance alone makes larger in a small group: nothing can be said of a difference to a larger one."""
 SIZES = ("small", "medium", "large")
 
 
@@ -123,7 +121,8 @@ def subgroup_table(
         ``attribute``, ``group``, ``metric``, ``n`` (cases); ``value``, ``lower``, ``upper``; ``difference`` (the
         group's minus that of the rest), ``difference_lower``, ``difference_upper``; ``p`` of no difference and
         ``p_holm``, adjusted for the groups that were looked at by the same metric. Figures that users know as the
-        lower the better are told so. What can't be told of so few cases, or of one class, is ``nan``.
+        lower the better are told so. What can't be told of so few cases, or of one class, is ``nan``; so is how the
+        expected calibration error differs, for it is the larger, the fewer cases there are.
     """
     rows: list[dict[str, Any]] = []
     for name, by_row in attributes.items():
@@ -162,6 +161,8 @@ def _rows_of(
             cases.exact_bounds(name, found[place], part, level)
             for found, part in ((own, inside), (rest, ~inside))
         ]
+        if name in _GROWS_WITH_FEW:
+            draws[:, place] = rest[place] = np.nan
         lower, upper = bounds_of(draws[0, place], own[place], level, if_equal=alike[0])
         gaps = draws[0, place] - draws[1, place]
         gaps = gaps[np.isfinite(gaps)] if min(sizes) >= FEWEST else gaps[:0]

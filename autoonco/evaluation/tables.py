@@ -140,9 +140,9 @@ def evaluation_table(
     for model in _in_order(predictions["model"]):
         own = predictions[predictions["model"] == model]
         for subset, cases in subsets_of(own).items():
-            found = _intervals(names, cases, how)
-            found |= _exact(found, cases) if model == MAJORITY else {}
-            rows.append(_evaluation_row(model, subset, cases, found))
+            intervals = _intervals(names, cases, how)
+            intervals |= _exact(intervals, cases) if model == MAJORITY else {}
+            rows.append(_evaluation_row(model, subset, cases, intervals))
     return pd.DataFrame(rows)
 
 

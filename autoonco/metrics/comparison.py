@@ -11,14 +11,8 @@ from scipy.stats import norm, t
 
 from autoonco.metrics.delong import components, variance
 from autoonco.metrics.folds import corrected_error, degrees_of_freedom
-from autoonco.metrics.intervals import (
-    RESAMPLES,
-    STATISTIC_OF,
-    auc_interval,
-    bootstrap_interval,
-    evaluate_resamples,
-    patient_codes,
-)
+from autoonco.metrics.intervals import RESAMPLES, STATISTIC_OF, auc_interval, bootstrap_interval
+from autoonco.metrics.resampling import evaluate_resamples, patient_codes
 from autoonco.metrics.scores import METRICS, Labels, Probabilities, Values, checked
 from autoonco.metrics.weighted import Weights
 

@@ -11,11 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import t
 
-from autoonco.metrics.intervals import Interval
+from autoonco.metrics.intervals import SAME, Interval
 
 MOST_FREEDOM = 10
 """Degrees of freedom that any number of folds of the same cases has at most."""
-_SAME = 1e-12
 
 
 def resampled_t_interval(
@@ -101,7 +100,7 @@ def tell_no_variance(scores: Sequence[float]) -> bool:
     >>> tell_no_variance([0.3, 0.1 + 0.2]), tell_no_variance([0.3, 0.31])
     (True, False)
     """
-    return len(scores) < 2 or bool(np.ptp(scores) < _SAME)
+    return len(scores) < 2 or bool(np.ptp(scores) < SAME)
 
 
 def corrected_error(scores: Sequence[float], test_to_train: float) -> tuple[float, float]:

@@ -6,18 +6,28 @@ one test set: BCa bootstrap over patients. Several outer folds have intervals of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.stats import norm, t
 
 from autoonco.metrics.delong import components, variance
 from autoonco.metrics.ordinal import ORDINAL_METRICS, ORDINAL_STATISTICS
-from autoonco.metrics.scores import METRICS, Labels, Metric, Values, checked
+from autoonco.metrics.reliability import calibration_gaps, error_bounds
+from autoonco.metrics.resampling import evaluate_left_out, evaluate_resamples, patient_codes
+from autoonco.metrics.scores import (
+    METRICS,
+    Labels,
+    Metric,
+    Probabilities,
+    Values,
+    checked,
+    one_vs_rest_classes,
+)
 from autoonco.metrics.weighted import STATISTICS, Statistic, Weights
 
 FIGURES: dict[str, Metric] = METRICS | ORDINAL_METRICS
@@ -25,16 +35,14 @@ FIGURES: dict[str, Metric] = METRICS | ORDINAL_METRICS
 STATISTIC_OF: dict[str, Statistic] = STATISTICS | ORDINAL_STATISTICS
 
 RESAMPLES = 2000
-_CELLS = 250_000  # weights held at once: 2 MB, which stay in the cache of a core
-_KEPT_CELLS = 20_000_000  # counts of resamples that are kept for the next model: 40 MB
+RESAMPLED = "BCa bootstrap of patients"
 SAME = 1e-12
-"""Resamples that differ by less are equal."""
+"""Resamples, or folds, that differ by less are equal."""
 _TINY = 1e-9  # at 0 and 1 the value itself is a root, and not the one that bounds
 _FEW_PAIRS = (
     60  # with more pairs in the wrong order the simulated coverage on the logit scale is near nominal
 )
 _PRIOR_PAIRS, _HANDFUL = 10, 5
-_JACKKNIFE = 500  # parts left out in turn; with more patients a part holds several
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,7 +175,8 @@ def bootstrap_intervals(
     left out. Bias and skewness are corrected after Efron (1987). Where every resample gives the same value (all
     cases right, say) the bootstrap knows nothing: the bounds then lie 1 - (alpha/2)^(1/n) away, n being the
     patients of the smaller class (an infinity, where the score has no worst value), which for a value of 1 is
-    Clopper and Pearson's exact lower bound. A figure that is undefined on these cases has no bounds (``nan``).
+    Clopper and Pearson's exact lower bound. A figure that is undefined on these cases has no bounds (``nan``). The
+    calibration error has bounds of its own, see `reliability.error_bounds`.
 
     Raises
     ------
@@ -184,12 +193,33 @@ def bootstrap_intervals(
     draws = evaluate_resamples(statistics, patients, resamples=resamples, seed=seed)
     left_out = evaluate_left_out(statistics, patients)
     slack = exact_slack(labels, patients, level)
-    return {
+    found = {
         name: _bootstrapped(
             float(point), _finite(drawn), _finite(without), FIGURES[name].limits, level=level, slack=slack
         )
         for name, point, drawn, without in zip(metrics, points, draws, left_out, strict=True)
     }
+    if "ece" in found and found["ece"].method == RESAMPLED:
+        how: dict[str, Any] = {"level": level, "resamples": resamples, "seed": seed}
+        found["ece"] = _ece_interval(labels, values, patients, **how)
+    return found
+
+
+def _ece_interval(
+    labels: Labels, values: Probabilities, patients: Labels, *, level: float, resamples: int, seed: int
+) -> Interval:
+    """Return the calibration error with `reliability.error_bounds`, the macro mean of more classes than two."""
+    classes = one_vs_rest_classes(labels, values.shape[1])
+
+    def gaps(weights: Weights) -> Values:
+        found = [calibration_gaps(labels == k, values[:, k], weights).T / len(classes) for k in classes]
+        return np.concatenate(found)
+
+    point = gaps(np.ones((1, len(labels))))
+    draws = evaluate_resamples(gaps, patients, resamples=resamples, seed=seed)
+    lower, upper = error_bounds(point[:, 0], draws, level=level)
+    method = "resampled bins, conservative"
+    return Interval(value=-float(np.abs(point).sum()), lower=-upper, upper=-lower, method=method)
 
 
 def resampled_interval(
@@ -247,56 +277,13 @@ def _bootstrapped(
         lower, upper, method = value - slack, value + slack, "exact bound"
     else:
         lower, upper = _bca(value, draws, left_out, level)
-        method = "BCa bootstrap of patients"
+        method = RESAMPLED
     return Interval(
         value=value,
         lower=max(lowest, min(lower, value)),
         upper=min(highest, max(upper, value)),
         method=method,
     )
-
-
-def evaluate_resamples(
-    statistic: Callable[[Weights], Values], patients: Labels, *, resamples: int, seed: int
-) -> Values:
-    """Return the values ``(..., resamples)`` of ``statistic(weights)`` for patients drawn with replacement."""
-    n_patients = int(patients.max()) + 1
-    step = max(1, _CELLS // len(patients))
-    draw: Callable[[int, int, int, int], Iterable[NDArray[np.int16]]]
-    draw = _kept_counts if n_patients * resamples <= _KEPT_CELLS else _counts
-    out = [
-        statistic(counts[:, patients].astype(np.float64))
-        for counts in draw(n_patients, resamples, step, seed)
-    ]
-    draws: Values = np.concatenate(out, axis=-1)
-    return draws
-
-
-def _counts(n_patients: int, resamples: int, step: int, seed: int) -> Iterator[NDArray[np.int16]]:
-    """Yield how often each patient is in each resample, `step` resamples at a time ``(step, n_patients)``."""
-    rng, even = np.random.default_rng(seed), np.full(n_patients, 1 / n_patients)
-    for start in range(0, resamples, step):
-        size = min(step, resamples - start)
-        yield rng.multinomial(n_patients, even, size=size).astype(np.int16)
-
-
-@lru_cache(maxsize=2)
-def _kept_counts(n_patients: int, resamples: int, step: int, seed: int) -> list[NDArray[np.int16]]:
-    """Return `_counts`, kept: the models of a table are judged on the same resamples, which take long to draw."""
-    return list(_counts(n_patients, resamples, step, seed))
-
-
-def evaluate_left_out(statistic: Callable[[Weights], Values], patients: Labels) -> Values:
-    """Return the values ``(..., n_parts)`` of ``statistic(weights)`` with each patient, or 1/500 of them, left out."""
-    part = patients % _JACKKNIFE
-    step = max(1, _CELLS // len(patients))
-    out = []
-    for start in range(0, int(part.max()) + 1, step):
-        ids = np.arange(start, min(start + step, int(part.max()) + 1))
-        weights: Weights = (part[None, :] != ids[:, None]).astype(np.float64)
-        out.append(statistic(weights))
-    found: Values = np.concatenate(out, axis=-1)
-    return found
 
 
 def _bca(value: float, draws: Values, left_out: Values, level: float) -> tuple[float, float]:
@@ -309,10 +296,3 @@ def _bca(value: float, draws: Values, left_out: Values, level: float) -> tuple[f
     z = bias + norm.ppf([(1 - level) / 2, (1 + level) / 2])
     lower, upper = np.quantile(draws, norm.cdf(bias + z / (1 - accel * z)))
     return float(lower), float(upper)
-
-
-def patient_codes(groups: ArrayLike | None, n: int) -> Labels:
-    """Return the patients of `n` cases as 0, 1, …; every case is its own patient where `groups` is None."""
-    if groups is None:
-        return np.arange(n)
-    return np.unique(np.asarray(groups), return_inverse=True)[1].astype(np.int64)

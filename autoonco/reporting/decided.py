@@ -34,7 +34,7 @@ def chose_threshold(decisions: Decisions) -> bool:
 
 
 def decision_texts(decisions: Decisions, task: str) -> list[str]:
-    """Return sentences on calibration and threshold, and on how patients with several cases are decided on."""
+    """Return sentences on calibration and threshold, on patients with several cases, and on cases that are unlike."""
     told: list[str] = []
     calibration, threshold = _part(decisions, "calibration"), _part(decisions, "threshold")
     if calibration.get("method"):
@@ -58,7 +58,7 @@ def decision_texts(decisions: Decisions, task: str) -> list[str]:
             f"{how}, and the patient is called by {_rule(patients, task)}.{_at(patients)} That was learned on "
             f"{patients.get('n')} patients of the inner folds; no test patient took part in it."
         )
-    return told
+    return [*told, *_odd_texts(_part(decisions, "out_of_distribution"))]
 
 
 def patient_blocks(decisions: Decisions) -> list[Block]:
@@ -133,6 +133,21 @@ def _part(told: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
+def _odd_texts(record: Mapping[str, Any]) -> list[str]:
+    """Return how cases unlike the training cases are told, and how many test cases were."""
+    if record.get("reason"):
+        return [f"Cases unlike the training cases can't be told: {without_paths(str(record['reason']))}."]
+    if not record.get("parts"):
+        return []
+    tested, allowed = _part(record, "test"), float(record.get("allowed_false_alarms", float("nan")))
+    found = "" if tested.get("odd") is None else f" {_said(tested['odd'])} of {tested['n']} test cases are."
+    parts, wrongly = listing([str(part) for part in record["parts"]]), _said(allowed)
+    return [
+        f"Cases unlike the training cases are told by {parts}, so that about {wrongly} of cases like these are told "
+        f"wrongly.{found}"
+    ]
+
+
 def _figures_of(conformal: Mapping[str, Any], who: str) -> dict[str, Mapping[str, Any]]:
     parts = {f"test {who}": _part(conformal, "test"), f"calibrating {who}": _part(conformal, "cross_fitted")}
     return {name: figures for name, figures in parts.items() if figures}
@@ -151,4 +166,8 @@ def _at(decisions: Decisions) -> str:
 
 
 def _percent(share: Any) -> Cell:
-    return Cell(text="–") if share is None else Cell(text=f"{100 * float(share):.0f} %", number=float(share))
+    return Cell(text="–") if share is None else Cell(text=_said(share), number=float(share))
+
+
+def _said(share: Any) -> str:
+    return f"{100 * float(share):.0f} %"

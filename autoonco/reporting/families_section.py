@@ -76,7 +76,10 @@ def _evaluation_blocks(data: RunData, evaluation: pd.DataFrame) -> list[Table | 
     caption = "Figures on the test cases, with 95 % intervals"
     blocks = [_figures_table("evaluation", caption, evaluation, _note(data, evaluation), of="Cases")]
     if _names(evaluation, first=False):
-        more = "Errors, and what probabilities are worth: log loss, Brier score and ECE are the better the lower."
+        more = (
+            "Errors, and what probabilities are worth: log loss, Brier score and ECE are the better the lower. The ECE "
+            "of few cases is above that of many, and that of outer folds is of as many cases as a fold has."
+        )
         caption = "More figures on the test cases, with 95 % intervals"
         blocks.append(_figures_table("more-figures", caption, evaluation, more, of="Cases", first=False))
     return blocks
@@ -315,6 +318,10 @@ def _comparison_block(comparison: pd.DataFrame) -> Table | Picture:
         "the better of the two is shown to have an AUC above 0.5 (its one-sided 95 % bound), asked where p of "
         f"difference or of equivalence is below {ALPHA:g}."
     )
+    if (comparison["n_folds"] == 1).all():
+        note += (
+            " These fitted models are compared: how others would vary with their training cases is not in it."
+        )
     if ((comparison["p_holm"] < ALPHA) & (comparison["verdict"] == Kind.INCONCLUSIVE)).any():
         note += " A difference is inconclusive where the better of the two is not shown to be better than a guess."
     columns = [

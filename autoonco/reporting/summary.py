@@ -128,6 +128,8 @@ def verdict_label(verdict: Verdict) -> str:
 def _model_fact(data: RunData, evaluation: pd.DataFrame, delivered: str | None) -> Fact:
     label = f"{data.auc_name[0].upper()}{data.auc_name[1:]} of the delivered model"
     what = _described(data, delivered)
+    if not evaluation.empty and (evaluation["n_folds"] > 1).any():
+        what += "; the mean of models made alike, one an outer fold: it is itself not judged"
     rows = [] if evaluation.empty else evaluation[evaluation["model"] == delivered].to_dict("records")
     if not rows:
         inner = _best_inner(data)

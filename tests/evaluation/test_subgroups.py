@@ -121,6 +121,23 @@ def test_groups_that_no_resample_can_tell_more_of_have_no_p_value():
     assert found["p"].isna().all()
 
 
+def test_a_small_group_s_calibration_error_is_not_told_as_a_difference():
+    n = 300
+    rng = np.random.default_rng(0)
+    p = rng.random(n)
+    rows = np.arange(1, n + 1)
+    truth = (rng.random(n) < p).astype(int)
+    table = pd.DataFrame(
+        {"fold": 0, "row": rows, "group": rows, "truth": truth, "p_0": 1 - p, "p_1": p}
+    )  # calibrated everywhere
+    small = {row: "small" if row <= 25 else "rest" for row in range(1, n + 1)}
+    found = subgroup_table(table, {"site": small}, ("ece", "brier")).set_index(["group", "metric"])
+    assert found.loc[("small", "ece"), "value"] > 2 * found.loc[("rest", "ece"), "value"]
+    assert np.isnan(found.loc[("small", "ece"), ["difference", "p", "p_holm"]].astype(float)).all()
+    assert found.loc[("small", "ece"), "lower"] < 0.05
+    assert np.isfinite(found.loc[("small", "brier"), "p"])
+
+
 def test_groups_too_small_or_of_one_class_say_so():
     n = 100
     table = predicted(n, good=np.ones(n, bool))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from scipy.stats import bootstrap, norm
@@ -239,3 +241,35 @@ def test_one_misranked_pair_is_not_told_as_surer_than_none() -> None:
     bounds = [auc_interval(y, np.column_stack([1 - p, p])) for p in (perfect, swapped)]
     assert bounds[1].value < bounds[0].value == 1.0
     assert bounds[1].lower <= bounds[0].lower
+
+
+@pytest.mark.parametrize(("n", "scale"), [(50, 1.0), (200, 1.0), (50, 2.5), (200, 2.5)])
+def test_the_calibration_error_of_few_cases_is_not_taken_for_that_of_many(n: int, scale: float) -> None:
+    def drawn(rng: np.random.Generator, size: int) -> tuple[Any, Any]:
+        logits = rng.normal(0, 1.5, size)
+        y = (rng.random(size) < 1 / (1 + np.exp(-logits))).astype(int)
+        p = 1 / (1 + np.exp(-scale * logits))  # calibrated, or far too sure
+        return y, np.c_[1 - p, p]
+
+    rng = np.random.default_rng(n)
+    many, proba = drawn(rng, 200_000)
+    truth = METRICS["ece"](many, proba)
+    found = [bootstrap_interval("ece", *drawn(rng, n), resamples=300, seed=k) for k in range(40)]
+    assert sum(each.lower <= truth <= each.upper for each in found) >= 36
+    assert all(-1 <= each.lower <= each.value <= each.upper <= 0 for each in found)
+    if scale > 1:  # what is wrong beyond chance is seen
+        assert np.mean([each.upper < 0 for each in found]) > (0.2 if n == 50 else 0.9)
+
+
+def test_a_calibration_error_without_any_error_is_not_certain() -> None:
+    y = np.repeat([0, 1], 10)
+    found = bootstrap_interval("ece", y, np.eye(2)[y])
+    assert (found.value, found.upper) == (0, 0)
+    assert found.lower < -0.2
+
+
+def test_the_calibration_error_of_several_classes_has_its_bounds_too() -> None:
+    rng = np.random.default_rng(0)
+    y = np.arange(90) % 3
+    found = bootstrap_interval("ece", y, rng.dirichlet(np.ones(3), 90), resamples=300)
+    assert -1 < found.lower < found.value < found.upper <= 0

@@ -16,11 +16,13 @@ from autoonco.evaluation.calibration import OutOfFold
 from autoonco.evaluation.decisions import decide_on, with_test_figures
 from autoonco.evaluation.tables import EXACT, MAJORITY
 from autoonco.reporting.clinical_section import clinical_section
+from autoonco.reporting.decided import decision_texts
 from autoonco.reporting.families_section import families_section
-from autoonco.reporting.judged import comparison_of, evaluation_of, once_each, patients_of
+from autoonco.reporting.judged import comparison_of, evaluation_of, once_each, patients_of, verdict_of
 from autoonco.reporting.key_facts import decisions_fact
 from autoonco.reporting.page import write_report
 from autoonco.reporting.read_run import RunData, read_run
+from autoonco.reporting.summary import facts
 from autoonco.settings import Settings
 
 BuildRun = Callable[..., Path]
@@ -107,6 +109,35 @@ def test_figures_of_the_most_probable_class_say_that_the_model_decides_otherwise
     assert "call the most probable class" in notes["evaluation"]
     assert ("decides otherwise, by a threshold" in notes["evaluation"]) == (rule == "youden")
     assert ("threshold of their own" in notes["patients"]) == (rule == "youden")
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        (
+            {"parts": ["geometry", "intensity"], "allowed_false_alarms": 0.05, "test": {"n": 40, "odd": 0.1}},
+            "told by geometry and intensity, so that about 5 % of cases like these are told wrongly. 10 % of 40 test",
+        ),
+        ({"parts": ["geometry"], "allowed_false_alarms": 0.05}, "5 % of cases like these are told wrongly."),
+        ({"reason": "too few cases"}, "can't be told: too few cases"),
+    ],
+)
+def test_how_cases_unlike_the_training_cases_are_told_is_said(record: dict[str, Any], said: str) -> None:
+    (text,) = decision_texts({"out_of_distribution": record}, "classification")
+    assert said in text
+
+
+@pytest.mark.parametrize("n_folds", [1, 5])
+def test_a_figure_of_outer_folds_is_not_told_as_that_of_the_delivered_model(
+    build_run: BuildRun, n_folds: int
+) -> None:
+    data = read_run(build_run(n_trials=5, evaluation="nested", n_folds=n_folds))
+    evaluation, comparison = evaluation_of(data, figures=()), comparison_of(data)
+    fact = facts(data, evaluation, comparison, verdict_of(data), "ensemble")[0]
+    assert ("it is itself not judged" in fact.note) == (n_folds > 1)
+    section = families_section(data, evaluation, comparison, pd.DataFrame())
+    note = next(block.note for block in section.blocks if getattr(block, "id", "") == "comparison")
+    assert ("these fitted models" in note) == (n_folds == 1)
 
 
 def test_whether_the_better_one_beats_a_guess_stands_beside_the_verdict(build_run: BuildRun) -> None:
