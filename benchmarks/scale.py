@@ -3,8 +3,9 @@
     python -m benchmarks run scale [--seconds 15] [--workers 1,2,4,8] [--cases 100,1000,10000]
 
 The trials sleep, so more workers than cores are of use; workers are separate processes. The cases have a clinical
-column alone: what is measured is what autoonco does for a case besides reading it and learning from it (fingerprint,
-folds, tasks sent to a worker, stored probabilities, intervals), in CPU milliseconds a case of a run of few trials.
+column, and a tiny picture each that no model sees: what is measured is what autoonco does for a case besides learning
+from it (checks, fingerprint, folds, tasks sent to a worker, stored probabilities, intervals), in CPU milliseconds a
+case of a run of few trials.
 """
 
 from __future__ import annotations
@@ -61,22 +62,31 @@ def cases(numbers: Sequence[int]) -> None:
         print(f"| {number} | {wall:.1f} | {1000 * cpu / number:.2f} |", flush=True)
 
 
-def run_of(n: int, folder: Path) -> tuple[float, float]:
-    """Return wall and CPU seconds, its workers' too, of a run on `n` cases with one informative column."""
-    import resource
+def make_cases(n: int, folder: Path) -> Path:
+    """Write `n` cases with one informative column and a picture of their own each; return the manifest.
 
+    Patients who share a picture are kept whole as one, so that one picture for all would leave nothing to split.
+    """
     rng = np.random.default_rng(0)
     y = rng.integers(0, 2, n)
-    picture = folder / "picture.npy"
-    np.save(picture, rng.integers(0, 255, (8, 8)).astype(np.uint8))
+    for i, picture in enumerate(rng.integers(0, 255, (n, 8, 8)).astype(np.uint8)):
+        np.save(folder / f"{i}.npy", picture)
     table = pd.DataFrame({
         "case": [f"c{i}" for i in range(n)],
-        "image": picture.name,
+        "image": [f"{i}.npy" for i in range(n)],
         "label": np.where(y == 1, "yes", "no"),
         "age": 50 + 8 * y + rng.normal(0, 12, n),
         "split": np.where(np.arange(n) % 4 == 0, "test", "train"),
     })  # fmt: skip
     table.to_csv(folder / "data.csv", index=False)
+    return folder / "data.csv"
+
+
+def run_of(n: int, folder: Path) -> tuple[float, float]:
+    """Return wall and CPU seconds, its workers' too, of a run on `n` cases."""
+    import resource
+
+    manifest = make_cases(n, folder)
     me, start = psutil.Process().cpu_times(), time.monotonic()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     AutoOncoClassifier(
@@ -85,7 +95,7 @@ def run_of(n: int, folder: Path) -> tuple[float, float]:
         clinical=["age"],
         run_dir=folder / "run",
         settings=Settings(max_trials=N_TRIALS, inner_folds=3, shortcuts=False),
-    ).fit(folder / "data.csv")
+    ).fit(manifest)
     now, after = psutil.Process().cpu_times(), resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = now.user + now.system - me.user - me.system
     cpu += after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

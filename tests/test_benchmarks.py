@@ -13,12 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from autoonco.data.checks import inspect
+from autoonco.data.checks import errors_of, findings, inspect
 from autoonco.data.fingerprint import fingerprint
+from autoonco.data.manifest import Dataset
 from autoonco.data.phantoms import make_phantoms
 from autoonco.evaluation import ensemble
 from autoonco.evaluation.refit import Refit
-from autoonco.evaluation.splits import OuterSplit
+from autoonco.evaluation.splits import OuterSplit, groups_of
 from autoonco.families import get_family
 from autoonco.families.contract import Fidelity
 from autoonco.search import source
@@ -34,6 +35,7 @@ from benchmarks.record import Recorder, development_cases
 from benchmarks.recording import CONFIG_COLUMNS, FOLD_COLUMNS, Table
 from benchmarks.replay import OURS
 from benchmarks.replay import compare as compare_methods
+from benchmarks.scale import make_cases
 from benchmarks.spent import family_seconds
 
 
@@ -155,6 +157,13 @@ def test_a_part_of_the_kills_goes_on_where_the_last_one_ended_and_with_what_it_w
     assert resumed(state, asked) == (counts, 12.5, 60.0)
     with pytest.raises(SystemExit, match="another folder"):
         resumed(state, asked | {"jobs": 2})
+
+
+def test_cases_to_be_counted_can_be_split(tmp_path):
+    data = Dataset.from_csv(make_cases(100, tmp_path), clinical=["age"])
+    facts = inspect(data, n_jobs=1)
+    assert not errors_of(findings(data, facts))
+    assert len(set(groups_of(data, facts))) == 100
 
 
 class AtHand:
