@@ -197,21 +197,30 @@ def marks_in(
     axes = table.get(AXES_COLUMN, [""] * n_rows)
     found: list[Mark | None] = [None] * n_rows
     for names, make in ((POINT_COLUMNS, point), (BOX_COLUMNS, box)):
-        columns = [table[name] for name in names if name in table]
+        columns = [name for name in names if name in table]
         for row in range(n_rows) if columns else ():
-            cells = [column[row].strip() for column in columns]
-            if not any(cells):
+            cells = {name: text for name in columns if (text := table[name][row].strip())}
+            if not cells:
                 continue
             try:
                 if found[row] is not None:
                     raise DataError("both a point and a box are given: give one of them.")
-                found[row] = make([_cell(text) for text in cells if text], axes=axes[row].strip() or "LPS")
+                _refuse_gaps(cells, names)
+                found[row] = make([_cell(text) for text in cells.values()], axes=axes[row].strip() or "LPS")
             except DataError as error:
                 message = f"row {row + 1}, columns {names[0]} ...: {error}"
                 if on_error is None:
                     raise DataError(message) from None
                 on_error(row + 1, message)
     return found
+
+
+def _refuse_gaps(cells: Mapping[str, str], names: Sequence[str]) -> None:
+    """Refuse a place of which a number is missing: what is left would be taken for that of a picture."""
+    flat = [name for name in names if "_z" not in name]
+    wanted = flat if set(cells) <= set(flat) else names
+    if missing := [name for name in wanted if name not in cells]:
+        raise DataError(f"{missing[0]} is missing: give x, y and z in millimetres (x and y of a picture).")
 
 
 def _cell(text: str) -> float:

@@ -14,7 +14,7 @@ from autoonco.data.cache import content_hash
 from autoonco.data.case import Case
 from autoonco.data.grids import frame_of
 from autoonco.data.manifest import Dataset
-from autoonco.data.mark import Mark, box, marks_of, point
+from autoonco.data.mark import Mark, box, marks_in, marks_of, point
 from autoonco.data.readers import read_scan
 from autoonco.data.stand_in import chosen, stand_in
 from autoonco.errors import DataError
@@ -175,3 +175,27 @@ def test_a_manifest_of_cases_to_predict_may_point_at_lesions(tmp_path: Path) -> 
     assert (wrong.mark, right.problem, right.mark) == (None, None, point((1, 2, 3)))
     with pytest.raises(DataError, match=r"^row 1, columns lesion_x"):
         read_scan(wrong, "image")
+
+
+@pytest.mark.parametrize(
+    ("cells", "missing"),
+    [
+        ({"lesion_x": "1", "lesion_y": "", "lesion_z": "3"}, "lesion_y"),
+        (
+            {"box_x_min": "0", "box_y_min": "0", "box_x_max": "4", "box_y_max": "5", "box_z_max": "6"},
+            "box_z_min",
+        ),
+        ({"box_x_min": "0", "box_z_min": "0", "box_x_max": "4", "box_z_max": "6"}, "box_y_min"),
+    ],
+)
+def test_what_is_left_of_a_place_with_a_gap_is_no_place_in_a_picture(
+    cells: dict[str, str], missing: str
+) -> None:
+    with pytest.raises(DataError, match=f"row 1, columns .*{missing} is missing"):
+        marks_in({name: [text] for name, text in cells.items()})
+
+
+def test_a_place_in_a_picture_has_no_z() -> None:
+    assert marks_in({"lesion_x": ["1"], "lesion_y": ["2"], "lesion_z": [""]}) == [point((1, 2))]
+    corners = {"box_x_min": ["0"], "box_y_min": ["0"], "box_x_max": ["4"], "box_y_max": ["5"]}
+    assert marks_in(corners) == [box((0, 0, 4, 5))]
