@@ -70,9 +70,8 @@ def build_2d(
             backbone.reset_classifier(n_classes)
         else:
             backbone = _empty(entry, options, n_classes)
-    if mask_channels or in_channels != len(
-        entry["mean"]
-    ):  # some have no single stem, which colours don't ask for
+    # some networks have no single stem, and colours alone don't ask for it
+    if mask_channels or in_channels != len(entry["mean"]):
         adapt_stem(backbone, in_channels=in_channels, mask_channels=mask_channels)
     scaling = statistics(entry, in_channels=in_channels, mask_channels=mask_channels)
     network = Network(backbone, {**entry, **scaling}, build=build)
