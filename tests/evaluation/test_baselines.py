@@ -111,6 +111,17 @@ def test_all_five_are_judged_on_the_test_cases_with_their_seconds(lesions, tmp_p
     assert made(lesions, tmp_path).judged(OuterSplit(scope=FINAL, train=TRAIN, test=TEST[:0])) == []
 
 
+def test_a_case_without_a_mask_rules_out_what_measures_lesions_and_that_is_told_once(lesions, tmp_path):
+    bare = replace(lesions, cases=(replace(lesions.cases[0], masks={}), *lesions.cases[1:]))
+    runner = made(bare, tmp_path)
+    for _ in range(2):
+        found = [each.name for each in runner.judged(SPLIT)]
+        assert not {baselines.LESION_SIZE, baselines.LESION_OUTLINE} & set(found)
+        assert baselines.MAJORITY in found
+    told = [note for note in runner.notes if "1 of 40 cases have no lesion mask to measure" in note]
+    assert [note.partition(":")[2][:13] for note in told] == [" lesion size:", " lesion outli"]
+
+
 def test_without_masks_or_clinical_columns_the_majority_is_left(lesions, tmp_path):
     bare = replace(lesions, cases=tuple(replace(case, masks={}) for case in lesions.cases))
     runner = made(bare, tmp_path)

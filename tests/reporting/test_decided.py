@@ -137,7 +137,7 @@ def test_a_figure_of_outer_folds_is_not_told_as_that_of_the_delivered_model(
     assert ("it is itself not judged" in fact.note) == (n_folds > 1)
     section = families_section(data, evaluation, comparison, pd.DataFrame())
     note = next(block.note for block in section.blocks if getattr(block, "id", "") == "comparison")
-    assert ("these fitted models" in note) == (n_folds == 1)
+    assert ("fitted models are compared" in note) == (n_folds == 1)
 
 
 def test_whether_the_better_one_beats_a_guess_stands_beside_the_verdict(build_run: BuildRun) -> None:
