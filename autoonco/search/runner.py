@@ -79,7 +79,10 @@ class Search:
             store=store,
             seed=seed,
             clock=clock,
-            hopeless=self._race.why_hopeless if settings.racing else lambda _: None,
+            # what no bracket proposed goes on: a default, and what costs next to nothing and may serve an ensemble
+            hopeless=lambda item: (
+                self._race.why_hopeless(item) if settings.racing and item.proposal else None
+            ),
         )
         self._known: dict[tuple[str, float], Trial] = {}
         self._recorded: dict[tuple[str, float], Trial] = {}
