@@ -32,6 +32,7 @@ CASES_A_COMPONENT = 10
 """A component's variance is learned from so many cases at least."""
 _LIMIT = 12.0  # robust deviations: one column of a file may hold anything
 _FLOOR = 0.02  # of logarithms, 2 %: a spacing that never varies in training would make any rounding odd
+_DECIMALS = 6
 _LEAST = 0.1  # of a variance, 1 being that of a usual column: what never varies is allowed its rounding
 _GRID = 256
 
@@ -217,8 +218,11 @@ def _whole(table: Values) -> Values:
 
 
 def _distance_of(detector: Detector, table: Values) -> Values:
-    """Return distances of rows, infinite for one that is of another kind of scan."""
-    return np.where(np.isnan(table).all(axis=1), np.inf, detector.distance(table))
+    """Return distances of rows, infinite for one that is of another kind of scan.
+
+    Rounded, so that cases that are alike are equally far: on pictures of one size all are.
+    """
+    return np.where(np.isnan(table).all(axis=1), np.inf, np.round(detector.distance(table), _DECIMALS))
 
 
 def _distances(detector: Detector, rows: Sequence[Values]) -> Values:
@@ -245,8 +249,11 @@ def _quantiles(distances: Values) -> Values:
 
 def _rarity(distances: Values, known: Values, n: int) -> Values:
     """Return the rarity of new cases among `n` training cases, (how many of them are as far + 1) / (n + 1)."""
-    as_far = 1 - np.interp(np.minimum(distances, 1e12), known, _SHARES)
-    return np.asarray((n * as_far + 1) / (n + 1))
+    nearer = np.interp(np.minimum(distances, 1e12), known, _SHARES)
+    # of equal distances the interpolation takes the last, as if the others were nearer
+    first = np.minimum(np.searchsorted(known, distances, side="left"), len(known) - 1)
+    nearer = np.where(known[first] == distances, _SHARES[first], nearer)
+    return np.asarray((n * (1 - nearer) + 1) / (n + 1))
 
 
 def _threshold(rare: Values, false_alarms: float) -> float:

@@ -57,6 +57,20 @@ def test_what_is_elsewhere_is_told_with_the_part_that_tells_it(known):
     assert all("geometry" in part for part in oddity.odd_parts(moved))
 
 
+def test_pictures_that_are_all_of_one_size_are_not_odd_for_it():
+    """All are equally far then, and no one is nearer than they: every new photograph was told odd."""
+
+    def photographs(n, seed, size=(450.0, 600.0)):
+        return drawn(n, seed) | {"geometry": [np.log(size)] * n}
+
+    oddity, rate = fit_oddity(photographs(300, 0), np.arange(300))
+    again = Oddity.from_parts(json.loads(json.dumps(oddity.to_json())), oddity.tensors())
+    assert rate <= FALSE_ALARMS
+    for each in (oddity, again):
+        assert np.mean([told(each, photographs(400, seed)) for seed in range(1, 5)]) <= FALSE_ALARMS + 0.02
+        assert all("geometry" in part for part in each.odd_parts(photographs(20, 9, size=(225.0, 300.0))))
+
+
 def test_a_spacing_that_never_varied_may_be_rounded(known):
     oddity, _ = known
     rounded = drawn(100, 10)
