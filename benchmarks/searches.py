@@ -17,12 +17,11 @@ from smac.main.exceptions import ConfigurationSpaceExhaustedException
 from smac.model.random_forest import RandomForest
 from smac.runhistory import TrialInfo, TrialValue
 
-from autoonco.families import get_family
 from autoonco.families.contract import Fidelity
 from autoonco.search import completion
 from autoonco.search.acquisition import TableSearch
 from autoonco.search.allocation import Allocation
-from autoonco.search.costs import SecondsModel
+from autoonco.search.costs import SecondsModel, trained_or_not
 from autoonco.search.optimizer import Optimizer, OptimizerSettings, Proposal
 from autoonco.search.space import config_key, split
 from autoonco.search.surrogate import vector_key
@@ -212,7 +211,7 @@ class Ours:
         """Search."""
         seconds = SecondsModel(
             prior=lambda family, config: lab.table.priors[config_key(family, config)],
-            kind=lambda family, config: "trained" if get_family(family).wants_gpu(config) else "",
+            kind=trained_or_not,
         )
         opening = [*lab.table.defaults("families"), *(starts if self.portfolio else ())]
         optimizer = Optimizer(

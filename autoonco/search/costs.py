@@ -10,6 +10,7 @@ import numpy as np
 from ConfigSpace import Configuration
 from numpy.typing import NDArray
 
+from autoonco.families import get_family
 from autoonco.families.contract import Config
 from autoonco.search.space import split
 from autoonco.search.surrogate import vectors
@@ -19,6 +20,11 @@ Prior = Callable[[str, Config], float]
 
 _SHORTEST_S = 1e-3
 _TREES = 20
+
+
+def trained_or_not(family: str, config: Config) -> str:
+    """Return the kind of a config in a search, see `SecondsModel`: whether weights are trained."""
+    return "trained" if get_family(family).wants_gpu(config) else ""
 
 
 class SecondsModel:

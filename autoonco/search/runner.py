@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from autoonco.families import get_family
 from autoonco.families.contract import Config
 from autoonco.search import completion
 from autoonco.search.checkpoints import CheckpointFolder
 from autoonco.search.clock import Clock
-from autoonco.search.costs import SecondsModel
+from autoonco.search.costs import SecondsModel, trained_or_not
 from autoonco.search.execution import Candidate, Execution, Outcome, fold_key
 from autoonco.search.interrupt import stop_asked
 from autoonco.search.problem import Observer, Problem, Progress
@@ -70,7 +69,7 @@ class Search:
         self._seconds = SecondsModel(
             prior=self._full_prior_s,
             mode="prior" if reproducible else "measured",
-            kind=lambda family, config: "trained" if get_family(family).wants_gpu(config) else "",
+            kind=trained_or_not,
         )
         self._race = Race(problem, store)
         self._execution = Execution(

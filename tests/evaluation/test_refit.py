@@ -15,6 +15,15 @@ from autoonco.search.trial import Ended, Origin, Status, Trial
 from autoonco.search.workers import DIED
 
 
+def item(strength, refit_s):
+    trial = Trial(
+        id=0, scope="final", family="toy", config={"act": "work", "strength": strength}, budget=1.0,
+        fidelity=Fidelity(folds=3), status=Status.SUCCESS, seconds=1.0, elapsed_s=1.0, origin=Origin.DEFAULT,
+        seed=0, loss=0.1, score=0.9,
+    )  # fmt: skip
+    return Candidate(trial=trial, probas=(), refit_s=refit_s, score=0.9)
+
+
 class Mortal:
     """An executor of one slot whose first tasks end as they are told to, and all others well."""
 
@@ -48,16 +57,11 @@ class Mortal:
     ids=["well", "worker died once", "worker died twice", "fails by itself"],
 )
 def test_a_refit_whose_worker_died_is_begun_once_more(toy, problem, tmp_path, reasons, n_tasks, n_done):
-    trial = Trial(
-        id=0, scope="final", family="toy", config={"act": "work", "strength": 0.3}, budget=1.0,
-        fidelity=Fidelity(folds=3), status=Status.SUCCESS, seconds=1.0, elapsed_s=1.0, origin=Origin.DEFAULT, seed=0,
-        loss=0.1, score=0.9,
-    )  # fmt: skip
     split = OuterSplit(scope="outer0", train=np.arange(40), test=np.arange(40, 60))
     pool, notes = Mortal(reasons), []
     store, clock = Store(tmp_path), Clock(60)
     refit = Refit(problem=problem, split=split, pool=pool, store=store, seed=0, clock=clock, notes=notes)
-    done = refit.run([Candidate(trial=trial, probas=(), refit_s=1.0, score=0.9)], stop_s=60)
+    done = refit.run([item(0.3, 1.0)], stop_s=60)
     assert (pool.n_tasks, len(done)) == (n_tasks, n_done)
     assert len(notes) == 1 - n_done
 
@@ -84,15 +88,6 @@ class Timed:
         else:
             proba = np.full((len(task.fold.test), 2), 0.5)
             yield Ended(task_id=task.id, status=Status.SUCCESS, seconds=took, proba=proba)
-
-
-def item(strength, refit_s):
-    trial = Trial(
-        id=0, scope="final", family="toy", config={"act": "work", "strength": strength}, budget=1.0,
-        fidelity=Fidelity(folds=3), status=Status.SUCCESS, seconds=1.0, elapsed_s=1.0, origin=Origin.DEFAULT,
-        seed=0, loss=0.1, score=0.9,
-    )  # fmt: skip
-    return Candidate(trial=trial, probas=(), refit_s=refit_s, score=0.9)
 
 
 class Now:
@@ -129,15 +124,7 @@ def test_a_family_s_quicker_config_stands_in_where_the_machine_is_slower_than_it
 
 def test_what_ran_out_of_time_gives_way_to_a_quicker_one_while_there_is_some(toy, problem, tmp_path):
     """A failure leaves the time for the next best."""
-    trial = Trial(
-        id=0, scope="final", family="toy", config={"act": "work", "strength": 0.3}, budget=1.0,
-        fidelity=Fidelity(folds=3), status=Status.SUCCESS, seconds=1.0, elapsed_s=1.0, origin=Origin.DEFAULT, seed=0,
-        loss=0.1, score=0.9,
-    )  # fmt: skip
-    best = Candidate(trial=trial, probas=(), refit_s=5.0, score=0.9)
-    other = replace(
-        best, refit_s=2.0, trial=replace(trial, config={"act": "work", "strength": 0.4}), score=0.8
-    )
+    best, other = item(0.3, 5.0), replace(item(0.4, 2.0), score=0.8)
     split = OuterSplit(scope="outer0", train=np.arange(40), test=np.arange(40, 60))
     refit = Refit(
         problem=problem,
@@ -150,27 +137,18 @@ def test_what_ran_out_of_time_gives_way_to_a_quicker_one_while_there_is_some(toy
     assert set(refit.run([best], stop_s=60, spares={best.key: [best, other]})) == {other.key}
 
 
-def item_of(strength, refit_s):
-    trial = Trial(
-        id=0, scope="final", family="toy", config={"act": "work", "strength": strength}, budget=1.0,
-        fidelity=Fidelity(folds=3), status=Status.SUCCESS, seconds=1.0, elapsed_s=1.0, origin=Origin.DEFAULT, seed=0,
-        loss=0.1, score=0.9,
-    )  # fmt: skip
-    return Candidate(trial=trial, probas=(), refit_s=refit_s, score=0.9)
-
-
 SPLIT = OuterSplit(scope="outer0", train=np.arange(40), test=np.arange(40, 60))
 
 
 def test_a_member_that_is_also_the_spare_of_a_slow_one_is_fitted_once(toy, problem, tmp_path):
     """Nor is a spare that an earlier session fitted."""
-    member, best, spare = item_of(0.1, 5.0), item_of(0.2, 50.0), item_of(0.3, 4.0)
+    member, best, spare = item(0.1, 5.0), item(0.2, 50.0), item(0.3, 4.0)
     for ladder, begun in (([best, member], [0.1]), ([best, spare], [0.3]), ([best, spare], [])):
         clock = Now()
         pool = Timed(clock, {0.1: 5.0, 0.2: 50.0, 0.3: 4.0}, slow=1.0)
         refit = Refit(problem=problem, split=SPLIT, pool=pool, store=Store(tmp_path), seed=0, clock=clock)
         found = refit.run([member, best], stop_s=20.0, spares={best.key: ladder})
-        assert set(found) == {item.key for item in (member, ladder[1])}
+        assert set(found) == {one.key for one in (member, ladder[1])}
         assert pool.begun == begun
 
 
@@ -192,7 +170,7 @@ def test_refits_do_not_wait_for_ever_for_a_worker(toy, problem, tmp_path):
     pool = Deserted(clock, {}, slow=1.0)
     store = Store(tmp_path)
     refit = Refit(problem=problem, split=SPLIT, pool=pool, store=store, seed=0, clock=clock, notes=notes)
-    assert refit.run([item_of(0.1, 5.0)], stop_s=20.0) == {}
+    assert refit.run([item(0.1, 5.0)], stop_s=20.0) == {}
     assert clock.now < 25
     assert len(notes) == 1
 
