@@ -24,8 +24,13 @@ class Choice:
 
 
 def ladders(problem: Problem, store: Store, *, n_test: int) -> dict[str, list[Candidate]]:
-    """Return each family's candidates, best first: its full trainings, or how far it came where it has none."""
+    """Return each family's candidates, best first: its full trainings, or how far it came where it has none.
+
+    What was too dear for all folds, but leads on those that it had, comes before the full ones.
+    """
     full = ensemble.by_family(ensemble.candidates(problem, store, n_test=n_test))
+    for item in reversed(ensemble.ahead(problem, store, n_test=n_test)):
+        full[item.trial.family] = [item, *full.get(item.trial.family, [])]
     partial = {
         name: ensemble.furthest(problem, store, name, n_test=n_test)
         for name in problem.families
@@ -34,12 +39,25 @@ def ladders(problem: Problem, store: Store, *, n_test: int) -> dict[str, list[Ca
     return full | {name: items for name, items in partial.items() if items}
 
 
-def partial_notes(problem: Problem, own: Mapping[str, Sequence[Candidate]]) -> list[str]:
-    """Return a sentence for each family that never had a full training; `own` are the `ladders`."""
-    notes = []
-    for name, ladder in own.items():
-        if not problem.is_full(ladder[0].trial):
-            fidelity, of = ladder[0].trial.fidelity, len(problem.folds)
+def contenders(problem: Problem, store: Store, *, n_test: int) -> list[Candidate]:
+    """Return what an ensemble is chosen from: full trainings, and what leads on the folds that it could have."""
+    return [
+        *ensemble.ahead(problem, store, n_test=n_test),
+        *ensemble.candidates(problem, store, n_test=n_test),
+    ]
+
+
+def partial_notes(problem: Problem, judged: Mapping[str, Candidate]) -> list[str]:
+    """Return a sentence for each family whose best never had a full training."""
+    notes, of = [], len(problem.folds)
+    for name, best in judged.items():
+        fidelity = best.trial.fidelity
+        if problem.tells_in_part(best.trial):
+            notes.append(
+                f"Training the best model of {name} on all inner folds would have taken too long: it was chosen on "
+                f"{fidelity.folds} of {of}, of {len(problem.folds[0].test)} cases each."
+            )
+        elif not problem.is_full(best.trial):
             epochs = "" if fidelity.epochs is None else f" and {fidelity.epochs} epochs"
             notes.append(
                 f"The time was too short for a full training of {name}: its model had {fidelity.folds} of {of} "
@@ -80,12 +98,13 @@ def choose(
     own
         The families' `ladders`, at least one.
     found
-        The candidates of the ensemble, fully trained, best first; where there are none, it is a family's best.
+        The ensemble's `contenders`; where there are none, it is a family's best.
     mean_of
         With it the ensemble is the plain mean of so many of the best, see `ensemble.select`.
     """
     bests = fitting(own, limit_s=plan_s, n_workers=n_workers)
-    full = tuple(best for best in bests.values() if problem.is_full(best.trial))
+    keys = {item.key for item in found}
+    refitted = tuple(best for best in bests.values() if best.key in keys)
     spare_s = plan_s * n_workers - sum(best.refit_s for best in bests.values())
     while True:
         members = ensemble.select(
@@ -93,7 +112,7 @@ def choose(
             found or [max(bests.values(), key=lambda item: item.score)],
             rounds=rounds,
             refit_limit_s=max(0.0, spare_s),
-            refitted=full,
+            refitted=refitted,
             mean_of=mean_of,
         )
         order = _order(bests, members, plan_s=plan_s, n_workers=n_workers)

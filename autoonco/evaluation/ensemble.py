@@ -75,6 +75,32 @@ def candidates(problem: Problem, store: Store, *, n_test: int = 0) -> list[Candi
     return sorted(found, key=rank)
 
 
+def ahead(problem: Problem, store: Store, *, n_test: int = 0) -> list[Candidate]:
+    """Return the trials that were too dear for all folds and lead on those that they had, best first.
+
+    That is, they score higher there than all that their family has in full. Empty where one fold tells nothing.
+    """
+    done = [
+        trial
+        for trial in store.scope_trials(problem.scope)
+        if trial.status is Status.SUCCESS and trial.origin is not Origin.FINALIST
+    ]
+    parts = [trial for trial in done if problem.tells_in_part(trial)]
+    full = [trial for trial in done if problem.is_full(trial)] if parts else []
+
+    def leads(trial: Trial) -> bool:
+        others = [other for other in full if other.family == trial.family]
+        return all(_first_score(trial) > _first_score(other, trial.fidelity.folds) for other in others)
+
+    best = {config_key(trial.family, trial.config): trial for trial in parts if leads(trial)}
+    found = [_candidate(problem, store, key, trial, n_test) for key, trial in best.items()]
+    return sorted(found, key=lambda item: -item.score)
+
+
+def _first_score(trial: Trial, n: int | None = None) -> float:
+    return float(np.mean(trial.fold_scores[:n]))
+
+
 def furthest(problem: Problem, store: Store, family: str, *, n_test: int = 0) -> list[Candidate]:
     """Return the trials of a family that has none at full budget, furthest first: what there is for lack of time."""
     done = [
@@ -190,15 +216,22 @@ def select(
     the best round is kept, so it never scores below the best single candidate. Members are left out, lightest
     first, while refitting them all would take longer than `refit_limit_s`; those in `refitted` cost nothing more.
     """
+    paid = {item.key for item in refitted}  # not by the object: whoever asks again is given new ones
+    costs = {id(item): 0.0 if item.key in paid else item.refit_s for item in found}
+    n_search = len(problem.folds)
+    found = [
+        item for item in found if len(item.probas) >= n_search or costs[id(item)] <= refit_limit_s
+    ] or found
     pooled = [item for group in by_family(found).values() for item in group]
+    n_folds = min(len(item.probas) for item in found)
     enough = len(pooled) >= min(len(found), _FEWEST)
-    if enough and all(item.rescored for item in pooled):
+    if n_folds < n_search:  # one of them was too dear for more: all are compared on what it had
+        found = sorted(found, key=lambda item: -problem.score(item.probas[:n_folds]))
+    elif enough and all(item.rescored for item in pooled):
         found = sorted(pooled, key=lambda item: -item.score)
     else:  # greedy sums need the same folds of all
         found = sorted(found, key=lambda item: -_search_score(item))
     n_folds = min(len(item.probas) for item in found)
-    paid = {item.key for item in refitted}  # not by the object: whoever asks again is given new ones
-    costs = {id(item): 0.0 if item.key in paid else item.refit_s for item in found}
     pool = [item for item in found[:_POOL] if costs[id(item)] <= refit_limit_s]
     pool = pool or [min(found, key=lambda item: costs[id(item)])]
     counts = (

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from autoonco.data.cache import write_atomically
 from autoonco.data.checks import CaseFacts
 from autoonco.data.manifest import Dataset
+from autoonco.evaluation.choice import contenders
 from autoonco.evaluation.chosen_cases import Chosen, Why, choose_cases, typicality
-from autoonco.evaluation.ensemble import candidates
 from autoonco.evaluation.extras import tried
 from autoonco.evaluation.judge import Judge
 from autoonco.evaluation.outcome import Judged, ScopeResult
@@ -90,7 +90,7 @@ def explain_run(
 def inner_predictions(judge: Judge, split: OuterSplit, result: ScopeResult) -> pd.DataFrame:
     """Return the out-of-fold probabilities of each family's model on the inner folds, as test predictions look."""
     problem, frames = judge.problem(split), []
-    found = {item.key: item for item in candidates(problem, judge.store)}
+    found = {item.key: item for item in contenders(problem, judge.store, n_test=0)}
     for judged in result.judged:
         item = found.get(config_key(judged.name, judged.members[0]["config"])) if judged.members else None
         if judged.kind != "family" or item is None:

@@ -11,9 +11,8 @@ from autoonco.data.cache import ArtefactCache, digest
 from autoonco.data.checks import CaseFacts
 from autoonco.data.manifest import Dataset
 from autoonco.errors import NothingToFitError
-from autoonco.evaluation import ensemble
 from autoonco.evaluation.baselines import Baselines
-from autoonco.evaluation.choice import choose, ladders, partial_notes, why_nothing
+from autoonco.evaluation.choice import choose, contenders, ladders, partial_notes, why_nothing
 from autoonco.evaluation.delivered import alive_members
 from autoonco.evaluation.early import best_elsewhere, refitting_s
 from autoonco.evaluation.ensemble import Candidate, Member
@@ -189,7 +188,10 @@ class Judge:
         if not self.reproducible:
             limit_s = _RESCORE * left_s
             own = ladders(problem, self.store, n_test=len(split.test))
-            bests = fitting(own, limit_s=_PLAN * (left_s - limit_s), n_workers=self._side_by_side)
+            # what leads though it was too dear for all folds can't be scored again, and is not to be lost for it
+            is_dear = any(problem.tells_in_part(ladder[0].trial) for ladder in own.values())
+            kept_s = left_s if is_dear else left_s - limit_s
+            bests = fitting(own, limit_s=_PLAN * kept_s, n_workers=self._side_by_side)
             needed_s = makespan(bests.values(), self._side_by_side) / _PLAN
             limit_s = min(limit_s, left_s - needed_s) - (clock.elapsed() - since_s)
         rescore(
@@ -220,7 +222,6 @@ class Judge:
         own = ladders(problem, self.store, n_test=len(split.test))
         if not own:
             raise NothingToFitError(why_nothing(problem, self.store))
-        self.notes.extend(partial_notes(problem, own))
         by_time = early or not self.reproducible
         if early:
             share, n = self.settings.final_share, self._side_by_side
@@ -228,7 +229,7 @@ class Judge:
         choice = choose(
             problem,
             own,
-            ensemble.candidates(problem, self.store, n_test=len(split.test)),
+            contenders(problem, self.store, n_test=len(split.test)),
             rounds=self.settings.ensemble_rounds if self.settings.ensemble else 1,
             mean_of=self.settings.ensemble_size if self.settings.ensemble == "mean" else None,
             plan_s=_PLAN * left_s if by_time else np.inf,
@@ -254,6 +255,7 @@ class Judge:
             name: next((item for item in ladder if item.key in probas), choice.bests[name])
             for name, ladder in own.items()
         }
+        self.notes.extend(partial_notes(problem, judged))
         try:
             result, members = self._result(problem, split, judged, choice.members, probas, refit)
             spare_s = min(left_s - (clock.elapsed() - since_s), _PROBES * self.limit_s) if by_time else np.inf

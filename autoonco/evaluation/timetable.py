@@ -10,7 +10,7 @@ import heapq
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from autoonco.evaluation.ensemble import Candidate, how_far, refit_seconds
+from autoonco.evaluation.ensemble import Candidate, ahead, how_far, refit_seconds
 from autoonco.search.problem import Problem
 from autoonco.search.space import config_key
 from autoonco.search.store import Store
@@ -87,7 +87,8 @@ def arrange(
 class Needed:
     """Seconds until the quickest refit of every family tried has ended, kept up with the trials of a search.
 
-    A family that was fully trained is delivered that way, any other one as far as it came.
+    A family that was fully trained is delivered that way, any other one as far as it came; and where something leads
+    that was too dear for all folds, its refit is waited for.
     """
 
     def __init__(self, problem: Problem, store: Store, *, n_test: int, n_workers: int) -> None:
@@ -107,7 +108,9 @@ class Needed:
                 self._take(trial)
         if new:
             least = {family: min(s for _, s in own.values()) for family, own in self._partial.items()}
-            longest_first = sorted((least | self._full).values(), reverse=True)
+            leading = ahead(self._problem, self._store, n_test=self._n_test)
+            dear = {item.trial.family: item.refit_s for item in reversed(leading)}
+            longest_first = sorted((least | self._full | dear).values(), reverse=True)
             self._seconds = max(ends(longest_first, self._n_workers), default=0.0)
         return self._seconds
 

@@ -19,7 +19,7 @@ from autoonco.search.trial import Executor, FoldTask, Origin, Status, Task, Tria
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A config to try at a budget."""
+    """A config to try at a budget; `dear` where that is less than was asked for, see `Trial`."""
 
     family: str
     config: Config
@@ -27,6 +27,7 @@ class Candidate:
     fidelity: Fidelity
     origin: Origin
     proposal: Proposal | None = None
+    dear: bool = False
 
     @property
     def key(self) -> str:
@@ -47,6 +48,25 @@ def fold_key(problem: Problem, candidate: Candidate, fold: FoldTask) -> FoldKey:
         fold_key=candidate.fidelity.fold_key,
         fold=str(fold.index),
     )
+
+
+def candidate_of(trial: Trial) -> Candidate:
+    """Return what a trial was of."""
+    return Candidate(
+        family=trial.family,
+        config=trial.config,
+        budget=trial.budget,
+        fidelity=trial.fidelity,
+        origin=trial.origin,
+        dear=trial.dear,
+    )
+
+
+def whole_seconds(problem: Problem, store: Store, trial: Trial) -> float:
+    """Return what all folds of a trial took, also those that a smaller budget or a killed session had fitted."""
+    candidate, folds = candidate_of(trial), problem.folds[: trial.fidelity.folds]
+    keys = [replace(fold_key(problem, candidate, fold), scope=trial.scope) for fold in folds]
+    return sum(store.fold_seconds(key) for key in keys if store.has_fold(key)) or trial.seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +104,8 @@ class Outcome:
             reason=self.reason,
             device=self.device,
             notes=self.notes,
+            dear=self.candidate.dear,
+            fold_scores=tuple(scores),
         )
 
 

@@ -10,7 +10,8 @@ from autoonco.search import completion
 from autoonco.search.checkpoints import CheckpointFolder
 from autoonco.search.clock import Clock
 from autoonco.search.costs import SecondsModel, trained_or_not
-from autoonco.search.execution import Candidate, Execution, Outcome, fold_key
+from autoonco.search.execution import Candidate, Execution, Outcome, candidate_of, fold_key, whole_seconds
+from autoonco.search.first_fold import PATIENCE, part_of
 from autoonco.search.interrupt import stop_asked
 from autoonco.search.problem import Observer, Problem, Progress
 from autoonco.search.racing import Race
@@ -67,7 +68,7 @@ class Search:
         self._reproducible = reproducible
         self._checkpoints = CheckpointFolder(store.folder / "checkpoints")
         self._seconds = SecondsModel(
-            prior=self._full_prior_s,
+            prior=problem.prior_seconds,
             mode="prior" if reproducible else "measured",
             kind=trained_or_not,
         )
@@ -121,26 +122,15 @@ class Search:
         self._learn_seconds(trial)
         self._source.charge(trial, self._prior_s(trial) if self._reproducible else trial.seconds)
         if trial.status is Status.SUCCESS and trial.budget >= 1:
-            self._race.finish(self._race.scores(_candidate_of(trial)))
+            self._race.finish(self._race.scores(candidate_of(trial)))
 
     def _learn_seconds(self, trial: Trial) -> None:
         if trial.status is Status.SUCCESS and trial.seconds > 0:
-            prior_s, measured_s = self._prior_s(trial), self._whole_s(trial)
+            prior_s, measured_s = self._prior_s(trial), whole_seconds(self._problem, self._store, trial)
             self._seconds.add(trial.family, prior_s=prior_s, measured_s=measured_s, config=trial.config)
-
-    def _whole_s(self, trial: Trial) -> float:
-        """Return what all folds of a trial took, also those that a smaller budget or a killed session had fitted."""
-        candidate, folds = _candidate_of(trial), self._problem.folds[: trial.fidelity.folds]
-        keys = [replace(fold_key(self._problem, candidate, fold), scope=trial.scope) for fold in folds]
-        return (
-            sum(self._store.fold_seconds(key) for key in keys if self._store.has_fold(key)) or trial.seconds
-        )
 
     def _prior_s(self, what: Trial | Candidate) -> float:
         return self._problem.prior_seconds(what.family, what.config, what.fidelity)
-
-    def _full_prior_s(self, family: str, config: Config) -> float:
-        return self._problem.prior_seconds(family, config, self._problem.plan(family, config, 1.0))
 
     def _was_cut_short(self, trial: Trial) -> bool:
         """Return whether the end of an earlier session, not the trial's own limit, kept it from a result."""
@@ -219,21 +209,35 @@ class Search:
             self._source.tell(candidate, recorded)
             return
         self._learn_the_rest()
-        wanted = self._problem.folds[: candidate.fidelity.folds]
-        missing = [fold for fold in wanted if not self._has(candidate, fold)]
+        missing = self._missing(candidate)
         if not missing:
             self._finish_at_once(candidate, Status.SUCCESS)
             return
-        cap_s = min(self._settings.trial_share * self._clock.limit_s, self._remaining_s())
-        prior_s = self._prior_s(candidate) * len(missing) / len(wanted)
+        prior_s = self._prior_s(candidate) * len(missing) / candidate.fidelity.folds
         predicted_s = self._seconds.predict(candidate.family, prior_s=prior_s, config=candidate.config)
-        if predicted_s > cap_s and not self._reproducible and not self._is_first_of_family(candidate):
+        most_s = self._most_s(candidate)
+        if predicted_s > most_s and not self._reproducible and not self._is_first_of_family(candidate):
+            n_done = candidate.fidelity.folds - len(missing)
+            part = part_of(self._problem, candidate, n_done=n_done)
+            if part is not None:
+                self._start(part)
+                return
             self._source.skip(candidate)
             if candidate.origin is Origin.DEFAULT and not self._was_skipped(candidate):  # its absence is told
-                reason = f"Predicted to take {predicted_s:.0f} s; it could have had {cap_s:.0f} s."
+                reason = f"Predicted to take {predicted_s:.0f} s; it could have had {most_s:.0f} s."
                 self._finish_at_once(candidate, Status.SKIPPED, reason=reason)
             return
+        cap_s = min(PATIENCE * most_s, self._remaining_s()) if candidate.dear else most_s
         self._execution.start(candidate, missing, cap_s=cap_s, checkpoint=self._checkpoint(candidate))
+
+    def _missing(self, candidate: Candidate) -> list[FoldTask]:
+        wanted = self._problem.folds[: candidate.fidelity.folds]
+        return [fold for fold in wanted if not self._has(candidate, fold)]
+
+    def _most_s(self, candidate: Candidate) -> float:
+        """Return what a trial may be expected to take; of a dear one, as much as that again is left for its refit."""
+        left_s = self._remaining_s() / (2 if candidate.dear else 1)
+        return min(self._settings.trial_share * self._clock.limit_s, left_s)
 
     def _learn_the_rest(self) -> None:
         """Take note of recorded trials that nobody asked for again: the search has left its old course."""
@@ -295,7 +299,7 @@ class Search:
             return
         if self._race.is_hopeless(self._race.scores(candidate)):
             return
-        full_s = self._full_prior_s(candidate.family, candidate.config)
+        full_s = self._problem.prior_seconds(candidate.family, candidate.config)
         if completion.is_due(candidate.fidelity, rung_s=self._prior_s(candidate), full_s=full_s):
             fidelity = self._problem.plan(candidate.family, candidate.config, 1.0)
             self._waiting.insert(0, replace(candidate, budget=1.0, fidelity=fidelity, proposal=None))
@@ -307,7 +311,7 @@ class Search:
         if 0 < n_done < len(wanted):
             fidelity = replace(candidate.fidelity, folds=n_done)
             budget = candidate.budget * n_done / len(wanted)
-            smaller = replace(candidate, fidelity=fidelity, budget=budget, proposal=None)
+            smaller = replace(candidate, fidelity=fidelity, budget=budget, proposal=None, dear=True)
             self._finish_at_once(smaller, Status.SUCCESS)
 
     def _finish(self, outcome: Outcome) -> None:
@@ -337,13 +341,3 @@ class Search:
                     running=[candidate.family for candidate in self._execution.running],
                 )
             )
-
-
-def _candidate_of(trial: Trial) -> Candidate:
-    return Candidate(
-        family=trial.family,
-        config=trial.config,
-        budget=trial.budget,
-        fidelity=trial.fidelity,
-        origin=trial.origin,
-    )

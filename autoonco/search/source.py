@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from ConfigSpace import Configuration
 
 from autoonco.families import get_family
@@ -13,6 +14,7 @@ from autoonco.families.contract import Config
 from autoonco.search.allocation import Allocation
 from autoonco.search.costs import SecondsModel
 from autoonco.search.execution import Candidate
+from autoonco.search.first_fold import part_of
 from autoonco.search.optimizer import Optimizer, OptimizerSettings, Proposal
 from autoonco.search.problem import Problem
 from autoonco.search.random_search import RandomSearch
@@ -57,9 +59,11 @@ class Source:
         self._allocation = Allocation(
             problem.families, mode=settings.allocation, floor=settings.floor, gpu_rate=settings.gpu_rate
         )
-        self._affordable_s = AFFORDABLE * limit_s
+        self._limit_s = limit_s
         self._queue = self._defaults()
-        self._queue.extendleft((0, self._candidate(*item, 1.0, Origin.SEARCH)) for item in reversed(first))
+        self._queue.extendleft(
+            (np.inf, self._candidate(*item, 1.0, Origin.SEARCH)) for item in reversed(first)
+        )
         self._optimizer: Optimizer | RandomSearch | None = None
         self._skips: Counter[str] = Counter()
         self._skipped_in_a_row = 0
@@ -71,8 +75,8 @@ class Source:
         for whose kind there is no slot now, nothing is proposed.
         """
         while self._queue:
-            rank, candidate = self._queue.popleft()
-            if rank == 0 or self._predicted_s(candidate) <= self._affordable_s:
+            most_s, candidate = self._queue.popleft()
+            if self._predicted_s(candidate) <= most_s:
                 return candidate
         proposal = self._ask(busy, blocked) if self._skipped_in_a_row < _GIVE_UP_AFTER else None
         if proposal is None:
@@ -125,25 +129,35 @@ class Source:
         if self._optimizer is not None:
             self._optimizer.save()
 
-    def _defaults(self) -> deque[tuple[int, Candidate]]:
-        """Return the defaults to train in full before the search, cheapest first, with their rank in the family.
+    def _defaults(self) -> deque[tuple[float, Candidate]]:
+        """Return the defaults to train before the search, cheapest first, with the seconds that each may take.
 
         A family's first default always has its turn; a second one only where it is cheap, by the family's guess and
-        then by what this machine has shown; else it just opens the first bracket.
+        then by what this machine has shown, or on its first fold alone where that tells; else it just opens the first
+        bracket.
         """
-        ranked: list[tuple[float, int, int, Candidate]] = []
+        ranked: list[tuple[float, int, float, Candidate]] = []
+        dear_s = self._settings.trial_share * self._limit_s
         for name, rank, config in self._default_configs():
             join(self._space, name, config)  # a default outside its own space is a defect: say so at once
-            candidate = self._candidate(name, config, 1.0, Origin.DEFAULT)
-            prior_s = self._problem.prior_seconds(name, config, candidate.fidelity)
-            if rank == 0 or prior_s <= self._affordable_s:
-                ranked.append((prior_s, rank, len(ranked), candidate))
-        return deque((item[1], item[3]) for item in sorted(ranked, key=lambda item: item[:3]))
+            whole = self._candidate(name, config, 1.0, Origin.DEFAULT)
+            most_s = np.inf if rank == 0 else AFFORDABLE * self._limit_s
+            if self._prior_s(whole) <= most_s:
+                ranked.append((self._prior_s(whole), rank, most_s, whole))
+                continue
+            part = part_of(self._problem, whole)
+            if part is not None and self._prior_s(part) <= dear_s:
+                ranked.append((self._prior_s(part), rank, dear_s, part))
+        ranked.sort(key=lambda item: item[:2])
+        return deque(item[2:] for item in ranked)
+
+    def _prior_s(self, candidate: Candidate) -> float:
+        return self._problem.prior_seconds(candidate.family, candidate.config, candidate.fidelity)
 
     def _predicted_s(self, candidate: Candidate) -> float:
-        family, config = candidate.family, candidate.config
-        prior_s = self._problem.prior_seconds(family, config, candidate.fidelity)
-        return self._seconds.predict(family, prior_s=prior_s, config=config)
+        return self._seconds.predict(
+            candidate.family, prior_s=self._prior_s(candidate), config=candidate.config
+        )
 
     def _default_configs(self) -> list[tuple[str, int, Config]]:
         return [

@@ -42,9 +42,11 @@ class Trial:
     """A config judged at a budget.
 
     `loss` is what the search minimises, `score` the same in the metric's own direction, both means over the
-    scored inner folds and None unless the trial succeeded or was stopped after some of them. `seconds` is what it
+    scored inner folds and None unless the trial succeeded or was stopped after some of them; `fold_scores` are the
+    single ones. `seconds` is what it
     took on `device`, results taken from the store not counted; `elapsed_s` is when it ended, in seconds since its
-    scope's search began. `notes` is what the family said of the last of its fits.
+    scope's search began. `notes` is what the family said of the last of its fits. `dear` tells that it was scored on
+    first folds alone because the others would have taken, or took, too long.
     """
 
     id: int
@@ -63,6 +65,8 @@ class Trial:
     reason: str | None = None
     device: str = "cpu"
     notes: Mapping[str, Any] = field(default_factory=dict)
+    dear: bool = False
+    fold_scores: tuple[float, ...] = ()
 
     @property
     def has_failed(self) -> bool:
@@ -83,6 +87,7 @@ class Trial:
         return asdict(self) | {
             "config": dict(self.config),
             "notes": dict(self.notes),
+            "fold_scores": list(self.fold_scores),
             "status": str(self.status),
             "origin": str(self.origin),
         }
@@ -96,6 +101,7 @@ class Trial:
             **fields
             | {
                 "fidelity": Fidelity(**plain["fidelity"]),
+                "fold_scores": tuple(plain.get("fold_scores", ())),
                 "status": Status(plain["status"]),
                 "origin": Origin(plain["origin"]),
             }

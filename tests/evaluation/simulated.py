@@ -153,7 +153,7 @@ class MadeJudge(Judge):
             y=y,
             folds=folds(0, 0),
             fresh=folds(1, k) if self.settings.finalists else (),
-            fingerprint=replace(FINGERPRINT, n_cases=len(split.train)),
+            fingerprint=replace(FINGERPRINT, n_cases=len(split.train), n_patients=len(split.train)),
             metric=get_metric("roc_auc"),
             families=self.families,
         )
@@ -184,8 +184,8 @@ def simulate(monkeypatch, families):
     return time
 
 
-def made_judge(families, pool, store, settings, *, limit_s):
-    dataset = made_dataset()
+def made_judge(families, pool, store, settings, *, limit_s, dataset=None):
+    dataset = dataset or made_dataset()
     return MadeJudge(
         dataset=dataset,
         facts=[CaseFacts(row=case.row) for case in dataset.cases],
