@@ -35,7 +35,8 @@ class Settings(BaseModel):
     max_trials
         Stop after so many trials, also when time is left.
     trial_share
-        A trial may take at most this share of the search's time, then it is stopped and recorded.
+        A trial may take at most this share of the search's time, then it is stopped and recorded (half as much again
+        where it is one fold of a training that is too dear for all).
     memory_limit_gb
         Resident memory a trial's process group may take; None for no limit.
     allocation

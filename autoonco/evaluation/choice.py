@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from autoonco.evaluation import ensemble
@@ -30,7 +30,7 @@ def ladders(problem: Problem, store: Store, *, n_test: int) -> dict[str, list[Ca
     """
     full = ensemble.by_family(ensemble.candidates(problem, store, n_test=n_test))
     for item in reversed(ensemble.ahead(problem, store, n_test=n_test)):
-        full[item.trial.family] = [item, *full.get(item.trial.family, [])]
+        full[item.trial.family].insert(0, item)
     partial = {
         name: ensemble.furthest(problem, store, name, n_test=n_test)
         for name in problem.families
@@ -47,11 +47,11 @@ def contenders(problem: Problem, store: Store, *, n_test: int) -> list[Candidate
     ]
 
 
-def partial_notes(problem: Problem, judged: Mapping[str, Candidate]) -> list[str]:
-    """Return a sentence for each family whose best never had a full training."""
+def partial_notes(problem: Problem, judged: Iterable[Candidate]) -> list[str]:
+    """Return a sentence for each of the families' models that never had a full training before its refit."""
     notes, of = [], len(problem.folds)
-    for name, best in judged.items():
-        fidelity = best.trial.fidelity
+    for best in judged:
+        name, fidelity = best.trial.family, best.trial.fidelity
         if problem.tells_in_part(best.trial):
             notes.append(
                 f"Training the best model of {name} on all inner folds would have taken too long: it was chosen on "

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from autoonco.errors import UnsafeBundleError
+from autoonco.data.folds import stratified_group_folds
+from autoonco.errors import DataError, UnsafeBundleError
 from autoonco.evaluation.calibration import Calibrator, OutOfFold, choose_calibrator
 from autoonco.evaluation.ensemble import Member
 from autoonco.evaluation.patients import MAX, MEAN, patients_of
@@ -25,6 +26,8 @@ INNER = (
 )
 OUTER = "outer test folds of the same procedure, whose cases chose nothing: cross-conformal"
 KEPT = "training patients kept apart for it, who chose and fitted nothing: split conformal"
+# Into so many parts the cases of a single fold are dealt.
+_PARTS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,7 +155,8 @@ def out_of_fold(problem: Problem, members: Sequence[Member], groups: NDArray[Any
     """Return the weighted mean of the members' inner probabilities, each case once.
 
     Of the last pass over the cases that all members have: fresh folds chose less than the search's own. `groups` are
-    the patients of all cases of the data ``(n_cases,)``.
+    the patients of all cases of the data ``(n_cases,)``. Where there is one fold only, its patients are dealt into
+    parts, for what is learned of some of these cases is judged by the others.
     """
     every, k = (*problem.folds, *problem.fresh), len(problem.folds)
     n = min(len(member.candidate.probas) for member in members)
@@ -165,9 +169,22 @@ def out_of_fold(problem: Problem, members: Sequence[Member], groups: NDArray[Any
             for i in range(len(folds))
         ]
     )
-    fold = np.repeat(np.arange(len(folds)), [len(fold.test) for fold in folds])
     patient = None if groups is None else groups[rows]
+    fold = np.repeat(np.arange(len(folds)), [len(fold.test) for fold in folds])
+    if len(folds) == 1:
+        fold = _dealt(problem.y[rows], rows if patient is None else patient)
     return OutOfFold(y=problem.y[rows], proba=proba, fold=fold, patient=patient)
+
+
+def _dealt(y: Labels, patient: NDArray[Any]) -> NDArray[np.int64]:
+    """Return the part of each case ``(n_cases,)``; all 0 where the smallest class is in one part only."""
+    fold = np.zeros(len(y), dtype=np.int64)
+    try:
+        for number, (_, test) in enumerate(stratified_group_folds(y, patient, _PARTS, seed=0)):
+            fold[test] = number
+    except DataError:
+        return np.zeros(len(y), dtype=np.int64)
+    return fold
 
 
 def decide_on(

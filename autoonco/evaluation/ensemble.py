@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -76,29 +76,46 @@ def candidates(problem: Problem, store: Store, *, n_test: int = 0) -> list[Candi
 
 
 def ahead(problem: Problem, store: Store, *, n_test: int = 0) -> list[Candidate]:
-    """Return the trials that were too dear for all folds and lead on those that they had, best first.
+    """Return the configs that were too dear for all folds and lead on those that they had, best first.
 
-    That is, they score higher there than all that their family has in full. Empty where one fold tells nothing.
+    That is, they score higher there than all that their family has in full; of a family that has nothing in full, none.
     """
     done = [
         trial
         for trial in store.scope_trials(problem.scope)
-        if trial.status is Status.SUCCESS and trial.origin is not Origin.FINALIST
+        if trial.status in (Status.SUCCESS, Status.STOPPED) and trial.origin is not Origin.FINALIST
     ]
-    parts = [trial for trial in done if problem.tells_in_part(trial)]
-    full = [trial for trial in done if problem.is_full(trial)] if parts else []
+    furthest: dict[str, Trial] = {_key(trial): trial for trial in done if problem.tells_in_part(trial)}
+    if not furthest:
+        return []
+    for trial in done:  # a later fold counts, whoever asked for it: it may refute the first
+        known = furthest.get(_key(trial))
+        same = known is not None and trial.fidelity.fold_key == known.fidelity.fold_key
+        if known is not None and same and trial.fidelity.folds > known.fidelity.folds:
+            furthest[_key(trial)] = replace(trial, dear=True)
+    full = [trial for trial in done if problem.is_full(trial)]
 
     def leads(trial: Trial) -> bool:
-        others = [other for other in full if other.family == trial.family]
-        return all(_first_score(trial) > _first_score(other, trial.fidelity.folds) for other in others)
+        n, others = trial.fidelity.folds, [other for other in full if other.family == trial.family]
+        score = _first_score(problem, store, trial, n)
+        return bool(others) and all(score > _first_score(problem, store, other, n) for other in others)
 
-    best = {config_key(trial.family, trial.config): trial for trial in parts if leads(trial)}
-    found = [_candidate(problem, store, key, trial, n_test) for key, trial in best.items()]
+    found = [
+        _candidate(problem, store, key, trial, n_test) for key, trial in furthest.items() if leads(trial)
+    ]
     return sorted(found, key=lambda item: -item.score)
 
 
-def _first_score(trial: Trial, n: int | None = None) -> float:
-    return float(np.mean(trial.fold_scores[:n]))
+def _key(trial: Trial) -> str:
+    return config_key(trial.family, trial.config)
+
+
+def _first_score(problem: Problem, store: Store, trial: Trial, n: int) -> float:
+    """Return the mean score of the first `n` folds."""
+    if trial.fold_scores:
+        return float(np.mean(trial.fold_scores[:n]))
+    keys = _keys(problem, trial, _key(trial), problem.folds[:n])  # a journal of an older version
+    return problem.score([store.fold_proba(key) for key in keys])
 
 
 def furthest(problem: Problem, store: Store, family: str, *, n_test: int = 0) -> list[Candidate]:
@@ -218,14 +235,36 @@ def select(
     """
     paid = {item.key for item in refitted}  # not by the object: whoever asks again is given new ones
     costs = {id(item): 0.0 if item.key in paid else item.refit_s for item in found}
+
+    def chosen(items: Sequence[Candidate]) -> list[Member]:
+        return _chosen(
+            problem, items, rounds=rounds, costs=costs, refit_limit_s=refit_limit_s, mean_of=mean_of
+        )
+
     n_search = len(problem.folds)
-    found = [
-        item for item in found if len(item.probas) >= n_search or costs[id(item)] <= refit_limit_s
-    ] or found
+    whole = [item for item in found if len(item.probas) >= n_search]
+    members = chosen(
+        [item for item in found if len(item.probas) >= n_search or costs[id(item)] <= refit_limit_s] or found
+    )
+    if whole and all(len(member.candidate.probas) >= n_search for member in members):
+        return chosen(whole)  # nothing is judged by fewer folds for the sake of what is not in it
+    return members
+
+
+def _chosen(
+    problem: Problem,
+    found: Sequence[Candidate],
+    *,
+    rounds: int,
+    costs: Mapping[int, float],
+    refit_limit_s: float,
+    mean_of: int | None,
+) -> list[Member]:
+    """Return the members, see `select`; `costs` are the seconds of a candidate's refit, by its id."""
     pooled = [item for group in by_family(found).values() for item in group]
     n_folds = min(len(item.probas) for item in found)
     enough = len(pooled) >= min(len(found), _FEWEST)
-    if n_folds < n_search:  # one of them was too dear for more: all are compared on what it had
+    if n_folds < len(problem.folds):  # one of them was too dear for more: all are compared on what it had
         found = sorted(found, key=lambda item: -problem.score(item.probas[:n_folds]))
     elif enough and all(item.rescored for item in pooled):
         found = sorted(pooled, key=lambda item: -item.score)

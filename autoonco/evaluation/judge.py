@@ -25,7 +25,7 @@ from autoonco.evaluation.refit import Refit, Refitted
 from autoonco.evaluation.request import settings_json
 from autoonco.evaluation.splits import FINAL, OuterSplit
 from autoonco.evaluation.tasks import TASKS, Task
-from autoonco.evaluation.timetable import Needed, fitting, makespan
+from autoonco.evaluation.timetable import Needed, left_by_refits, makespan
 from autoonco.families.contract import Runtime
 from autoonco.metrics.scores import Metric
 from autoonco.search.clock import Clock
@@ -186,14 +186,11 @@ class Judge:
         """Score the finalists again, in the time that the refits leave; earlier sessions have had theirs of it."""
         limit_s = _RESCORE * reserve_s
         if not self.reproducible:
-            limit_s = _RESCORE * left_s
             own = ladders(problem, self.store, n_test=len(split.test))
-            # what leads though it was too dear for all folds can't be scored again, and is not to be lost for it
-            is_dear = any(problem.tells_in_part(ladder[0].trial) for ladder in own.values())
-            kept_s = left_s if is_dear else left_s - limit_s
-            bests = fitting(own, limit_s=_PLAN * kept_s, n_workers=self._side_by_side)
-            needed_s = makespan(bests.values(), self._side_by_side) / _PLAN
-            limit_s = min(limit_s, left_s - needed_s) - (clock.elapsed() - since_s)
+            spare_s = left_by_refits(
+                problem, own, left_s=left_s, share=_RESCORE, plan=_PLAN, n_workers=self._side_by_side
+            )
+            limit_s = spare_s - (clock.elapsed() - since_s)
         rescore(
             problem,
             finalists(problem, self.store, n=self.settings.finalists),
@@ -219,28 +216,25 @@ class Judge:
 
         Where that is `early`, for the run was asked to end, it is for as many seconds as fit to so short a search.
         """
-        own = ladders(problem, self.store, n_test=len(split.test))
-        if not own:
+        if not (own := ladders(problem, self.store, n_test=len(split.test))):
             raise NothingToFitError(why_nothing(problem, self.store))
-        by_time = early or not self.reproducible
+        settings, by_time = self.settings, early or not self.reproducible
         if early:
-            share, n = self.settings.final_share, self._side_by_side
+            share, n = settings.final_share, self._side_by_side
             left_s = min(left_s, refitting_s(own, searched_s=since_s, share=share, n_workers=n) / _PLAN)
         choice = choose(
             problem,
             own,
             contenders(problem, self.store, n_test=len(split.test)),
-            rounds=self.settings.ensemble_rounds if self.settings.ensemble else 1,
-            mean_of=self.settings.ensemble_size if self.settings.ensemble == "mean" else None,
+            rounds=settings.ensemble_rounds if settings.ensemble else 1,
+            mean_of=settings.ensemble_size if settings.ensemble == "mean" else None,
             plan_s=_PLAN * left_s if by_time else np.inf,
             n_workers=self._side_by_side,
         )
-        needs_states = (
-            bool(len(split.test) and self.settings.shortcuts) or self.settings.max_predict_seconds is not None
-        )
+        is_probed = bool(len(split.test) and settings.shortcuts)
         refit = Refit(
             problem=problem, split=split, pool=self.pool, store=self.store, seed=self.seed, clock=clock,
-            notes=self.notes, keeps_states=needs_states,
+            notes=self.notes, keeps_states=is_probed or settings.max_predict_seconds is not None,
         )  # fmt: skip
         spares = {best.key: own[name] for name, best in choice.bests.items()} if by_time else {}
         stop_s = _STOP * left_s - (clock.elapsed() - since_s)
@@ -255,7 +249,7 @@ class Judge:
             name: next((item for item in ladder if item.key in probas), choice.bests[name])
             for name, ladder in own.items()
         }
-        self.notes.extend(partial_notes(problem, judged))
+        self.notes.extend(partial_notes(problem, [item for item in judged.values() if item.key in probas]))
         try:
             result, members = self._result(problem, split, judged, choice.members, probas, refit)
             spare_s = min(left_s - (clock.elapsed() - since_s), _PROBES * self.limit_s) if by_time else np.inf
@@ -303,7 +297,15 @@ class Judge:
             task=task,
         )
         families = [
-            judged_family(problem, name, best, probas[best.key], self.settings, search_s=seconds[name])
+            judged_family(
+                problem,
+                name,
+                best,
+                probas[best.key],
+                self.settings,
+                search_s=seconds[name],
+                patients=patients,
+            )
             for name, best in bests.items()
             if best.key in probas
         ]

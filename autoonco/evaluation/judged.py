@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,10 +56,11 @@ def judged_family(
     settings: Settings,
     *,
     search_s: float,
+    patients: NDArray[Any] | None = None,
 ) -> Judged:
     """Return a family's best model with its probabilities, calibrated by its own inner folds."""
     proba, refit_s = refitted
-    known = out_of_fold(problem, [Member(candidate=best, weight=1.0)])
+    known = replace(out_of_fold(problem, [Member(candidate=best, weight=1.0)], patients), patient=None)
     decided = decide_on(known, settings, problem.fingerprint.classes)
     return Judged(
         name=name,

@@ -61,6 +61,29 @@ def fitting(
     return chosen()
 
 
+def left_by_refits(
+    problem: Problem,
+    ladders: Mapping[str, Sequence[Candidate]],
+    *,
+    left_s: float,
+    share: float,
+    plan: float,
+    n_workers: int,
+) -> float:
+    """Return the seconds, at most `share` of the `left_s`, that the refits of the families' bests leave for others.
+
+    Parameters
+    ----------
+    plan
+        The share of what is kept for them that refits are expected to take.
+    """
+    bests = fitting(ladders, limit_s=plan * left_s, n_workers=n_workers)
+    # what leads though it was too dear for all folds is not to be lost for scoring others again
+    if not any(problem.tells_in_part(best.trial) for best in bests.values()):
+        bests = fitting(ladders, limit_s=plan * (1 - share) * left_s, n_workers=n_workers)
+    return min(share * left_s, left_s - makespan(bests.values(), n_workers) / plan)
+
+
 def _next_quicker(ladder: Sequence[Candidate], place: int) -> int | None:
     after = range(place + 1, len(ladder))
     return next((i for i in after if ladder[i].refit_s < ladder[place].refit_s), None)

@@ -16,9 +16,9 @@ from autoonco.families.contract import Config, Fidelity
 from autoonco.metrics.scores import Metric
 from autoonco.search.trial import FoldTask, Trial
 
-# A fold tells on its own with so many patients to be judged on, and so many cases that are not of the commonest class:
-# then the standard error of an AUC of 0.9 is about 0.02, and of the difference of two models less.
-_PATIENTS, _OTHERS = 200, 50
+# A fold tells on its own with so many patients to be judged on, so many cases that are not of the commonest class, and
+# so many of each: then the standard error of an AUC of 0.9 is about 0.02, and of the difference of two models less.
+_PATIENTS, _OTHERS, _EACH = 200, 50, 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +53,9 @@ class Problem:
         """Whether a fold is large enough to judge by it alone what is too dear for all of them."""
         if self.fingerprint.n_patients < _PATIENTS * len(self.folds):
             return False
-        labels = [self.y[list(fold.test)] for fold in self.folds]
-        return min(len(y) - int(np.bincount(y).max()) for y in labels) >= _OTHERS
+        n_classes = len(self.fingerprint.classes)
+        counts = [np.bincount(self.y[list(fold.test)], minlength=n_classes) for fold in self.folds]
+        return all(count.sum() - count.max() >= _OTHERS and count.min() >= _EACH for count in counts)
 
     def tells_in_part(self, trial: Trial) -> bool:
         """Return whether a trial that was too dear for all folds can be judged by those it was fully trained on."""

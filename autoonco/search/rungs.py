@@ -26,7 +26,8 @@ def rung_correlations(trials: Sequence[Trial]) -> pd.DataFrame:
     """
     losses: dict[tuple[str, float], dict[str, float]] = {}
     for trial in trials:
-        if trial.loss is not None and trial.status is Status.SUCCESS and trial.origin is not Origin.FINALIST:
+        counts = trial.status is Status.SUCCESS and trial.origin is not Origin.FINALIST and not trial.dear
+        if trial.loss is not None and counts:
             key = config_key(trial.family, trial.config)
             losses.setdefault((trial.family, round(trial.budget, 4)), {})[key] = trial.loss
     rows = []

@@ -97,6 +97,7 @@ class Search:
             spent=self._spent,
             limit_s=clock.limit_s,
             folder=store.folder / "smac" / problem.scope,
+            first_folds=not reproducible,
         )
         self._waiting: list[Candidate] = []
         self._died_in_a_row = 0
@@ -200,7 +201,7 @@ class Search:
 
     def _start(self, candidate: Candidate) -> None:
         known = self._known.get((candidate.key, candidate.budget))
-        if known is not None:
+        if known is not None and (known.dear or not candidate.dear):
             self._source.tell(candidate, known)
             return
         recorded = self._recorded.pop((candidate.key, candidate.budget), None)
@@ -311,7 +312,7 @@ class Search:
         if 0 < n_done < len(wanted):
             fidelity = replace(candidate.fidelity, folds=n_done)
             budget = candidate.budget * n_done / len(wanted)
-            smaller = replace(candidate, fidelity=fidelity, budget=budget, proposal=None, dear=True)
+            smaller = replace(candidate, fidelity=fidelity, budget=budget, proposal=None)
             self._finish_at_once(smaller, Status.SUCCESS)
 
     def _finish(self, outcome: Outcome) -> None:

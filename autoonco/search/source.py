@@ -36,6 +36,7 @@ class Source:
 
     `known` are the trials of earlier sessions by (config key, budget); `spent` returns the share of the search that
     is over, 0 to 1; `starts` are configs to begin with besides the defaults, `first` those to train before them.
+    Without `first_folds`, what is too dear for all folds is not tried on one.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Source:
         limit_s: float,
         folder: Path,
         first: Sequence[tuple[str, Config]] = (),
+        first_folds: bool = True,
     ) -> None:
         self._problem, self._settings, self._seed = problem, settings, seed
         self._starts, self._known, self._seconds = starts, known, seconds
@@ -59,7 +61,7 @@ class Source:
         self._allocation = Allocation(
             problem.families, mode=settings.allocation, floor=settings.floor, gpu_rate=settings.gpu_rate
         )
-        self._limit_s = limit_s
+        self._limit_s, self._first_folds = limit_s, first_folds
         self._queue = self._defaults()
         self._queue.extendleft(
             (np.inf, self._candidate(*item, 1.0, Origin.SEARCH)) for item in reversed(first)
@@ -111,7 +113,12 @@ class Source:
         """Tell the optimiser; what it did not propose (a default) it learns, without a place in its brackets."""
         if self._optimizer is None:
             return
-        if candidate.proposal is not None:
+        if (
+            candidate.proposal is not None and candidate.dear
+        ):  # less than was asked for, which has no place there
+            self._optimizer.drop(candidate.proposal)
+            self.learn(trial)
+        elif candidate.proposal is not None:
             worst = max([1.0, *(t.loss for t in self._known.values() if t.loss is not None)])
             failed = trial.loss is None
             loss = worst if trial.loss is None else trial.loss
@@ -145,7 +152,7 @@ class Source:
             if self._prior_s(whole) <= most_s:
                 ranked.append((self._prior_s(whole), rank, most_s, whole))
                 continue
-            part = part_of(self._problem, whole)
+            part = part_of(self._problem, whole) if self._first_folds else None
             if part is not None and self._prior_s(part) <= dear_s:
                 ranked.append((self._prior_s(part), rank, dear_s, part))
         ranked.sort(key=lambda item: item[:2])

@@ -46,7 +46,7 @@ class Trial:
     single ones. `seconds` is what it
     took on `device`, results taken from the store not counted; `elapsed_s` is when it ended, in seconds since its
     scope's search began. `notes` is what the family said of the last of its fits. `dear` tells that it was scored on
-    first folds alone because the others would have taken, or took, too long.
+    first folds alone because all of them would have taken too long.
     """
 
     id: int

@@ -9,10 +9,12 @@ import pytest
 from ConfigSpace import Categorical, ConfigurationSpace, Constant, EqualsCondition, Float
 
 from autoonco.evaluation.choice import choose, contenders, ladders, partial_notes
-from autoonco.evaluation.ensemble import ahead
+from autoonco.evaluation.decisions import decide_on, out_of_fold, with_sets
+from autoonco.evaluation.ensemble import Member, ahead, select
 from autoonco.evaluation.splits import FINAL, OuterSplit
 from autoonco.evaluation.timetable import Needed
 from autoonco.families.contract import Fidelity
+from autoonco.search.execution import candidate_of, fold_key
 from autoonco.search.store import Store
 from autoonco.search.trial import Origin, Status
 from autoonco.settings import Settings
@@ -60,12 +62,14 @@ class Skilled(Pool):
         return super().proba(replace(task, config={**config, "skill": skill}))
 
 
-def searched(monkeypatch, folder, *, trained=0.8, n=1444, limit_s=LIMIT_S, fold_s=FOLD_S):
+def searched(monkeypatch, folder, *, trained=0.8, n=1444, fold_s=FOLD_S, **settings):
     """A scope of `n` training cases, and 300 to judge by."""
+    limit_s = LIMIT_S
     family = Network("net", fold_s=fold_s)
     time, store, dataset = simulate(monkeypatch, [family]), Store(folder), made_dataset(n + 300)
     pool = Skilled(time, {"net": family}, dataset.y, trained=trained, slow=100 / n)
-    judge = made_judge([family], pool, store, SETTINGS, limit_s=limit_s, dataset=dataset)
+    settings = SETTINGS.model_copy(update=settings)
+    judge = made_judge([family], pool, store, settings, limit_s=limit_s, dataset=dataset)
     split = OuterSplit(scope=FINAL, train=np.arange(n), test=np.arange(n, n + 300))
     begun = time.now
     result = judge.run(split)
@@ -115,6 +119,20 @@ def test_where_all_folds_fit_all_are_trained(monkeypatch, tmp_path):
     assert (default.fidelity, default.dear) == (Fidelity(folds=5, epochs=6), False)
 
 
+def test_with_three_folds_a_rung_of_one_fold_is_enough_to_go_on_with(monkeypatch, tmp_path):
+    """There a third of the budget is one fold: what it scored before it was known to be too dear counts."""
+    judge, split, _ = searched(monkeypatch, tmp_path, inner_folds=3, fold_s=200.0)
+    problem = judge.problem(split)
+    whole = [trial for trial in trained_of(judge.store) if trial.fidelity.epochs == 6]
+    assert {trial.fidelity.folds for trial in whole} == {1}
+    assert any(problem.tells_in_part(trial) for trial in whole)
+
+
+def test_nothing_is_cut_by_the_clock_where_a_run_must_be_repeatable(monkeypatch, tmp_path):
+    judge, _, _ = searched(monkeypatch, tmp_path, seconds="prior", max_trials=6)
+    assert not any(trial.dear for trial in judge.store.trials)
+
+
 @pytest.fixture
 def run(monkeypatch, tmp_path):
     judge, split, _ = searched(monkeypatch, tmp_path)
@@ -126,24 +144,96 @@ def test_a_fold_tells_with_two_hundred_patients_and_enough_of_the_rarer_classes(
     assert problem.each_fold_tells
     few = replace(problem.fingerprint, n_patients=999)  # the same pictures of fewer patients
     assert not replace(problem, fingerprint=few).each_fold_tells
-    rare = np.where(np.arange(len(problem.y)) % 10 == 0, problem.y, 0)
+    common = np.where(np.arange(len(problem.y)) % 10 == 0, problem.y, 0)
+    assert not replace(problem, y=common).each_fold_tells
+    rare = np.where((problem.y == 2) & (np.arange(len(problem.y)) > 60), 1, problem.y)
     assert not replace(problem, y=rare).each_fold_tells
 
 
-def test_it_is_compared_with_the_others_on_the_fold_it_had(run):
-    """Not on all of theirs: another fold may be easier."""
+def scored(store, trial, scores, *, number=None, status=Status.SUCCESS, dear=True, family="net"):
+    """Return a trial like `trial` that scored so on its folds, of which the store has what it had."""
+    n = len(scores)
+    fidelity = replace(trial.fidelity, folds=n)
+    return replace(
+        trial, id=trial.id if number is None else number, fidelity=fidelity, budget=n / 5, status=status, dear=dear,
+        fold_scores=tuple(scores), score=float(np.mean(scores)), family=family,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def first(run):
+    """A problem, its store without any dear trial, one, and the best score of the others on the first fold."""
     problem, store = run
-    first = problem.folds[0]
-    best = max(
-        (trial for trial in store.trials if problem.is_full(trial)), key=lambda trial: trial.fold_scores[0]
+    dear = next(trial for trial in store.trials if trial.dear)
+    store.trials = [trial for trial in store.trials if trial.config != dear.config]
+    best = max(trial.fold_scores[0] for trial in store.trials if problem.is_full(trial))
+    return problem, store, dear, best
+
+
+@pytest.mark.parametrize(("margin", "leads"), [(0.001, True), (-0.001, False)])
+def test_it_is_compared_with_the_others_on_the_fold_it_had(first, margin, leads):
+    """Not on all of theirs: another fold may be easier."""
+    problem, store, dear, best = first
+    full = list(store.trials)
+    store.trials = [*full, scored(store, dear, [best + margin])]
+    assert bool(ahead(problem, store)) is leads
+    # an older journal has no scores of single folds: the probabilities tell them
+    store.trials = [replace(trial, fold_scores=()) for trial in full] + store.trials[-1:]
+    assert bool(ahead(problem, store)) is leads
+
+
+@pytest.mark.parametrize("status", [Status.SUCCESS, Status.STOPPED])
+def test_a_second_fold_can_refute_the_first_whoever_asked_for_it(first, status):
+    problem, store, dear, best = first
+    store.trials.append(scored(store, dear, [best + 0.01]))
+    assert ahead(problem, store)
+    second = scored(store, dear, [best + 0.01, 0.5], number=9999, status=status, dear=False)
+    store.add_fold(
+        fold_key(problem, candidate_of(second), problem.folds[1]),
+        np.full((289, 3), 1 / 3),
+        seconds=1,
+        elapsed_s=1,
     )
-    for margin, leads in ((0.001, True), (-0.001, False)):
-        store.trials = [
-            replace(trial, fold_scores=(best.fold_scores[0] + margin,)) if trial.dear else trial
-            for trial in store.trials
-        ]
-        assert bool(ahead(problem, store)) is leads
-    assert len(first.test) == 289
+    store.trials.append(second)
+    assert ahead(problem, store) == []
+
+
+def test_a_family_that_has_nothing_in_full_leads_nothing(first):
+    problem, store, dear, best = first
+    store.trials = [trial for trial in store.trials if not problem.is_full(trial)]
+    store.trials.append(scored(store, dear, [best + 0.01]))
+    assert ahead(problem, store) == []
+
+
+def test_what_is_not_in_the_ensemble_does_not_take_folds_from_it(run):
+    """Among families too: one poor candidate of one fold, and all would have been chosen by that fold."""
+    problem, store = run
+    whole = [item for item in contenders(problem, store, n_test=0) if problem.is_full(item.trial)]
+    (part, *_) = ahead(problem, store)
+    poor = replace(part, probas=(np.full_like(part.probas[0], 1 / 3),), score=0.5)
+
+    def members(found):
+        chosen = select(problem, found, rounds=10, refit_limit_s=np.inf)
+        return [(member.candidate.key, member.weight) for member in chosen]
+
+    assert members([poor, *whole]) == members(whole)
+    assert members([part, *whole]) != members(whole)
+
+
+def test_probabilities_of_one_fold_are_calibrated_by_parts_of_it(run):
+    problem, store = run
+    (part, *_) = ahead(problem, store)
+    part = replace(part, probas=part.probas[:1])
+    patients = np.arange(len(problem.y)) // 2
+    cases = out_of_fold(problem, [Member(candidate=part, weight=1.0)], patients)
+    assert len(cases.y) == 289
+    assert np.bincount(cases.fold).min() > 30
+    for patient in np.unique(cases.patient):
+        assert len(set(cases.fold[cases.patient == patient])) == 1
+    wanted = Settings(calibration="sigmoid")
+    decided = with_sets(decide_on(cases, wanted, problem.fingerprint.classes), cases, calibrated_on="these")
+    assert decided.record["calibration"]["method"] == "sigmoid"
+    assert decided.record["conformal"]["cross_fitted"]["mean_size"] < 3
 
 
 def test_its_refit_is_waited_for_and_where_it_can_not_end_the_others_are_chosen_on_all_folds(run):
@@ -170,4 +260,4 @@ def test_its_refit_is_waited_for_and_where_it_can_not_end_the_others_are_chosen_
     assert [(m.candidate.key, m.weight) for m in without.members] == [
         (m.candidate.key, m.weight) for m in alone.members
     ]
-    assert partial_notes(problem, without.bests) == []
+    assert partial_notes(problem, without.bests.values()) == []

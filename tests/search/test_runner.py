@@ -190,6 +190,7 @@ def test_the_folds_that_a_stopped_trial_finished_count(toy, problem, dataset, tm
     stopped, salvaged = store.trials
     assert (stopped.status, stopped.fidelity.folds, stopped.score) == (Status.TIMEOUT, 3, None)
     assert (salvaged.status, salvaged.fidelity.folds) == (Status.SUCCESS, 1)
+    assert not salvaged.dear  # the clock ended it, and nobody knows whether that was fair
     assert salvaged.config == stopped.config
     assert salvaged.score is not None
     assert salvaged.seconds == 0
