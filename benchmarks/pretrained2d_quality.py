@@ -185,7 +185,7 @@ def _said(found: Comparison) -> str:
 
 
 def published(data: Dataset, methods: Mapping[str, Fit], *, seeds: int) -> None:
-    """Print each method's AUC on the test cases for some seeds, and the paired gain of its median seed on the probe."""
+    """Print each method's AUC on the test cases for some seeds, and its median seed's paired gain on the fixed ones."""
     assert data.split is not None
     assert data.y is not None
     train, test = data.subset(data.split != "test"), data.subset(data.split == "test")
@@ -193,7 +193,9 @@ def published(data: Dataset, methods: Mapping[str, Fit], *, seeds: int) -> None:
     if test.is_clean is not None:
         parts["clean"] = np.asarray(test.is_clean)
     found = {name: [fit(train, seed)(test.cases) for seed in range(seeds)] for name, fit in methods.items()}
-    print("| cases | method | AUC by seed | median seed | minus probe |\n|---|---|---|---|---|")
+    print(
+        "| cases | method | AUC by seed | median seed | minus probe | minus finetuning |\n|---|---|---|---|---|---|"
+    )
     for part, rows in parts.items():
         for line in judged(found, np.asarray(test.y)[rows], test.groups[rows], rows):
             print(f"| {part} ({rows.sum()}) | {line}", flush=True)
@@ -202,19 +204,24 @@ def published(data: Dataset, methods: Mapping[str, Fit], *, seeds: int) -> None:
 def judged(
     found: Mapping[str, Sequence[Proba]], y: NDArray[Any], groups: NDArray[Any], rows: NDArray[np.bool_]
 ) -> list[str]:
-    """Return a line a method: its seeds, the interval of the median one, and its difference to the probe's."""
-    lines, median = [], {}
-    for name, probas in found.items():
-        aucs = [METRICS["roc_auc"](y, proba[rows]) for proba in probas]
-        middle = int(np.argsort(aucs)[(len(aucs) - 1) // 2])
-        median[name] = probas[middle][rows]
-        bounds = auc_interval(y, median[name], groups)
-        gain = ""
-        if "probe" in median and name != "probe":
-            gain = _said(compare_auc(y, median[name], median["probe"], groups))
-        listed = ", ".join(f"{auc:.3f}" for auc in aucs)
+    """Return a line a method: its seeds, the interval of the median one, and its difference to those of `FIXED`."""
+    aucs = {name: [METRICS["roc_auc"](y, proba[rows]) for proba in probas] for name, probas in found.items()}
+    median = {
+        name: probas[int(np.argsort(aucs[name])[(len(probas) - 1) // 2])][rows]
+        for name, probas in found.items()
+    }
+    lines = []
+    for name, proba in median.items():
+        bounds = auc_interval(y, proba, groups)
+        gains = [
+            _said(compare_auc(y, proba, median[other], groups)) if other in median and other != name else ""
+            for other in FIXED
+        ]
+        listed = ", ".join(f"{auc:.3f}" for auc in aucs[name])
         lines.append(
-            f"{name} | {listed} | {bounds.value:.3f} [{bounds.lower:.3f}, {bounds.upper:.3f}] | {gain} |"
+            f"{name} | {listed} | {bounds.value:.3f} [{bounds.lower:.3f}, {bounds.upper:.3f}] | "
+            + " | ".join(gains)
+            + " |"
         )
     return lines
 
