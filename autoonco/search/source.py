@@ -113,10 +113,10 @@ class Source:
         """Tell the optimiser; what it did not propose (a default) it learns, without a place in its brackets."""
         if self._optimizer is None:
             return
-        if (
-            candidate.proposal is not None and candidate.dear
-        ):  # less than was asked for, which has no place there
-            self._optimizer.drop(candidate.proposal)
+        if candidate.proposal is not None and candidate.dear:
+            self._optimizer.drop(
+                candidate.proposal
+            )  # what had less than was asked for has no place in a rung
             self.learn(trial)
         elif candidate.proposal is not None:
             worst = max([1.0, *(t.loss for t in self._known.values() if t.loss is not None)])
