@@ -24,7 +24,7 @@ GPU_JOBS = {
     "worker_extra_args": ["--resources", "GPU=1"],
     "walltime": "04:00:00",
     "local_directory": "$TMPDIR",
-    # autoonco watches the memory of its own processes: pass memory_limit to fit()
+    # autoonco watches the memory of its own processes: see memory_limit_gb
     "job_script_prologue": ["export OMP_NUM_THREADS=1", "export AUTOONCO_CACHE_DIR=$TMPDIR/autoonco-cache"],
 }
 

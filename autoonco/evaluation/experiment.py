@@ -251,7 +251,16 @@ def _write_space(folder: RunFolder, judge: Judge, split: OuterSplit) -> None:
         )
     path.write_text(space + "\n", encoding="utf-8")
     reasons = {name: get_family(name).why_not(problem.fingerprint) for name in judge.families}
-    folder.update(session_s=0.0, families=reasons, networks_left_out=left_out(2))
+    absent = networks_left_out(problem.fingerprint.ndim)
+    folder.update(session_s=0.0, families=reasons, networks_left_out=absent)
+
+
+def networks_left_out(ndim: int) -> dict[str, str]:
+    """Return why pretrained networks take no part, of those that images of so many dimensions could have had.
+
+    Of volumes these are networks on slices as well as on the whole.
+    """
+    return {name: why for n in range(2, ndim + 1) for name, why in left_out(n).items()}
 
 
 def _write_radiomics(

@@ -3,7 +3,9 @@ from __future__ import annotations
 import pytest
 
 from autoonco.errors import AutoOncoError, RunMismatchError
+from autoonco.evaluation.experiment import networks_left_out
 from autoonco.evaluation.run_folder import RunFolder, read_json
+from autoonco.nets.zoo import entry_of
 
 IDENTITY = {"data": "abc", "seed": 0}
 
@@ -53,3 +55,8 @@ def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "data.csv").write_text("case")
     with pytest.raises(RunMismatchError, match="is a file"):
         RunFolder(tmp_path / "data.csv", identity=IDENTITY)
+
+
+def test_networks_that_take_no_part_are_told_of_all_dimensions_that_the_images_have():
+    absent = {ndim: {entry_of(name)["dimensions"] for name in networks_left_out(ndim)} for ndim in (2, 3)}
+    assert absent == {2: {2}, 3: {2, 3}}
