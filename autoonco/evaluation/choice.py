@@ -47,15 +47,22 @@ def contenders(problem: Problem, store: Store, *, n_test: int) -> list[Candidate
     ]
 
 
-def partial_notes(problem: Problem, judged: Iterable[Candidate]) -> list[str]:
-    """Return a sentence for each of the families' models that never had a full training before its refit."""
+def partial_notes(
+    problem: Problem, judged: Iterable[Candidate], members: Iterable[Candidate] = ()
+) -> list[str]:
+    """Return a sentence for each of the families' models that never had a full training before its refit.
+
+    One that is among the ensemble's `members` says that it chose by no more folds either.
+    """
+    keys = {member.key for member in members}
     notes, of = [], len(problem.folds)
     for best in judged:
         name, fidelity = best.trial.family, best.trial.fidelity
         if problem.tells_in_part(best.trial):
             notes.append(
                 f"Training the best model of {name} on all inner folds would have taken too long: it was chosen on "
-                f"{fidelity.folds} of {of}, of {len(problem.folds[0].test)} cases each."
+                f"{fidelity.folds} of {of}, of {len(problem.folds[0].test)} cases each"
+                f"{', and so was the ensemble' if best.key in keys else ''}."
             )
         elif not problem.is_full(best.trial):
             epochs = "" if fidelity.epochs is None else f" and {fidelity.epochs} epochs"

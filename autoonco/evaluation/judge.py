@@ -249,7 +249,8 @@ class Judge:
             name: next((item for item in ladder if item.key in probas), choice.bests[name])
             for name, ladder in own.items()
         }
-        self.notes.extend(partial_notes(problem, [item for item in judged.values() if item.key in probas]))
+        refitted = [item for item in judged.values() if item.key in probas]
+        self.notes.extend(partial_notes(problem, refitted, [member.candidate for member in choice.members]))
         try:
             result, members = self._result(problem, split, judged, choice.members, probas, refit)
             spare_s = min(left_s - (clock.elapsed() - since_s), _PROBES * self.limit_s) if by_time else np.inf
@@ -296,19 +297,15 @@ class Judge:
             patients=patients,
             task=task,
         )
+        refitted = {name: best for name, best in bests.items() if best.key in probas}
+        few = [len(best.probas) for best in refitted.values() if problem.tells_in_part(best.trial)]
         families = [
             judged_family(
-                problem,
-                name,
-                best,
-                probas[best.key],
-                self.settings,
-                search_s=seconds[name],
-                patients=patients,
+                problem, name, best, probas[best.key], self.settings, search_s=seconds[name], patients=patients,
+                n_folds=min(few, default=None),
             )
-            for name, best in bests.items()
-            if best.key in probas
-        ]
+            for name, best in refitted.items()
+        ]  # fmt: skip
         delivered = tuple(
             Delivered(family=m.candidate.trial.family, weight=m.weight, folder=refit.folder(m.candidate.key))
             for m in alive

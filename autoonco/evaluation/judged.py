@@ -57,8 +57,12 @@ def judged_family(
     *,
     search_s: float,
     patients: NDArray[Any] | None = None,
+    n_folds: int | None = None,
 ) -> Judged:
-    """Return a family's best model with its probabilities, calibrated by its own inner folds."""
+    """Return a family's best model with its probabilities, calibrated by its own inner folds.
+
+    With `n_folds` its inner score is that of the first so many, which is all that another family's best had.
+    """
     proba, refit_s = refitted
     known = replace(out_of_fold(problem, [Member(candidate=best, weight=1.0)], patients), patient=None)
     decided = decide_on(known, settings, problem.fingerprint.classes)
@@ -66,7 +70,7 @@ def judged_family(
         name=name,
         kind="family",
         proba=decided.decisions.calibrator(proba),
-        inner_score=best.score,
+        inner_score=best.score if n_folds is None else problem.score(best.probas[:n_folds]),
         members=[_describe(best, 1.0)],
         refit_s=refit_s,
         search_s=search_s,

@@ -86,8 +86,9 @@ def comparison_table(
         of pairs, ``p_holm`` and ``p_equivalent_holm``; ``verdict`` by the adjusted ones: better, worse, equivalent or
         inconclusive, of the first; ``above_chance``: whether the better of the two is shown to be better than a guess,
         without which neither is called better, None where neither a difference nor equivalence is shown (of this pair
-        alone); ``p_mcnemar``, secondary: whether one is right more often; ``first_seconds``, ``second_seconds``:
-        compute of search and refits, of all outer folds; ``n`` (cases), ``n_folds``, ``method``.
+        alone); ``p_mcnemar``, secondary: whether one is right more often, on cases of folds of a single class too;
+        ``first_seconds``, ``second_seconds``: compute of search and refits, of all outer folds; ``n`` (cases) and
+        ``n_folds`` that the difference is of, in which folds of a single class have no part; ``method``.
         The gain is one test of its own, so its p values are not adjusted.
     """
     present = set(predictions["model"])
@@ -147,11 +148,13 @@ def compare_models(
         ]
         ratio = fold_ratio([both.iloc[rows] for rows in folds])
         found = compare_folds(differences, ratio, margin=margin, level=level)
-    counts: dict[str, Any] = {"n": both["row"].nunique(), "n_folds": len(folds), "above_chance": None}
+    compared = np.concatenate(folds)
+    n = both["row"].iloc[compared].nunique()
+    counts: dict[str, Any] = {"n": n, "n_folds": len(folds), "above_chance": None}
     if found.p < ALPHA or found.p_equivalent < ALPHA:
         better = both[keys].assign(**dict(zip(columns, (p if found.difference > 0 else q).T, strict=True)))
         # the one-sided bound at `ALPHA`
-        least = figure_interval(kind.auc, better.iloc[np.concatenate(folds)], level=1 - 2 * ALPHA, seed=seed)
+        least = figure_interval(kind.auc, better.iloc[compared], level=1 - 2 * ALPHA, seed=seed)
         counts["above_chance"] = least.lower > CHANCE
     return vars(found) | {"p_mcnemar": _p_mcnemar(truth, p, q, both["group"], kind)} | counts
 

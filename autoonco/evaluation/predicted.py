@@ -49,5 +49,13 @@ def predictions_frame(
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(COLUMNS))
 
 
+def once_each(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return predictions with each test case once a model, as it was first predicted.
+
+    What counts cases needs it: repeats of outer folds, and ready splits that overlap, predict a case again.
+    """
+    return predictions.sort_values("fold", kind="stable").drop_duplicates(["model", "row"])
+
+
 def _columns(judged: Judged) -> dict[str, Any]:
     return {f"p_{k}": judged.proba[:, k] for k in range(judged.proba.shape[1])}

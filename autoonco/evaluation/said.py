@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from autoonco.evaluation.baselines import MAJORITY
 from autoonco.evaluation.modes import Mode
 from autoonco.evaluation.outcome import ScopeResult
 from autoonco.evaluation.split_table import SplitTable
-from autoonco.evaluation.splits import Groups, OuterSplit, is_unseen
+from autoonco.evaluation.splits import Groups, OuterSplit, Rows, is_unseen
 
 _CHOSEN = "How models are judged was chosen: "
 _SHARED = "The time limit is shared evenly by "
@@ -105,10 +105,15 @@ def _shared(splits: Sequence[OuterSplit], mode: Mode, limit_s: float) -> str:
 
 def _torn(splits: Sequence[OuterSplit], groups: Groups) -> list[str]:
     """Return a sentence on test cases whose patient, or picture, is also learned from."""
-    n = sum(int((~is_unseen(split, groups)).sum()) for split in splits)
+    n = _count(split.test[~is_unseen(split, groups)] for split in splits)
     if not n:
         return []
     return [f"{n}{_TORN}: they are marked as not clean, and the comparison of models leaves them out."]
+
+
+def _count(parts: Iterable[Rows]) -> int:
+    """Return how many cases there are in parts of splits: one that is in several counts once."""
+    return len({row for part in parts for row in part.tolist()})
 
 
 def _lone(dataset: Dataset, splits: Sequence[OuterSplit]) -> list[str]:
@@ -128,7 +133,7 @@ def _new_sites(dataset: Dataset, splits: Sequence[OuterSplit]) -> list[str]:
     sites = dataset.sites
     if sites is None:
         return []
-    n = sum(int((~np.isin(sites[split.test], sites[split.train])).sum()) for split in splits)
+    n = _count(split.test[~np.isin(sites[split.test], sites[split.train])] for split in splits)
     if not n:
         return []
     return [

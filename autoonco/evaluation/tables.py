@@ -160,7 +160,8 @@ def leaderboard_table(trials: Iterable[Mapping[str, Any]], *, scope: str = "fina
     """Return the trials of a search, best first.
 
     Trials at a larger budget stand above those at a smaller one, whose scores come from less training or
-    fewer folds and don't compare; trials without a score come last.
+    fewer folds and don't compare; among the full ones those that were too dear for all folds, for these were
+    chosen from with them; trials without a score come last.
 
     Returns
     -------
@@ -177,8 +178,11 @@ def leaderboard_table(trials: Iterable[Mapping[str, Any]], *, scope: str = "fina
         for trial in own
         if trial.get("origin") == _FINALIST and trial.get("score") is not None
     }
-    rows = []
+    rows, full = [], []
     for trial in chosen:
+        full.append(
+            trial["budget"] if not trial.get("dear") else 1.0
+        )  # it was chosen from with the full ones
         line = config_line(trial.get("config") or {})
         again = fresh.get((trial["family"], line)) if trial["budget"] >= 1 else None
         rows.append({name: trial.get(name) for name in plain} | {"config": line, "fresh_score": again})
@@ -187,11 +191,11 @@ def leaderboard_table(trials: Iterable[Mapping[str, Any]], *, scope: str = "fina
         table[name] = pd.to_numeric(table[name])
     # what was stopped early has a score of its first folds only
     place = table["score"].isna() * 2 + (table["status"] == "stopped")
-    table = table.assign(_no_score=place).sort_values(
-        ["_no_score", "budget", "score", "id"], ascending=[True, False, False, True], kind="stable"
+    table = table.assign(_no_score=place, _full=full).sort_values(
+        ["_no_score", "_full", "score", "id"], ascending=[True, False, False, True], kind="stable"
     )
     table.insert(0, "rank", range(1, len(table) + 1))
-    return table.drop(columns="_no_score").reset_index(drop=True)
+    return table.drop(columns=["_no_score", "_full"]).reset_index(drop=True)
 
 
 def config_line(config: Mapping[str, Any]) -> str:

@@ -18,10 +18,10 @@ from autoonco.data.manifest import Dataset
 from autoonco.evaluation.baselines import lesion_sizes
 from autoonco.evaluation.extras import tried
 from autoonco.evaluation.outcome import Judged, ScopeResult
-from autoonco.evaluation.predicted import predictions_frame
+from autoonco.evaluation.predicted import once_each, predictions_frame
 from autoonco.evaluation.run_folder import RunFolder
 from autoonco.evaluation.shortcuts import ORIGINAL, shortcut_table
-from autoonco.evaluation.splits import Groups, OuterSplit
+from autoonco.evaluation.splits import FINAL, Groups, OuterSplit
 from autoonco.evaluation.subgroups import attributes_of, subgroup_table
 from autoonco.evaluation.tables import FIGURES_OF
 from autoonco.evaluation.tasks import Task
@@ -90,7 +90,7 @@ def tell_trust(
         found = Trusted(trust=Trust(decisions=decided.decisions), record=decided.record)
     tests = [(split, result) for split, result in zip(splits, results, strict=True) if len(split.test)]
     if found is not None:
-        folder.write(DECISIONS_FILE, _with_thresholds(found.record, [result for _, result in tests]))
+        folder.write(DECISIONS_FILE, _with_thresholds(found.record, tests))
         write_state(folder.path / _FOLDER, found.trust.state())
     if tests:
         ensembles = predictions_frame(dataset, groups, [(s, _only_ensemble(r)) for s, r in tests])
@@ -108,11 +108,16 @@ def tell_trust(
     return notes
 
 
-def _with_thresholds(record: Mapping[str, Any], tested: Sequence[ScopeResult]) -> Mapping[str, Any]:
-    """Return the record with the threshold of each outer fold: the delivered one was learned on all of their cases."""
-    if len(tested) < 2:
+def _with_thresholds(
+    record: Mapping[str, Any], tests: Sequence[tuple[OuterSplit, ScopeResult]]
+) -> Mapping[str, Any]:
+    """Return the record with the threshold of each outer fold: the delivered one was learned on all of their cases.
+
+    A final search that is judged itself decides on its test cases by its own, which is the delivered one.
+    """
+    if all(split.scope == FINAL for split, _ in tests):
         return record
-    own = [None if each.decided is None else each.decided.decisions.threshold for each in tested]
+    own = [None if each.decided is None else each.decided.decisions.threshold for _, each in tests]
     return {**record, "threshold": {**record["threshold"], "of_folds": own}}
 
 
@@ -132,8 +137,7 @@ def _subgroups(
         each.name: dict(zip(rows, each.groups.tolist(), strict=True))
         for each in attributes_of(dataset, facts)
     }
-    once = ensembles[ensembles["repeat"] == 0]
-    return subgroup_table(once, attributes, FIGURES_OF[task.name])
+    return subgroup_table(once_each(ensembles), attributes, FIGURES_OF[task.name])
 
 
 def _shortcuts(

@@ -105,9 +105,9 @@ def verdict(
     """
     predicted = set() if predictions is None else set(predictions["model"])
     judged = {str(m["name"]): m for m in models if m["name"] in predicted}
-    if predictions is None or RADIOMICS not in judged or not predicted & set(DEEP):
-        return Verdict(kind=Kind.INCONCLUSIVE, sentence=_why_none(predictions, set(judged), families))
     deep_families = [name for name in DEEP if name in judged]
+    if predictions is None or RADIOMICS not in judged or not deep_families:
+        return Verdict(kind=Kind.INCONCLUSIVE, sentence=_why_none(predicted, set(judged), families))
     predictions, chosen = chosen_by_fold(predictions, list(judged.values()), deep_families, BEST_DEEP)
     figures = compare_models(predictions, BEST_DEEP, RADIOMICS, margin=margin, seed=seed, task=task)
     if figures is None:
@@ -118,9 +118,9 @@ def verdict(
     deep = next(iter(chosen)) if len(chosen) == 1 else BEST_DEEP
     by_model = seconds_by_model(models)
     seconds = {name: by_model[name] for name in (*sorted(chosen), RADIOMICS) if by_model[name] > 0}
-    n_test = predictions.loc[predictions["model"] == BEST_DEEP, "row"].nunique()
+    some_unclean = bool((predictions["is_clean"] != 1).any())
     auc = auc_name(len(probability_columns(predictions)), task)
-    sentence = _sentence(kind, deep, figures, auc=auc, n_test=n_test)
+    sentence = _sentence(kind, deep, figures, auc=auc, some_unclean=some_unclean)
     return Verdict(
         kind=kind, sentence=f"{sentence}{_compute(seconds, allocation)}", figures=figures, seconds=seconds
     )
@@ -162,10 +162,10 @@ def _plain(name: str) -> str:
     return title(name) if name == "volumetric3d" else title(name)[0].lower() + title(name)[1:]
 
 
-def _sentence(kind: Kind, deep: str, figures: Mapping[str, Any], *, auc: str, n_test: int) -> str:
+def _sentence(kind: Kind, deep: str, figures: Mapping[str, Any], *, auc: str, some_unclean: bool) -> str:
     difference, lower, upper = (_signed(figures[name]) for name in ("difference", "lower", "upper"))
     folds = f" in {figures['n_folds']} outer folds" if figures["n_folds"] > 1 else ""
-    n = f"n = {figures['n']}{' clean test cases' if figures['n'] < n_test else ''}{folds}"
+    n = f"n = {figures['n']}{' clean test cases' if some_unclean else ''}{folds}"
     numbers = f"{auc} difference {difference} [{lower}, {upper}], {_p(figures['p'])}, {n}"
     names, margin = title(deep), f"{figures['margin']:g}"
     if kind is Kind.EQUIVALENT:
@@ -191,21 +191,28 @@ def _sentence(kind: Kind, deep: str, figures: Mapping[str, Any], *, auc: str, n_
     return f"{names} are {kind.value} than radiomics here: {numbers}.{small}"
 
 
-def _why_none(predictions: pd.DataFrame | None, judged: set[str], families: Mapping[str, str | None]) -> str:
-    if predictions is None:
+def _why_none(predicted: set[str], judged: set[str], families: Mapping[str, str | None]) -> str:
+    """Return why nothing is compared; folds are predicted before a run that goes on has a record of its models."""
+    if not predicted:
         return "Deep networks and radiomics were not compared: no test case has been predicted."
-    absent = [] if RADIOMICS in judged else [RADIOMICS]
-    absent += [] if judged & set(DEEP) else DEEP
+    absent = [] if RADIOMICS in predicted else [RADIOMICS]
+    absent += [] if predicted & set(DEEP) else DEEP
+    if not absent:
+        return (
+            "Deep networks and radiomics are not compared yet: both predicted test cases, but there is no record of "
+            "their models, which a run writes when its searches have ended."
+        )
+    at_end = predicted & {RADIOMICS, *DEEP} <= judged
+    none = f"took part, but gave no model for the test cases{'' if at_end else ' so far'}"
     return "Deep networks and radiomics were not compared. " + " ".join(
-        f"{title(name)}: {_reason(name, families)}" for name in absent
+        f"{title(name)}: {_reason(name, families, none)}." for name in absent
     )
 
 
-def _reason(name: str, families: Mapping[str, str | None]) -> str:
+def _reason(name: str, families: Mapping[str, str | None], none: str) -> str:
     if name not in families:
-        return "not asked for."
-    reason = families[name]
-    return (reason.rstrip(".") if reason else "took part, but gave no model for the test cases") + "."
+        return "not asked for"
+    return (families[name] or none).rstrip(".")
 
 
 def _signed(value: float) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from autoonco.evaluation.said import tells_torn
 from autoonco.evaluation.verdict import DEEP, RADIOMICS
 from autoonco.reporting.read_run import RunData
 from autoonco.resources import load_checklists
@@ -98,7 +99,6 @@ def facts_of(data: RunData, tables: Mapping[str, pd.DataFrame]) -> dict[str, boo
 
 def _of_data(data: RunData) -> dict[str, bool]:
     found, cases = data.fingerprint, data.evidence.cases
-    codes = set(data.checks["code"])
     sites: dict[str, set[int]] = {part: set() for part in ("train", "test")}
     if cases is not None:
         for part, own in cases.groupby("part"):
@@ -114,12 +114,18 @@ def _of_data(data: RunData) -> dict[str, bool]:
         "other_site": bool(sites["test"]) and bool(sites["train"]) and not sites["test"] & sites["train"],
         "flow": "cases" in n,
         "checks": "cases" in n,
-        "patients_apart": "cases" in n and "AO401" not in codes,
+        "patients_apart": "cases" in n and not _is_torn(data),
         "parts_compared": cases is not None and bool((cases["part"] == "test").any()),
         "versions": bool(data.run.get("versions")),
         "space_kept": data.space is not None,
         "finished": data.status in ("finished", "stopped"),
     }
+
+
+def _is_torn(data: RunData) -> bool:
+    """Return whether a patient is learned from and tested on: by the manifest's split, or by a table of splits."""
+    notes = data.run.get("notes") or ()
+    return "AO401" in set(data.checks["code"]) or any(tells_torn(str(note)) for note in notes)
 
 
 def _of_models(data: RunData) -> dict[str, bool]:
@@ -175,7 +181,7 @@ def _of_evaluation(data: RunData, tables: Mapping[str, pd.DataFrame]) -> dict[st
         "sites_compared": subgroups is not None and bool((subgroups["attribute"] == "site").any()),
         "shortcuts": data.evidence.shortcuts is not None,
         "threshold": bool(data.evidence.decisions.get("threshold")),
-        "split_well": has_test and "AO401" not in set(data.checks["code"]),
+        "split_well": has_test and not _is_torn(data),
     }
 
 

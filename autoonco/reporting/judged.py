@@ -8,6 +8,7 @@ import pandas as pd
 
 from autoonco.evaluation.pairs import comparison_table
 from autoonco.evaluation.patients import patient_table
+from autoonco.evaluation.predicted import once_each as once_each
 from autoonco.evaluation.tables import evaluation_table
 from autoonco.evaluation.verdict import Verdict, verdict
 from autoonco.reporting.blocks import count
@@ -28,14 +29,6 @@ def cases_said(predictions: pd.DataFrame) -> str:
     """Return how many test cases a figure is of, in words."""
     n = count(int(predictions["row"].nunique()), "test case")
     return f"all {n}" if predictions["fold"].nunique() == 1 else f"the {n} of all outer folds together"
-
-
-def once_each(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return predictions with each test case once a model, as it was first predicted.
-
-    What counts cases needs it: repeats of outer folds, and ready splits that overlap, predict a case again.
-    """
-    return predictions.sort_values("fold", kind="stable").drop_duplicates(["model", "row"])
 
 
 def patients_of(data: RunData) -> pd.DataFrame:

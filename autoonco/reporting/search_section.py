@@ -131,10 +131,12 @@ def _leaderboard_block(board: pd.DataFrame, trials: Trials, metric: str) -> Tabl
     best = min(TOP, len(board))
     note = "All trials with their whole configs are in tables/leaderboard.csv."
     if board["fresh_score"].notna().any():
-        note = (
-            "The finalists were scored again on folds that the search never saw; that score chose among them. "
-            f"{note}"
-        )
+        chose = "that score chose among them"
+        if any(trial.get("dear") for trial in trials):
+            chose += (
+                ", unless what was too dear for all folds led: then all were compared on the folds it had"
+            )
+        note = f"The finalists were scored again on folds that the search never saw; {chose}. {note}"
     else:
         fresh = columns.index("On fresh folds")
         del columns[fresh]

@@ -10,8 +10,10 @@ from ConfigSpace import Categorical, ConfigurationSpace, Constant, EqualsConditi
 
 from autoonco.evaluation.choice import choose, contenders, ladders, partial_notes
 from autoonco.evaluation.decisions import decide_on, out_of_fold, with_sets
-from autoonco.evaluation.ensemble import Member, ahead, select
+from autoonco.evaluation.ensemble import Member, ahead, candidates, select
+from autoonco.evaluation.judged import judged_family
 from autoonco.evaluation.splits import FINAL, OuterSplit
+from autoonco.evaluation.tables import leaderboard_table
 from autoonco.evaluation.timetable import Needed
 from autoonco.families.contract import Fidelity
 from autoonco.search.execution import candidate_of, fold_key
@@ -91,9 +93,26 @@ def test_the_better_training_is_delivered_that_five_folds_would_have_kept_out(mo
     judged = {item.name: item for item in result.judged}
     assert judged["net"].members[0]["config"]["mode"] == "trained"
     assert any(member["config"]["mode"] == "trained" for member in judged["ensemble"].members)
-    assert any("of 5, of 289 cases each" in note for note in judge.notes)
+    assert any("of 5, of 289 cases each, and so was the ensemble." in note for note in judge.notes)
+    board = leaderboard_table([trial.to_json() for trial in judge.store.trials])
+    assert "mode=trained" in board["config"][0]  # first of all, for it is what is delivered
     y = judge.dataset.y[split.test]
     assert np.mean(judged["net"].proba.argmax(axis=1) == y) > 0.7
+
+
+def test_families_are_compared_on_the_folds_that_both_bests_had(run):
+    problem, store = run
+    (part, *_), whole = ahead(problem, store), candidates(problem, store)[0]
+    refitted = np.full((3, 3), 1 / 3), 1.0
+
+    def inner_score(best, n_folds):
+        how = {"search_s": 0.0, "n_folds": n_folds}
+        return judged_family(problem, "net", best, refitted, SETTINGS, **how).inner_score
+
+    n = len(part.probas)
+    assert inner_score(part, n) == part.score
+    assert inner_score(whole, n) == pytest.approx(np.mean(whole.trial.fold_scores[:n]))
+    assert inner_score(whole, None) == whole.score != inner_score(whole, n)
 
 
 def test_a_training_that_does_not_lead_changes_nothing(monkeypatch, tmp_path):
