@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -127,13 +128,13 @@ def test_a_training_that_does_not_lead_changes_nothing(monkeypatch, tmp_path):
 
 def test_small_folds_tell_nothing_alone(monkeypatch, tmp_path):
     """Of a hundred cases each; all else is the same."""
-    judge, split, _ = searched(monkeypatch, tmp_path, n=500)
+    judge, split, _ = searched(monkeypatch, tmp_path, n=500, max_trials=40)
     assert not judge.problem(split).each_fold_tells
     assert not any(trial.fidelity.epochs == 6 for trial in trained_of(judge.store))
 
 
 def test_where_all_folds_fit_all_are_trained(monkeypatch, tmp_path):
-    judge, _, _ = searched(monkeypatch, tmp_path, fold_s=4.0)
+    judge, _, _ = searched(monkeypatch, tmp_path, fold_s=4.0, max_trials=8)
     (default,) = [trial for trial in trained_of(judge.store) if trial.origin is Origin.DEFAULT]
     assert (default.fidelity, default.dear) == (Fidelity(folds=5, epochs=6), False)
 
@@ -152,10 +153,21 @@ def test_nothing_is_cut_by_the_clock_where_a_run_must_be_repeatable(monkeypatch,
     assert not any(trial.dear for trial in judge.store.trials)
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        judge, split, _ = searched(patch, folder)
+        return judge.problem(split), folder
+
+
 @pytest.fixture
-def run(monkeypatch, tmp_path):
-    judge, split, _ = searched(monkeypatch, tmp_path)
-    return judge.problem(split), judge.store
+def run(finished, monkeypatch, tmp_path):
+    """A problem and the store of its search, for each test its own."""
+    problem, folder = finished
+    simulate(monkeypatch, [Network("net", fold_s=FOLD_S)])
+    shutil.copytree(folder, tmp_path / "run")
+    return problem, Store(tmp_path / "run")
 
 
 def test_a_fold_tells_with_two_hundred_patients_and_enough_of_the_rarer_classes(run):
