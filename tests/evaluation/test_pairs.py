@@ -57,6 +57,15 @@ def test_comparison_takes_clean_cases_that_both_predicted() -> None:
     assert found.loc[("ensemble", "pretrained2d"), "n"] == 110
 
 
+def test_folds_of_a_single_class_are_not_among_what_is_compared() -> None:
+    table = predictions(folds=3)
+    table.loc[table["fold"] == 2, "truth"] = 0
+    found = comparison_table(table, MODELS)
+    assert set(zip(found["n"], found["n_folds"], strict=True)) == {(80, 2)}
+    others = comparison_table(table[table["fold"] < 2], MODELS)
+    pd.testing.assert_frame_equal(found.drop(columns="p_mcnemar"), others.drop(columns="p_mcnemar"))
+
+
 def scored(**inner: Any) -> list[dict[str, Any]]:
     return [model | inner.get(model["name"], {}) for model in MODELS]
 

@@ -10,7 +10,7 @@ import pytest
 from autoonco.evaluation.modes import Mode
 from autoonco.evaluation.outcome import Judged, ScopeResult
 from autoonco.evaluation.predicted import COLUMNS, predictions_frame
-from autoonco.evaluation.said import said, searches_json
+from autoonco.evaluation.said import said, searches_json, tells_torn
 from autoonco.evaluation.split_table import SplitTable
 from autoonco.evaluation.splits import outer_splits
 from autoonco.settings import Settings
@@ -54,6 +54,17 @@ def test_torn_patients_unknown_rows_and_lone_classes_are_told(torn):
     assert "3 rows of the table of splits belong to no case" in text
     assert "1 test cases have their patient or their very picture" in text
     assert "1 of 2 test parts hold a single class" in text
+
+
+def test_cases_that_several_splits_test_are_told_once(torn):
+    mode = Mode(kind="splits")
+    table = SplitTable(names=("torn", "again"), roles={row: (role, role) for row, (role, _) in TORN.items()})
+    splits = outer_splits(torn, mode, settings=SETTINGS, seed=0, table=table)
+    sited = replace(torn, cases=tuple(replace(case, site="ab"[case.row > 40]) for case in torn.cases))
+    notes = said(sited, sited.groups, splits, mode, table, limit_s=60.0)
+    (of_patients,) = filter(tells_torn, notes)
+    assert of_patients.startswith("1 test cases have their patient")
+    assert any(note.startswith("10 test cases are of sites without a training case") for note in notes)
 
 
 def test_predictions_name_no_one_and_say_what_was_learned_from(torn):

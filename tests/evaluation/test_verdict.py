@@ -134,6 +134,26 @@ def test_a_missing_side_is_told_with_its_reason(
     assert said in found.sentence
 
 
+def test_folds_that_are_predicted_before_their_models_are_recorded_are_not_compared_yet() -> None:
+    table = predictions({"radiomics": 1.0, "pretrained2d": 1.0})
+    for recorded in ([], models(radiomics=0.9), models(pretrained2d=0.9)):  # a stopped run's, which goes on
+        found = verdict(table, recorded, TOOK_PART)
+        assert (found.kind, found.figures) == (Kind.INCONCLUSIVE, None)
+        assert found.sentence.startswith("Deep networks and radiomics are not compared yet: ")
+        assert "gave no model" not in found.sentence
+    alone = verdict(predictions({"pretrained2d": 1.0}), [], TOOK_PART).sentence
+    assert alone.endswith("Radiomics: took part, but gave no model for the test cases so far.")
+
+
+def test_cases_are_called_clean_only_where_some_are_not() -> None:
+    table = predictions({"radiomics": 1.0, "pretrained2d": 1.0}).assign(fold=lambda t: t["row"] // 100)
+    lost = (table["model"] == "radiomics") & (table["fold"] == 2)
+    known = models(radiomics=0.9, pretrained2d=0.9)
+    assert "n = 200 in 2 outer folds" in verdict(table[~lost], known, TOOK_PART).sentence
+    table["is_clean"] = (table["row"] > 0).astype(int)
+    assert "n = 199 clean test cases in 2 outer folds" in verdict(table[~lost], known, TOOK_PART).sentence
+
+
 def test_nothing_predicted() -> None:
     found = verdict(None, [], TOOK_PART)
     assert found.kind is Kind.INCONCLUSIVE

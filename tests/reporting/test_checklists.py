@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from autoonco.reporting.checklists import Checklist, Status, checklists, facts_of, metrics_score
 from autoonco.reporting.content import make_content, run_tables
+from autoonco.reporting.judged import evaluation_of
 from autoonco.reporting.read_run import read_run
 from autoonco.resources import load_checklists
 
@@ -68,6 +70,16 @@ def test_an_empty_run_fills_nothing_that_needs_one(build_run: BuildRun) -> None:
     assert by_number["28"] is by_number["37"] is Status.NOT_MET  # no test case was predicted
     assert by_number["1"] is Status.AUTHOR
     assert by_number["24"] is Status.NOT_APPLICABLE
+
+
+def test_a_patient_torn_by_a_table_of_splits_is_not_called_apart(build_run: BuildRun) -> None:
+    data = read_run(build_run())
+    tables = {"evaluation": evaluation_of(data, figures=())}
+    note = "3 test cases have their patient or their very picture among the cases learned from: not clean."
+    torn = replace(data, run={**data.run, "notes": [note]})
+    facts = [facts_of(each, tables) for each in (data, torn)]
+    for name in ("patients_apart", "split_well"):
+        assert [each[name] for each in facts] == [True, False]
 
 
 def test_the_score_counts_what_applies() -> None:
