@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -195,17 +195,22 @@ def _phase(
     return scope, phase
 
 
+def searched_s(events: Iterable[Mapping[str, Any]]) -> float:
+    """Return the seconds of all searches together, by the events of a journal: each search has a clock of its own."""
+    clocks: dict[str, float] = {}
+    for event in events:
+        clocks[event["scope"]] = max(clocks.get(event["scope"], 0.0), float(event.get("elapsed_s", 0.0)))
+    return sum(clocks.values())
+
+
 def _elapsed_s(
     folder: Path, run: Mapping[str, Any], events: Sequence[Mapping[str, Any]], began: float | None, now: float
 ) -> float:
     """Return the seconds of all sessions: run.json knows them as of its writing, the journal those of its searches."""
     known_s, written = float(run.get("elapsed_s", 0.0)), (folder / "run.json").stat().st_mtime
-    searched: dict[str, float] = {}
-    for event in events:
-        searched[event["scope"]] = max(searched.get(event["scope"], 0.0), float(event.get("elapsed_s", 0.0)))
     if began is not None:
         known_s += max(0.0, now - max(written, began))
-    return max(known_s, sum(searched.values()))
+    return max(known_s, searched_s(events))
 
 
 def _families(

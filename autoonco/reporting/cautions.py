@@ -6,9 +6,10 @@ import pandas as pd
 
 from autoonco.evaluation.baselines import LESION_OUTLINE
 from autoonco.evaluation.said import explains, tells_torn
-from autoonco.evaluation.tables import TEST
+from autoonco.evaluation.tables import CLEAN
 from autoonco.evaluation.verdict import DEEP, RADIOMICS, title
 from autoonco.reporting.blocks import bounds, count, number, without_paths
+from autoonco.reporting.board import honest_subset
 from autoonco.reporting.key_facts import strongest_without_lesion
 from autoonco.reporting.read_run import RunData
 
@@ -52,14 +53,13 @@ def _notes(data: RunData) -> list[str]:
 def _test_warnings(data: RunData) -> list[str]:
     if data.predictions is None:
         return []
-    cases = data.predictions.drop_duplicates(["fold", "row"])
-    patients = cases.groupby("truth")["group"].nunique()
+    patients = data.predictions.groupby("truth")["group"].nunique()
     found = []
     for k, name in enumerate(data.classes):
         n = int(patients.get(k, 0))
         if n < _FEW_PATIENTS:
             found.append(f"Only {count(n, 'test patient')} of class {name}: the intervals are wide.")
-    unclean = int((cases["is_clean"] == 0).sum())
+    unclean = data.predictions.loc[data.predictions["is_clean"] == 0, "row"].nunique()
     if unclean:
         found.append(
             f"{count(unclean, 'test case')} marked as not clean: the patient, the picture or a near copy of it is also "
@@ -70,14 +70,19 @@ def _test_warnings(data: RunData) -> list[str]:
 
 
 def _baseline_warnings(evaluation: pd.DataFrame, delivered: str | None) -> list[str]:
-    if evaluation.empty or delivered not in set(evaluation["model"]):
+    if evaluation.empty:
         return []
-    rows = evaluation[evaluation["subset"] == TEST].to_dict("records")
-    model = next(row for row in rows if row["model"] == delivered)
+    subset = honest_subset(evaluation)
+    rows = evaluation[evaluation["subset"] == subset].to_dict("records")
+    model = next((row for row in rows if row["model"] == delivered), None)
+    if model is None:
+        return []
     outline = next((float(row["auc"]) for row in rows if row["model"] == LESION_OUTLINE), float("nan"))
     is_outline = bool(outline > max(_TELLING, model["auc"] - _NEAR))
+    clean = " on the clean cases" if subset == CLEAN else ""
     found = [
-        f"{title(row['model'])} reaches an AUC of {number(row['auc'])}, inside the interval of the delivered model."
+        f"{title(row['model'])} reaches an AUC of {number(row['auc'])}{clean}, "
+        f"{'above the whole' if row['auc'] > model['auc_upper'] else 'inside the'} interval of the delivered model."
         for row in rows
         if row["model"].startswith("baseline")
         and row["auc"] >= model["auc_lower"]
@@ -85,7 +90,7 @@ def _baseline_warnings(evaluation: pd.DataFrame, delivered: str | None) -> list[
     ]
     if is_outline:
         found.append(
-            f"The drawn outline of the lesion, without a single grey value, gives an AUC of {number(outline)}: "
+            f"The drawn outline of the lesion, without a single grey value, gives an AUC of {number(outline)}{clean}: "
             "much of the answer is in how lesions were drawn. Expect less of masks from another reader or from "
             "software, and don't take the difference to networks for one in what the scans show."
         )

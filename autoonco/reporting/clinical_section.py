@@ -28,7 +28,14 @@ from autoonco.reporting.blocks import (
     table,
     without_paths,
 )
-from autoonco.reporting.decided import decision_texts, patient_blocks, sets_blocks, threshold_of
+from autoonco.reporting.decided import (
+    chose_threshold,
+    decision_texts,
+    patient_blocks,
+    sets_blocks,
+    threshold_of,
+)
+from autoonco.reporting.families_section import curve_models
 from autoonco.reporting.judged import cases_said, once_each
 from autoonco.reporting.read_run import RunData
 
@@ -38,7 +45,7 @@ _SHOWN = (*AUCS, "sensitivity", "specificity", "quadratic_kappa")
 
 
 def clinical_section(data: RunData, delivered: str | None) -> Section:
-    """Return the section; figures are of the test cases, and decisions were made without them."""
+    """Return the section; figures are of the test cases, each decided on by what was learned without it."""
     found = data.evidence
     paragraphs = decision_texts(found.decisions, data.task)
     blocks: list[Block] = []
@@ -51,7 +58,7 @@ def clinical_section(data: RunData, delivered: str | None) -> Section:
                 "Test cases were predicted several times, by models of different repeats or splits. In what counts "
                 "cases below each counts once, as it was first predicted."
             )
-        models = curve_order(data, predictions, delivered)
+        models = curve_order(data, delivered)
         # narrow pictures two by two, as they stand side by side
         blocks += [_confusion(data, predictions, models[0]), _calibration(data, predictions, models)]
         blocks += [_operating_table(data, predictions, models), _decision_curves(data, predictions, models)]
@@ -76,12 +83,15 @@ def thresholds_of(decisions: Mapping[str, Any], cases: pd.DataFrame) -> float | 
     return of_cases
 
 
-def curve_order(data: RunData, predictions: pd.DataFrame, delivered: str | None) -> list[str]:
+def at_said(decisions: Mapping[str, Any], at: float | NDArray[np.float64] | None) -> str:
+    """Return in words whose threshold `thresholds_of` gave."""
+    of_folds = isinstance(at, np.ndarray) and chose_threshold(decisions)
+    return "each outer fold's own threshold" if of_folds else "the delivered model's threshold"
+
+
+def curve_order(data: RunData, delivered: str | None) -> list[str]:
     """Return the models that can be used, the delivered one first."""
-    present = set(predictions["model"])
-    names = [str(m["name"]) for m in data.models if m["kind"] != "baseline" and m["name"] in present]
-    names = names or sorted(present)
-    return sorted(names, key=lambda name: name != delivered)
+    return sorted(curve_models(data), key=lambda name: name != delivered)
 
 
 def _confusion(data: RunData, predictions: pd.DataFrame, model: str) -> Picture:
@@ -107,11 +117,14 @@ def _confusion(data: RunData, predictions: pd.DataFrame, model: str) -> Picture:
 
 def _operating_table(data: RunData, predictions: pd.DataFrame, models: Sequence[str]) -> Table:
     """Return what each model does at the decision, by class."""
-    rows = []
+    rows, whose = [], at_said(data.evidence.decisions, None)
     for model in models:
         own = predictions[predictions["model"] == model]
         # a threshold belongs to the delivered model's scale; the others call their most probable class
-        at = thresholds_of(data.evidence.decisions, own) if model == models[0] else None
+        at = None
+        if model == models[0]:
+            at = thresholds_of(data.evidence.decisions, own)
+            whose = at_said(data.evidence.decisions, at)
         counts = plots.confusion_counts(own, len(data.classes), at, task=data.task)
         for k, name in enumerate(data.classes):
             right, true, called = counts[k, k], counts[k].sum(), counts[:, k].sum()
@@ -120,7 +133,7 @@ def _operating_table(data: RunData, predictions: pd.DataFrame, models: Sequence[
             )
     columns = ["Model", "Class", "Found (sensitivity)", "Right when called (PPV)", "True cases", "Called"]
     usual = "median grade" if data.task == ORDINAL else "most probable class"
-    note = f"Of the delivered model at its threshold, if it has one; else by the {usual}."
+    note = f"{title(models[0])} at {whose}, if there is one; else by the {usual}."
     return table("operating", "Decisions by class, on the test cases", columns, rows, note)
 
 

@@ -13,6 +13,8 @@ from autoonco.reporting.data_pictures import PICTURES_SAID, excluded_blocks, flo
 from autoonco.reporting.read_run import RunData
 
 MOST_LIKE = 3
+_NOTHING = "The checks of the data found nothing to report."
+_UNKNOWN = "What the checks of the data found is not known: checks.csv is missing or damaged."
 _FLOW = {
     "cases": "Usable cases",
     "patients": "Patients",
@@ -41,7 +43,7 @@ def data_section(data: RunData, ids: Mapping[int, str]) -> Section:
         rows = [(title(name), "no" if why else "yes", why) for name, why in data.families.items()]
         columns = ["Family", "Took part", "Why not"]
         blocks.append(table("applicability", "Which families took part", columns, rows))
-    paragraphs = () if len(data.checks) else ("The checks of the data found nothing to report.",)
+    paragraphs = () if len(data.checks) else (_NOTHING if data.checks_known else _UNKNOWN,)
     if any(isinstance(block, Gallery) for block in blocks):
         paragraphs = (*paragraphs, PICTURES_SAID)
     return Section(id="data", title="Data", paragraphs=paragraphs, blocks=tuple(blocks))

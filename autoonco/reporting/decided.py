@@ -46,17 +46,24 @@ def decision_texts(decisions: Decisions, task: str) -> list[str]:
             f"{f' ({listed})' if losses else ''}.{reason}"
         )
     if threshold.get("rule"):
-        has_own = any(each is not None for each in threshold.get("of_folds") or ())
-        own = " Cases of outer folds are called by that of their own search." if has_own else ""
-        called = f"A case is called by {_rule(decisions, task)}."
-        told.append(f"{called}{_at(decisions)}{own} No test case took part in that choice.")
+        # of a test of the delivered model's own there are figures
+        clean = (
+            " No test case took part in that choice." if _part(_part(decisions, "conformal"), "test") else ""
+        )
+        if chose_threshold(decisions) and threshold.get("of_folds"):
+            clean = (
+                " It was learned on all training cases, those that judge in outer folds too: these are called by the "
+                "threshold of their own fold's search, in whose choice none of its test cases took part."
+            )
+        told.append(f"A case is called by {_rule(decisions, task)}.{_at(decisions)}{clean}")
     patients = _part(decisions, _PATIENTS)
     if patients:
         how = "those of the worst of them" if patients.get("how") == MAX else "their mean"
+        clean = "; no test patient took part in it" if _part(_part(patients, "conformal"), "test") else ""
         told.append(
             "Patients with several cases are decided on as well: the probabilities of their cases become one, "
             f"{how}, and the patient is called by {_rule(patients, task)}.{_at(patients)} That was learned on "
-            f"{patients.get('n')} patients of the inner folds; no test patient took part in it."
+            f"{patients.get('n')} patients of the inner folds{clean}."
         )
     return [*told, *_odd_texts(_part(decisions, "out_of_distribution"))]
 

@@ -191,11 +191,15 @@ def _forest(evaluation: pd.DataFrame) -> Table | Picture:
 
 
 def curve_models(data: RunData) -> list[str]:
-    """Return the models whose curves are drawn: all that were judged, baselines apart."""
+    """Return the models whose curves are drawn: all that were judged, baselines apart.
+
+    A run that goes on has predictions of its first folds, and no list of models yet: the ensemble is first there too.
+    """
     assert data.predictions is not None  # else there were no table of figures
-    present = set(data.predictions["model"])
+    present = {str(name) for name in data.predictions["model"].unique()}
     models = [str(m["name"]) for m in data.models if m["kind"] != "baseline" and m["name"] in present]
-    return models or sorted(present)
+    fitted = [name for name in present if not name.startswith("baseline")]
+    return models or sorted(fitted or present, key=lambda name: (name != "ensemble", name))
 
 
 def _band(data: RunData) -> str:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from autoonco.data.cache import write_atomically
 from autoonco.data.plain import plain
+from autoonco.reporting import summary
 from autoonco.reporting.blocks import Block, Gallery, Picture, Section, Table, scrubbed, without_paths
 from autoonco.reporting.card_section import card_markdown
 from autoonco.reporting.content import Content
@@ -87,6 +88,7 @@ def as_json(content: Content, files: list[str]) -> dict[str, Any]:
         "autoonco": run.get("autoonco") or (run.get("versions") or {}).get("autoonco"),
         "classes": list(content.data.classes),
         "verdict": {"kind": str(content.verdict.kind), "sentence": without_paths(content.verdict.sentence)},
+        "banners": summary.banners(content.data),
         "delivered": content.delivered,
         "facts": [vars(fact) for fact in content.facts],
         "warnings": list(content.warnings),

@@ -12,10 +12,11 @@ import pandas as pd
 from autoonco.evaluation.baselines import RADIOMICS
 from autoonco.evaluation.pairs import GAIN
 from autoonco.evaluation.probing import WITHOUT_LESION
-from autoonco.evaluation.tables import TEST
+from autoonco.evaluation.tables import CLEAN
 from autoonco.evaluation.verdict import Verdict
 from autoonco.reporting.blocks import bounds, number
-from autoonco.reporting.clinical_section import thresholds_of
+from autoonco.reporting.board import honest_subset
+from autoonco.reporting.clinical_section import at_said, thresholds_of
 from autoonco.reporting.judged import once_each
 from autoonco.reporting.plots_clinical import confusion_counts
 from autoonco.reporting.read_run import RunData
@@ -47,7 +48,7 @@ def decisions_fact(data: RunData, delivered: str | None) -> Fact | None:
         return None
     note = (
         f"{found} of {missed + found} {data.classes[1]} found, {right} of {right + false} {data.classes[0]} told as "
-        "such, at the delivered model's threshold"
+        f"such, at {at_said(data.evidence.decisions, at)}"
     )
     value = f"{100 * found / (missed + found):.0f} % and {100 * right / (right + false):.0f} %"
     return Fact(label="Sensitivity and specificity", value=value, note=note)
@@ -108,11 +109,13 @@ def shortcut_fact(data: RunData, evaluation: pd.DataFrame) -> Fact | None:
         return Fact(label="Strongest shortcut", value=value, note=note)
     if evaluation.empty:
         return None
-    own = evaluation[(evaluation["subset"] == TEST) & evaluation["model"].str.startswith("baseline")]
+    subset = honest_subset(evaluation)
+    own = evaluation[(evaluation["subset"] == subset) & evaluation["model"].str.startswith("baseline")]
     own = own[own["auc"].notna() & (own["model"] != RADIOMICS)]  # which looks at the picture
     if own.empty:
         return None
     row = own.sort_values("auc", kind="stable").iloc[-1]
     value = bounds(float(row["auc"]), float(row["auc_lower"]), float(row["auc_upper"])).text
     name = str(row["model"]).partition(": ")[2]
-    return Fact(label="Strongest shortcut", value=value, note=f"AUC of {name} alone, without the picture")
+    note = f"AUC of {name} alone, without the picture{', on the clean cases' if subset == CLEAN else ''}"
+    return Fact(label="Strongest shortcut", value=value, note=note)

@@ -33,7 +33,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class RunData:
-    """What the report knows of a run. `problems` are sentences on files that are missing or damaged."""
+    """What the report knows of a run. `problems` are sentences on files that are missing or damaged.
+
+    `checks` has no rows where nothing was found, and where ``checks.csv`` could not be read: `checks_known` is false.
+    """
 
     run: Mapping[str, Any]
     fingerprint: Fingerprint | None
@@ -49,6 +52,7 @@ class RunData:
     space: Mapping[str, Any] | None = None
     own_figures: pd.DataFrame | None = None
     speed: Mapping[str, Any] = field(default_factory=dict)
+    checks_known: bool = True
 
     @property
     def status(self) -> str:
@@ -131,12 +135,12 @@ def read_run(run_dir: Path) -> RunData:
     run = _read_run_json(run_dir)
     finished = run.get("status") in ("finished", "stopped")
     judged = finished and run.get("evaluation", "none") != "none"
+    checks = tolerant("checks.csv", _read_checks, None, expected=False)
     return RunData(
         run=run,
         fingerprint=tolerant("fingerprint.json", _read_fingerprint, None, expected=finished),
-        checks=tolerant(
-            "checks.csv", _read_checks, pd.DataFrame(columns=list(CHECK_COLUMNS)), expected=False
-        ),
+        checks=pd.DataFrame(columns=list(CHECK_COLUMNS)) if checks is None else checks,
+        checks_known=checks is not None,
         trials=tolerant("journal.jsonl", lambda path: _read_trials(path, problems), (), expected=finished),
         models=tolerant("evaluation/models.json", _read_models, (), expected=finished),
         predictions=tolerant(

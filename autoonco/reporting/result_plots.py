@@ -99,7 +99,7 @@ class Plots:
     def confusion(self) -> Figure:
         """Return the delivered model's confusion matrix at its threshold."""
         data, predictions = self._counted()
-        own = predictions[predictions["model"] == self._models(data, predictions)[0]]
+        own = predictions[predictions["model"] == self._models(data)[0]]
         threshold = thresholds_of(data.evidence.decisions, own)
         counts = plots_clinical.confusion_counts(own, len(data.classes), threshold, task=data.task)
         return plots_clinical.confusion(counts, data.classes)
@@ -107,12 +107,12 @@ class Plots:
     def calibration(self) -> Figure:
         """Return reliability curves on the test cases."""
         data, predictions = self._counted()
-        return plots_clinical.calibration(predictions, self._models(data, predictions), data.classes)
+        return plots_clinical.calibration(predictions, self._models(data), data.classes)
 
     def decision_curves(self) -> Figure:
         """Return the net benefit of acting on each model."""
         data, predictions = self._counted()
-        return plots_clinical.decisions(predictions, self._models(data, predictions), data.classes)
+        return plots_clinical.decisions(predictions, self._models(data), data.classes)
 
     def set_sizes(self) -> Figure:
         """Return how large the prediction sets of the test cases are."""
@@ -193,8 +193,8 @@ class Plots:
         data, predictions = self._judged()
         return data, once_each(predictions)
 
-    def _models(self, data: RunData, predictions: pd.DataFrame) -> list[str]:
-        return curve_order(data, predictions, summary.delivered_model(data))
+    def _models(self, data: RunData) -> list[str]:
+        return curve_order(data, summary.delivered_model(data))
 
     def _final(self, data: RunData) -> Sequence[Mapping[str, Any]]:
         return [t for t in data.trials if t["scope"] == "final" and t.get("origin") != "finalist"]

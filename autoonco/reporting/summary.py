@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from autoonco.evaluation.tables import CLEAN, TEST
+from autoonco.evaluation import modes
+from autoonco.evaluation.run_state import searched_s
+from autoonco.evaluation.tables import CLEAN, TEST, subsets_of
 from autoonco.evaluation.verdict import Verdict, title
 from autoonco.metrics.scores import get_metric
 from autoonco.reporting.blocks import bounds, count, duration, listing, number, without_paths
@@ -29,6 +31,8 @@ EVALUATIONS = {
     "leave_one_site_out": "each site with a search of its own that never saw it",
     "splits": "ready splits, each with a search of its own that never saw its test cases",
 }
+
+_OUTER = {modes.SITES: "a site", modes.SPLITS: "a split"}
 
 
 def task_line(data: RunData) -> str:
@@ -127,10 +131,8 @@ def verdict_label(verdict: Verdict) -> str:
 
 def _model_fact(data: RunData, evaluation: pd.DataFrame, delivered: str | None) -> Fact:
     label = f"{data.auc_name[0].upper()}{data.auc_name[1:]} of the delivered model"
-    what = _described(data, delivered)
-    if not evaluation.empty and (evaluation["n_folds"] > 1).any():
-        what += "; the mean of models made alike, one an outer fold: it is itself not judged"
     rows = [] if evaluation.empty else evaluation[evaluation["model"] == delivered].to_dict("records")
+    what = _described(data, delivered, rows)
     if not rows:
         inner = _best_inner(data)
         return Fact(label=label, value="not measured", note="; ".join(part for part in (what, inner) if part))
@@ -146,13 +148,42 @@ def _model_fact(data: RunData, evaluation: pd.DataFrame, delivered: str | None) 
     )
 
 
-def _described(data: RunData, delivered: str | None) -> str:
+def _described(data: RunData, delivered: str | None, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return what the delivered model is, and whose the figure is that its `rows` of figures tell."""
     if delivered is None:
         return ""
     members: Sequence[Any] = next((m.get("members") or () for m in data.models if m["name"] == delivered), ())
     size = f" of {count(len(members), 'model')}" if delivered == "ensemble" and members else ""
-    has_test = data.predictions is not None
-    return f"{title(delivered)}{size}{', chosen without the test cases' if has_test else ''}"
+    what = f"{title(delivered)}{size}"
+    if _is_judged_itself(data):
+        return f"{what}{', chosen without the test cases' if data.predictions is not None else ''}"
+    if not rows:
+        return what
+    # a table of splits may test what the manifest keeps from the final search
+    learned = "may have learned" if data.evaluation == modes.SPLITS else "learned"
+    part, n = _OUTER.get(data.evaluation, "an outer fold"), _n_ranking(data, str(delivered))
+    alike = f"that of a single model made alike, of {part}"
+    if n > 1:
+        alike = f"the mean of {n} models made alike, one {part}"
+    return (
+        f"{what}, of the final search, which {learned} from these cases too; the figure is {alike}: it is itself not "
+        "judged"
+    )
+
+
+def _n_ranking(data: RunData, model: str) -> int:
+    """Return in how many outer folds a model's cases, the clean ones if there are any, have an AUC."""
+    assert data.predictions is not None  # there are figures
+    own = list(subsets_of(data.predictions[data.predictions["model"] == model]).values())[-1]
+    return int((own.groupby("fold")["truth"].nunique() > 1).sum())
+
+
+def _is_judged_itself(data: RunData) -> bool:
+    """Return whether test cases judge the search that delivers, and not searches of outer folds."""
+    if data.evaluation not in (modes.NESTED, modes.SITES, modes.SPLITS):
+        return True
+    outer = (data.run.get("searches") or {}).get("outer") or ()
+    return any(each["scope"] == "final" and each.get("n_test") for each in outer)
 
 
 def _best_inner(data: RunData) -> str:
@@ -190,5 +221,5 @@ def _compute_fact(data: RunData) -> Fact:
     notes += [f"on {count(cores, 'core')}"] if isinstance(cores, int) else []
     notes += [f"device {run['device']}"] if run.get("device", "auto") != "auto" else []
     # run.json of a running or killed run is older than its last trial
-    spent = max([run.get("elapsed_s") or 0.0, *(trial["elapsed_s"] for trial in data.trials)])
+    spent = max(run.get("elapsed_s") or 0.0, searched_s(data.trials))
     return Fact(label="Compute", value=duration(spent), note=", ".join(notes))

@@ -15,9 +15,9 @@ import pytest
 from autoonco.evaluation.calibration import OutOfFold
 from autoonco.evaluation.decisions import decide_on, with_test_figures
 from autoonco.evaluation.tables import EXACT, MAJORITY
-from autoonco.reporting.clinical_section import clinical_section
+from autoonco.reporting.clinical_section import clinical_section, curve_order
 from autoonco.reporting.decided import decision_texts
-from autoonco.reporting.families_section import families_section
+from autoonco.reporting.families_section import curve_models, families_section
 from autoonco.reporting.judged import comparison_of, evaluation_of, once_each, patients_of, verdict_of
 from autoonco.reporting.key_facts import decisions_fact
 from autoonco.reporting.page import write_report
@@ -99,6 +99,40 @@ def test_a_run_whose_patients_have_one_case_says_nothing_of_it(build_run: BuildR
     assert "patient-decisions" not in [getattr(block, "id", "") for block in section.blocks]
 
 
+@pytest.mark.parametrize("of_folds", [None, [0.3, 0.4, 0.5, 0.6, 0.7]])
+def test_what_the_test_cases_had_no_part_in_is_said_of_nothing_else(
+    build_run: BuildRun, of_folds: list[float] | None
+) -> None:
+    told = record(rule="youden", tested=of_folds is None)
+    if of_folds is not None:
+        told["threshold"]["of_folds"] = of_folds
+    n_folds = len(of_folds or [0])
+    evaluation = "external" if of_folds is None else "nested"
+    run = build_run(n_trials=2, evaluation=evaluation, n_folds=n_folds, n_test=60)
+    data = with_decisions(run, told)
+    text = " ".join(decision_texts(told, "classification"))
+    assert ("No test case took part in that choice" in text) == (of_folds is None)
+    assert ("no test patient took part in it" in text) == (of_folds is None)
+    assert ("learned on all training cases, those that judge in outer folds too" in text) == bool(of_folds)
+    whose = "the delivered model's threshold" if of_folds is None else "each outer fold's own threshold"
+    fact = decisions_fact(data, "ensemble")
+    assert fact is not None
+    assert fact.note.endswith(f"at {whose}")
+    section = clinical_section(data, "ensemble")
+    note = next(block.note for block in section.blocks if getattr(block, "id", "") == "operating")
+    assert note.startswith(f"Ensemble at {whose}")
+
+
+def test_a_run_that_goes_on_shows_no_baseline_as_its_model(build_run: BuildRun) -> None:
+    run = build_run(n_trials=2, evaluation="nested", n_folds=2, n_test=60)
+    assert curve_order(read_run(run), "ensemble")[0] == "ensemble"
+    (run / "evaluation" / "models.json").unlink()
+    data = read_run(run)
+    assert curve_order(data, None) == curve_models(data) == ["ensemble", "pretrained2d", "radiomics"]
+    headings = [getattr(block, "heading", "") for block in clinical_section(data, None).blocks]
+    assert "Confusion matrix of Ensemble on the test cases" in headings
+
+
 @pytest.mark.parametrize("rule", ["most_probable", "youden"])
 def test_figures_of_the_most_probable_class_say_that_the_model_decides_otherwise(
     build_run: BuildRun, rule: str
@@ -127,15 +161,15 @@ def test_how_cases_unlike_the_training_cases_are_told_is_said(record: dict[str, 
     assert said in text
 
 
-@pytest.mark.parametrize("n_folds", [1, 5])
+@pytest.mark.parametrize(("evaluation", "n_folds"), [("external", 1), ("nested", 5), ("nested", 1)])
 def test_a_figure_of_outer_folds_is_not_told_as_that_of_the_delivered_model(
-    build_run: BuildRun, n_folds: int
+    build_run: BuildRun, evaluation: str, n_folds: int
 ) -> None:
-    data = read_run(build_run(n_trials=5, evaluation="nested", n_folds=n_folds))
-    evaluation, comparison = evaluation_of(data, figures=()), comparison_of(data)
-    fact = facts(data, evaluation, comparison, verdict_of(data), "ensemble")[0]
-    assert ("it is itself not judged" in fact.note) == (n_folds > 1)
-    section = families_section(data, evaluation, comparison, pd.DataFrame())
+    data = read_run(build_run(n_trials=5, evaluation=evaluation, n_folds=n_folds))
+    figures, comparison = evaluation_of(data, figures=()), comparison_of(data)
+    fact = facts(data, figures, comparison, verdict_of(data), "ensemble")[0]
+    assert ("it is itself not judged" in fact.note) == (evaluation == "nested")
+    section = families_section(data, figures, comparison, pd.DataFrame())
     note = next(block.note for block in section.blocks if getattr(block, "id", "") == "comparison")
     assert ("fitted models are compared" in note) == (n_folds == 1)
 

@@ -15,6 +15,7 @@ import pytest
 
 from autoonco.evaluation.tables import evaluation_table
 from autoonco.evaluation.verdict import title
+from autoonco.reporting.data_section import data_section
 from autoonco.reporting.page import write_report
 from autoonco.reporting.read_run import read_run
 from autoonco.reporting.result import Result
@@ -271,6 +272,24 @@ def test_cases_left_out_beyond_the_first_are_told(build_run: BuildRun) -> None:
     text = report(folder).text
     assert "The first 50 of 60; all are in tables/checks.csv" in text
     assert "and the model card" not in text  # there is none yet
+
+
+def test_checks_that_could_not_be_read_found_not_nothing(build_run: BuildRun) -> None:
+    folder = build_run(n_trials=0, status="running")
+    path, nothing = folder / "checks.csv", "found nothing to report"
+
+    def said() -> str:
+        return " ".join(data_section(read_run(folder), {}).paragraphs)
+
+    assert nothing not in said()
+    path.write_text(path.read_text().splitlines()[0] + "\n")
+    assert nothing in said()
+    path.write_text("damage")
+    assert "is not known" in said()
+    assert nothing not in said()
+    path.unlink()
+    assert "is not known" in said()
+    assert nothing not in said()
 
 
 def test_a_damaged_list_of_an_earlier_report_stops_no_new_one(build_run: BuildRun) -> None:
