@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -132,7 +132,7 @@ def verdict_label(verdict: Verdict) -> str:
 def _model_fact(data: RunData, evaluation: pd.DataFrame, delivered: str | None) -> Fact:
     label = f"{data.auc_name[0].upper()}{data.auc_name[1:]} of the delivered model"
     rows = [] if evaluation.empty else evaluation[evaluation["model"] == delivered].to_dict("records")
-    what = _described(data, delivered, rows)
+    what = _described(data, delivered, has_figure=bool(rows))
     if not rows:
         inner = _best_inner(data)
         return Fact(label=label, value="not measured", note="; ".join(part for part in (what, inner) if part))
@@ -148,8 +148,8 @@ def _model_fact(data: RunData, evaluation: pd.DataFrame, delivered: str | None) 
     )
 
 
-def _described(data: RunData, delivered: str | None, rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return what the delivered model is, and whose the figure is that its `rows` of figures tell."""
+def _described(data: RunData, delivered: str | None, *, has_figure: bool) -> str:
+    """Return what the delivered model is, and whose the figure is that stands beside it, where there is one."""
     if delivered is None:
         return ""
     members: Sequence[Any] = next((m.get("members") or () for m in data.models if m["name"] == delivered), ())
@@ -157,7 +157,7 @@ def _described(data: RunData, delivered: str | None, rows: Sequence[Mapping[str,
     what = f"{title(delivered)}{size}"
     if _is_judged_itself(data):
         return f"{what}{', chosen without the test cases' if data.predictions is not None else ''}"
-    if not rows:
+    if not has_figure:
         return what
     # a table of splits may test what the manifest keeps from the final search
     learned = "may have learned" if data.evaluation == modes.SPLITS else "learned"
