@@ -14,6 +14,7 @@ from autoonco.data.cache import ArtefactCache, default_cache_dir
 from autoonco.data.checks import CaseFacts, Finding
 from autoonco.data.manifest import Dataset
 from autoonco.errors import RunMismatchError
+from autoonco.evaluation import modes
 from autoonco.evaluation.compared import missing_notes, models_json
 from autoonco.evaluation.early import told
 from autoonco.evaluation.explained import explain_run, explaining_s
@@ -81,7 +82,8 @@ def run_experiment(
     groups = groups_of(dataset, facts)
     splits, kept = _splits(dataset, groups, request)
     spoken = said(dataset, groups, splits, request.mode, request.table, limit_s=request.time_limit_s)
-    power = foreseen(dataset, groups, splits, request.task, margin=request.settings.equivalence_margin)
+    margin, can_repeat = request.settings.equivalence_margin, request.mode == modes.NESTED
+    power = foreseen(dataset, groups, splits, request.task, margin=margin, can_repeat=can_repeat)
     if power is not None:
         spoken.append(power["sentence"])
         folder.write(POWER_FILE, power)

@@ -19,7 +19,13 @@ _MANY = 10  # repeats of outer folds that a comparison of families should have
 
 
 def foreseen(
-    dataset: Dataset, groups: Groups, splits: Sequence[OuterSplit], task: Task, *, margin: float
+    dataset: Dataset,
+    groups: Groups,
+    splits: Sequence[OuterSplit],
+    task: Task,
+    *,
+    margin: float,
+    can_repeat: bool = True,
 ) -> dict[str, Any] | None:
     """Return what these cases and folds can show, as ``evaluation/power.json`` holds it; None where nothing judges.
 
@@ -29,6 +35,8 @@ def foreseen(
         Who counts once ``(n_cases,)``, see `splits.groups_of`.
     margin
         Within which families are to be called equivalent.
+    can_repeat
+        Whether the cases could be dealt into outer folds more often: not where sites or a table of splits are them.
 
     Returns
     -------
@@ -63,7 +71,7 @@ def foreseen(
         "n_repeats": repeats,
         "test": "paired DeLong" if len(tested) == 1 else "corrected resampled t",
     }
-    often = _power(sizes, tested, _MANY * len(tested) // repeats)
+    often = _power(sizes, tested, _MANY * len(tested) // repeats) if can_repeat else None
     return known | about | {"sentence": _sentence(found, about, often)}
 
 
@@ -86,7 +94,7 @@ def _power(sizes: NDArray[np.float64], tested: Sequence[OuterSplit], n_folds: in
     return power_of_folds(pairs, n_folds, ratio)
 
 
-def _sentence(found: Power, about: dict[str, Any], often: Power) -> str:
+def _sentence(found: Power, about: dict[str, Any], often: Power | None) -> str:
     of_classes = ", ".join(f"{n} {name}" for name, n in about["patients"].items())
     folds = "" if about["n_folds"] == 1 else f" in {about['n_folds']} outer test parts"
     least = "" if about["n_folds"] == 1 else "at least "
@@ -99,7 +107,8 @@ def _sentence(found: Power, about: dict[str, Any], often: Power) -> str:
         )
     else:
         first = f"{with_them}, no difference in AUC between two families is likely to be shown {said}."
-    if about["n_folds"] > 1 and about["n_repeats"] < _MANY and np.isfinite(often.difference):
+    few = about["n_folds"] > 1 and about["n_repeats"] < _MANY
+    if few and often is not None and np.isfinite(often.difference):
         first += (
             f" Outer folds dealt {_MANY} times (outer_repeats), which takes as many times longer, would rather show "
             f"{often.difference:.2f}."

@@ -113,7 +113,7 @@ def _of_data(data: RunData) -> dict[str, bool]:
         "has_sites": len(sites["train"] | sites["test"]) > 1,
         "other_site": bool(sites["test"]) and bool(sites["train"]) and not sites["test"] & sites["train"],
         "flow": "cases" in n,
-        "checks": "cases" in n,
+        "checks": "cases" in n and data.checks_known,
         "patients_apart": "cases" in n and not _is_torn(data),
         "parts_compared": cases is not None and bool((cases["part"] == "test").any()),
         "versions": bool(data.run.get("versions")),

@@ -60,6 +60,11 @@ def test_folds_and_their_repeats_count() -> None:
         in once["sentence"]
     )
     assert "outer_repeats" not in often["sentence"]
+    # where sites or a table of splits are the folds, they can't be dealt anew
+    given = foreseen(data, data.groups, folds(600, 5), TASK, margin=0.05, can_repeat=False)
+    assert given is not None
+    assert given["difference"] == once["difference"]
+    assert "outer_repeats" not in given["sentence"]
 
 
 def test_many_cases_can_show_equivalence() -> None:
