@@ -82,7 +82,7 @@ def run_experiment(
     groups = groups_of(dataset, facts)
     splits, kept = _splits(dataset, groups, request)
     spoken = said(dataset, groups, splits, request.mode, request.table, limit_s=request.time_limit_s)
-    margin, can_repeat = request.settings.equivalence_margin, request.mode == modes.NESTED
+    margin, can_repeat = request.settings.equivalence_margin, request.evaluation == modes.NESTED
     power = foreseen(dataset, groups, splits, request.task, margin=margin, can_repeat=can_repeat)
     if power is not None:
         spoken.append(power["sentence"])
