@@ -63,12 +63,10 @@ def test_ultrasound_with_masks(shared_data, tmp_path):
 
 def test_ultrasound_without_masks(shared_data, tmp_path):
     manifest = shared_data / "busi" / "labels.csv"
-    clf = autoonco.fit(manifest, time_limit="3min", run_dir=tmp_path / "run")
+    clf = autoonco.fit(manifest, time_limit="5min", run_dir=tmp_path / "run")
     board = clf.leaderboard()
     full = board[(board["status"] == "success") & (board["budget"] == 1)]
-    # of 624 cases; a frozen network's last stage alone has 0.90 to 0.91, and a slow machine has time for one network
-    n_networks = (full["family"] == "pretrained2d").sum()
-    assert full["score"].max() >= (0.92 if n_networks > 1 else 0.91)
+    assert full["score"].max() >= 0.92  # of 624 cases; a frozen network's last stage alone has 0.90 to 0.91
     assert (
         auc(clf) >= 0.85
     )  # of 156, with a standard error of 0.025: three seeds of 20 minutes had 0.89 to 0.93

@@ -65,7 +65,7 @@ def candidates(problem: Problem, store: Store, *, n_test: int = 0) -> list[Candi
     for trial in store.scope_trials(problem.scope):
         again = trial.origin is Origin.FINALIST
         if trial.status is Status.SUCCESS and problem.is_full(trial) and not again:
-            best.setdefault(config_key(trial.family, trial.config), trial)
+            best.setdefault(_key(trial), trial)
     found = [_candidate(problem, store, key, trial, n_test) for key, trial in best.items()]
 
     def rank(item: Candidate) -> tuple[float, float]:
@@ -126,7 +126,7 @@ def furthest(problem: Problem, store: Store, family: str, *, n_test: int = 0) ->
         if trial.status is Status.SUCCESS and trial.family == family and trial.origin is not Origin.FINALIST
     ]
     done.sort(key=lambda trial: how_far(problem, trial), reverse=True)
-    best = {config_key(trial.family, trial.config): trial for trial in reversed(done)}
+    best = {_key(trial): trial for trial in reversed(done)}
     found = [_candidate(problem, store, key, trial, n_test) for key, trial in best.items()]
     return sorted(found, key=lambda item: how_far(problem, item.trial), reverse=True)
 
@@ -156,7 +156,7 @@ def refit_seconds(
     artefacts, which the refit finds in the cache but for those of the test cases, after what a new process loads and
     compiles first.
     """
-    name = config_key(trial.family, trial.config) if key is None else key
+    name = _key(trial) if key is None else key
     keys = _keys(problem, trial, name, problem.folds[: trial.fidelity.folds])
     k, seconds = len(problem.folds), [store.fold_seconds(fold) for fold in keys]
     usual = float(np.median(seconds))
@@ -243,9 +243,10 @@ def select(
 
     n_search = len(problem.folds)
     whole = [item for item in found if len(item.probas) >= n_search]
-    members = chosen(
-        [item for item in found if len(item.probas) >= n_search or costs[id(item)] <= refit_limit_s] or found
-    )
+    parts = [item for item in found if len(item.probas) < n_search and costs[id(item)] <= refit_limit_s]
+    if whole and not parts:
+        return chosen(whole)
+    members = chosen([*parts, *whole] or found)
     if whole and all(len(member.candidate.probas) >= n_search for member in members):
         return chosen(whole)  # nothing is judged by fewer folds for the sake of what is not in it
     return members

@@ -180,9 +180,7 @@ def leaderboard_table(trials: Iterable[Mapping[str, Any]], *, scope: str = "fina
     }
     rows, full = [], []
     for trial in chosen:
-        full.append(
-            trial["budget"] if not trial.get("dear") else 1.0
-        )  # it was chosen from with the full ones
+        full.append(1.0 if trial.get("dear") else trial["budget"])
         line = config_line(trial.get("config") or {})
         again = fresh.get((trial["family"], line)) if trial["budget"] >= 1 else None
         rows.append({name: trial.get(name) for name in plain} | {"config": line, "fresh_score": again})

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from autoonco.evaluation.predicted import once_each
 from autoonco.evaluation.tables import probability_columns
 from autoonco.evaluation.tasks import ORDINAL
 from autoonco.evaluation.verdict import title
@@ -36,7 +37,7 @@ from autoonco.reporting.decided import (
     threshold_of,
 )
 from autoonco.reporting.families_section import curve_models
-from autoonco.reporting.judged import cases_said, once_each
+from autoonco.reporting.judged import cases_said
 from autoonco.reporting.read_run import RunData
 
 AUCS = ("auc", "roc_auc", "ordinal_auc")

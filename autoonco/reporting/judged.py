@@ -8,7 +8,6 @@ import pandas as pd
 
 from autoonco.evaluation.pairs import comparison_table
 from autoonco.evaluation.patients import patient_table
-from autoonco.evaluation.predicted import once_each as once_each
 from autoonco.evaluation.tables import evaluation_table
 from autoonco.evaluation.verdict import Verdict, verdict
 from autoonco.reporting.blocks import count

@@ -11,13 +11,13 @@ import pandas as pd
 
 from autoonco.evaluation.baselines import RADIOMICS
 from autoonco.evaluation.pairs import GAIN
+from autoonco.evaluation.predicted import once_each
 from autoonco.evaluation.probing import WITHOUT_LESION
 from autoonco.evaluation.tables import CLEAN
 from autoonco.evaluation.verdict import Verdict
 from autoonco.reporting.blocks import bounds, number
 from autoonco.reporting.board import honest_subset
 from autoonco.reporting.clinical_section import at_said, thresholds_of
-from autoonco.reporting.judged import once_each
 from autoonco.reporting.plots_clinical import confusion_counts
 from autoonco.reporting.read_run import RunData
 

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from autoonco.errors import AutoOncoError
+from autoonco.evaluation.predicted import once_each
 from autoonco.reporting import (
     plots,
     plots_clinical,
@@ -24,7 +25,7 @@ from autoonco.reporting.evidence import Shap
 from autoonco.reporting.explanations_section import feature_importance, group_shares, waterfall_cases
 from autoonco.reporting.families_section import curve_models
 from autoonco.reporting.importance import importances, scored
-from autoonco.reporting.judged import comparison_of, evaluation_of, once_each
+from autoonco.reporting.judged import comparison_of, evaluation_of
 from autoonco.reporting.read_run import RunData, read_run
 from autoonco.reporting.search_details import parallel_families, searched_families
 

@@ -114,9 +114,8 @@ class Source:
         if self._optimizer is None:
             return
         if candidate.proposal is not None and candidate.dear:
-            self._optimizer.drop(
-                candidate.proposal
-            )  # what had less than was asked for has no place in a rung
+            # what had less than was asked for has no place in a rung
+            self._optimizer.drop(candidate.proposal)
             self.learn(trial)
         elif candidate.proposal is not None:
             worst = max([1.0, *(t.loss for t in self._known.values() if t.loss is not None)])

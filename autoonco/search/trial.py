@@ -43,10 +43,9 @@ class Trial:
 
     `loss` is what the search minimises, `score` the same in the metric's own direction, both means over the
     scored inner folds and None unless the trial succeeded or was stopped after some of them; `fold_scores` are the
-    single ones. `seconds` is what it
-    took on `device`, results taken from the store not counted; `elapsed_s` is when it ended, in seconds since its
-    scope's search began. `notes` is what the family said of the last of its fits. `dear` tells that it was scored on
-    first folds alone because all of them would have taken too long.
+    single ones. `seconds` is what it took on `device`, results taken from the store not counted; `elapsed_s` is when it
+    ended, in seconds since its scope's search began. `notes` is what the family said of the last of its fits. `dear`
+    tells that it was scored on first folds alone because all of them would have taken too long.
     """
 
     id: int

@@ -14,11 +14,12 @@ import pytest
 
 from autoonco.evaluation.calibration import OutOfFold
 from autoonco.evaluation.decisions import decide_on, with_test_figures
+from autoonco.evaluation.predicted import once_each
 from autoonco.evaluation.tables import EXACT, MAJORITY
 from autoonco.reporting.clinical_section import clinical_section, curve_order
 from autoonco.reporting.decided import decision_texts
 from autoonco.reporting.families_section import curve_models, families_section
-from autoonco.reporting.judged import comparison_of, evaluation_of, once_each, patients_of, verdict_of
+from autoonco.reporting.judged import comparison_of, evaluation_of, patients_of, verdict_of
 from autoonco.reporting.key_facts import decisions_fact
 from autoonco.reporting.page import write_report
 from autoonco.reporting.read_run import RunData, read_run
